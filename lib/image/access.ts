@@ -1,0 +1,108 @@
+// Owns the way to an image's header: from a spec to the document, and the one door through which headers change. Invariant
+// I8: a non-primary image is changed by mirroring only.
+
+import { backOff, raceBackoff } from '../bucket/backoff.ts';
+import { racesMax, readDocument, replaceDocument, type Stored } from '../bucket/document.ts';
+import { keyText } from '../bucket/keys.ts';
+import { FarsideError } from '../errors.ts';
+import type { ImageSpec } from './deps.ts';
+import { headerSchema, mirrorSnapshots, type Header } from './header.ts';
+import { parseImageId } from './ids.ts';
+import { bearsName, checkSpec, headerKey, readName, specText, type NameDeps } from './names.ts';
+
+/**
+ * Whether only mirroring may write the image: RBD's NON_PRIMARY feature is set, the newest mirror snapshot is not a primary
+ * one (a replica, a demoted image), or the replica is still being made.
+ */
+export function isNonPrimary(header: Header): boolean {
+  if (header.features.includes('non-primary')) return true;
+  if (!header.mirror) return false;
+  const newest = mirrorSnapshots(header).at(-1);
+  return header.mirror.state === 'creating' || (newest !== undefined && newest.namespace.state !== 'primary');
+}
+
+/** Throws EROFS on a non-primary image. */
+export function assertWritable(header: Header): void {
+  if (isNonPrimary(header)) {
+    throw new FarsideError('EROFS', `image ${header.name} is non-primary: it is read-only until it is promoted`);
+  }
+}
+
+/** What to change: an image by spec, by id, or a header just read (whose first attempt then costs no read). */
+export type HeaderTarget = ImageSpec | string | Stored<Header>;
+
+/** One read of the name and one of the header. ENOENT when the pool or the image does not exist. `spec.snap` is not looked at. */
+export async function openHeader(deps: NameDeps, spec: ImageSpec): Promise<Stored<Header>> {
+  checkSpec(spec);
+  const imageId = await readName(deps, spec);
+  const stored = imageId && (await readDocument(deps.bucket, headerKey(imageId), headerSchema));
+  if (stored && bearsName(stored.value, spec)) return stored;
+  throw await missing(deps, spec);
+}
+
+/** The header of a living image, or undefined when it is gone or being removed. One read. */
+export async function readHeader(deps: NameDeps, imageId: string): Promise<Stored<Header> | undefined> {
+  const stored = await readDocument(deps.bucket, headerKey(parseImageId(imageId)), headerSchema);
+  return stored && stored.value.removing !== true ? stored : undefined;
+}
+
+/** rbd tells a missing pool from a missing image; only a failure pays for the difference. */
+async function missing(deps: NameDeps, spec: ImageSpec): Promise<FarsideError> {
+  const pool = await deps.bucket.head(keyText({ kind: 'pool', pool: spec.pool }));
+  return new FarsideError('ENOENT', pool ? `error opening image ${spec.image}` : `error opening pool '${spec.pool}'`);
+}
+
+export type UpdateOptions = {
+  /** Mirroring's own writes: allowed on a non-primary image, and `modifiedAtMs` is left as it is. */
+  byMirroring?: boolean;
+};
+
+/**
+ * The one door for header changes: read, change, compare-and-swap, and again after a lost race. `change` is pure and may
+ * throw; it returns undefined for "nothing to do". ENOENT: no such image. EROFS: non-primary (I8).
+ */
+export async function updateHeader(
+  deps: NameDeps,
+  target: HeaderTarget,
+  change: (header: Header) => Header | undefined,
+  options: UpdateOptions = {},
+): Promise<Stored<Header>> {
+  let stored = await resolveTarget(deps, target);
+  for (let lostCount = 0; lostCount <= racesMax; lostCount++) {
+    const value = changedHeader(deps, stored.value, change, options);
+    if (value === undefined) return stored;
+    const replaced = await replaceDocument(deps.bucket, stored, value, deps.random);
+    if (replaced) return replaced;
+    await backOff(raceBackoff, lostCount, deps);
+    stored = await reread(deps, stored.value.imageId, target);
+  }
+  throw new FarsideError('EAGAIN', `image ${stored.value.name} is changed by others too often; try again`, {
+    retry: 'later',
+  });
+}
+
+function changedHeader(
+  deps: NameDeps,
+  header: Header,
+  change: (header: Header) => Header | undefined,
+  options: UpdateOptions,
+): Header | undefined {
+  if (options.byMirroring === true) return change(header);
+  assertWritable(header);
+  const changed = change(header);
+  return changed && { ...changed, modifiedAtMs: deps.clock.nowMs() };
+}
+
+async function resolveTarget(deps: NameDeps, target: HeaderTarget): Promise<Stored<Header>> {
+  if (typeof target === 'string') return reread(deps, target, target);
+  return 'etag' in target ? target : openHeader(deps, target);
+}
+
+/** After a lost race; a spec must still name the image. */
+async function reread(deps: NameDeps, imageId: string, target: HeaderTarget): Promise<Stored<Header>> {
+  const stored = await readHeader(deps, imageId);
+  const isSpec = typeof target !== 'string' && !('etag' in target);
+  if (stored && (!isSpec || bearsName(stored.value, target))) return stored;
+  const what = isSpec ? specText(target) : imageId;
+  throw new FarsideError('ENOENT', `error opening image ${isSpec ? target.image : what}`);
+}

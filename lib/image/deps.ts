@@ -1,0 +1,32 @@
+// What every operation on images is handed.
+
+import type { Bucket } from '../bucket/bucket.ts';
+import type { Clock } from '../clock.ts';
+import type { Random } from '../random.ts';
+
+/** Sizes and limits of the storage engine. Tests turn them down; the format does not depend on them. */
+export type Settings = {
+  /** Payload at which a pack is closed, bytes. */
+  packBytes: number;
+  /** Largest block, bytes: a power of two, at most 64 KiB. */
+  blockBytes: number;
+  /** Decoded map nodes and pack indexes kept in memory, bytes. */
+  cacheBytes: number;
+  /** Packs uploaded or fetched at once. */
+  transfersMax: number;
+  /** An object that nothing refers to is collected only when it is older than this. */
+  collectGraceMs: number;
+};
+
+export const settingsDefault: Settings = {
+  packBytes: 8 * 1024 * 1024,
+  blockBytes: 64 * 1024,
+  cacheBytes: 32 * 1024 * 1024,
+  transfersMax: 4,
+  collectGraceMs: 24 * 60 * 60 * 1000,
+};
+
+export type ImageDeps = { bucket: Bucket; clock: Clock; random: Random; settings: Settings };
+
+/** `[pool/[namespace/]]image[@snap]`, resolved. The default namespace is the empty string. */
+export type ImageSpec = { pool: string; namespace: string; image: string; snap?: string | undefined };

@@ -1,0 +1,169 @@
+// Owns the shape of an image's header: the one mutable document of an image. Pure: no I/O.
+//
+// Invariant I1 rests on an order that every writer keeps: packs first, header last. A header names only entries that are
+// present and readable.
+
+import { z } from 'zod';
+
+const uuid = z.string().min(1).max(64);
+const count = z.int().min(0);
+
+/**
+ * Points at the root node of a map. `null` where a root is expected means a map without any data: all holes.
+ * - `pack`, `entry`: where the root node is. `entryCount`, `packBytes`: of that pack when complete, so that its index can
+ *   be read at once and a copy's size is known.
+ * - `level`: 0 when the root is a leaf (one object); a node of level n covers `objectBytes × 256^n`.
+ * - `hash`: of `pack` and `entry` (128 bits, hex; map.ts `rootHash`). References commit to hashes, so equal `hash` proves equal content.
+ * - `usedBytes`: bytes of image data that are not holes.
+ */
+export const rootSchema = z.object({
+  pack: z.string().regex(/^[0-9a-f]{32}$/),
+  entry: count,
+  entryCount: count,
+  packBytes: count,
+  level: z.int().min(0).max(7),
+  hash: z.string().regex(/^[0-9a-f]{32}$/),
+  usedBytes: count,
+});
+export type Root = z.infer<typeof rootSchema>;
+
+/** A user snapshot as it was when a mirror snapshot was taken; the replica's user snapshots become exactly these. */
+export const snapshotStateSchema = z.object({
+  name: z.string(),
+  root: rootSchema.nullable(),
+  sizeBytes: count,
+  createdAtMs: z.number(),
+  protected: z.boolean(),
+});
+
+/** What a mirror snapshot carries besides data: Ceph's image state object (`rbd_mirror_snapshot.…`). */
+export const imageStateSchema = z.object({
+  name: z.string(),
+  sizeBytes: count,
+  features: z.array(z.string()),
+  meta: z.record(z.string(), z.string()),
+  snapshots: z.array(snapshotStateSchema),
+});
+export type ImageState = z.infer<typeof imageStateSchema>;
+
+/** Ceph's four mirror snapshot states. */
+export const mirrorStateSchema = z.enum(['primary', 'primary-demoted', 'non-primary', 'non-primary-demoted']);
+export type MirrorSnapshotState = z.infer<typeof mirrorStateSchema>;
+
+export const mirrorNamespaceSchema = z.object({
+  type: z.literal('mirror'),
+  state: mirrorStateSchema,
+  complete: z.boolean(),
+  mirrorPeerUuids: z.array(uuid),
+  /** On non-primary snapshots: whose snapshot this is a copy of. Empty string: an orphan made by a forced promotion. */
+  primaryMirrorUuid: z.string().optional(),
+  primarySnapId: count.optional(),
+  /** The schedule slot that this snapshot was taken for (ms since the epoch); a slot is taken once. */
+  slotMs: z.number().optional(),
+  image: imageStateSchema,
+});
+export type MirrorNamespace = z.infer<typeof mirrorNamespaceSchema>;
+
+export const snapshotSchema = z.object({
+  id: count,
+  name: z.string(),
+  root: rootSchema.nullable(),
+  sizeBytes: count,
+  createdAtMs: z.number(),
+  protected: z.boolean(),
+  namespace: z.discriminatedUnion('type', [
+    /** `keep`: made by a resync from the losing history; replication does not remove it, the user may. */
+    z.object({ type: z.literal('user'), keep: z.boolean().optional() }),
+    mirrorNamespaceSchema,
+  ]),
+});
+export type Snapshot = z.infer<typeof snapshotSchema>;
+export type MirrorSnapshot = Snapshot & { namespace: MirrorNamespace };
+
+/** A replica's unfinished copy. While it is there, collection leaves the image alone. */
+export const syncSchema = z.object({
+  /** Drawn anew for every sync, so that no marker of an earlier one can be taken for its own (checkpoints.ts). */
+  syncId: z.string(),
+  peerUuid: uuid,
+  primaryMirrorUuid: uuid,
+  primaryImageId: z.string(),
+  targetSnapId: count,
+  targetCreatedAtMs: z.number(),
+  startedAtMs: z.number(),
+  resync: z.boolean(),
+});
+export type Sync = z.infer<typeof syncSchema>;
+
+export const mirrorSchema = z.object({
+  mode: z.enum(['journal', 'snapshot']),
+  state: z.enum(['enabled', 'disabling', 'creating']),
+  globalId: uuid,
+  resyncRequestedAtMs: z.number().optional(),
+  sync: syncSchema.optional(),
+  /** The id of the sync that was recorded last, also when it was given up since: no copy that began before it completes. */
+  attempt: z.string().optional(),
+  lastSync: z
+    .object({
+      bytes: count,
+      seconds: z.number(),
+      remoteTimestampMs: z.number(),
+      completedAtMs: z.number(),
+      snapshots: count,
+      totalBytes: count,
+    })
+    .optional(),
+  /** Why replication stands still, in Ceph's words: `split-brain`, `remote image demoted` … */
+  problem: z.object({ description: z.string(), error: z.boolean(), sinceMs: z.number() }).optional(),
+});
+export type Mirror = z.infer<typeof mirrorSchema>;
+
+/** Names the condemned list that a collection is deleting right now; writers check it before they commit (docs/protocol.md). */
+export const collectSchema = z.object({ run: z.string(), step: count, startedAtMs: z.number() });
+
+export const headerSchema = z.object({
+  version: z.literal(1),
+  imageId: z.string().regex(/^[0-9a-f]{24}$/),
+  pool: z.string(),
+  namespace: z.string(),
+  name: z.string(),
+  sizeBytes: count,
+  /** Bytes of one RBD object: a power of two from 4 KiB to 32 MiB. A leaf of the map covers one. */
+  objectBytes: count,
+  features: z.array(z.string()),
+  createdAtMs: z.number(),
+  modifiedAtMs: z.number(),
+  root: rootSchema.nullable(),
+  snapshots: z.array(snapshotSchema),
+  nextSnapshotId: count,
+  meta: z.record(z.string(), z.string()),
+  mirror: mirrorSchema.optional(),
+  /** Set while the image is being removed: its name is gone already, its packs are going. */
+  removing: z.boolean().optional(),
+  collect: collectSchema.optional(),
+  /** Rises with every collection that deleted something; a writer that saw another number checks its packs again. */
+  collectGeneration: count,
+});
+export type Header = z.infer<typeof headerSchema>;
+
+export const objectBytesDefault = 4 * 1024 * 1024;
+export const featuresDefault = ['layering', 'exclusive-lock', 'object-map', 'fast-diff', 'deep-flatten'];
+
+export const isMirrorSnapshot = (snapshot: Snapshot): snapshot is MirrorSnapshot =>
+  snapshot.namespace.type === 'mirror';
+export const mirrorSnapshots = (header: Header): MirrorSnapshot[] => header.snapshots.filter(isMirrorSnapshot);
+export const userSnapshots = (header: Header): Snapshot[] =>
+  header.snapshots.filter((s) => s.namespace.type === 'user');
+
+/** Every root that the header reaches: head, snapshots, and user snapshots kept alive by a mirror snapshot. */
+export function reachableRoots(header: Header): Root[] {
+  const roots = new Map<string, Root>();
+  const add = (root: Root | null): void => {
+    if (root) roots.set(`${root.pack}/${root.entry}`, root);
+  };
+  add(header.root);
+  for (const snapshot of header.snapshots) {
+    add(snapshot.root);
+    if (isMirrorSnapshot(snapshot)) for (const user of snapshot.namespace.image.snapshots) add(user.root);
+  }
+  return [...roots.values()];
+}

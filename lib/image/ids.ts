@@ -1,0 +1,28 @@
+// Owns the identities of the storage engine. Each is a branded string with one constructor, so that no other text passes
+// for one.
+
+import { FarsideError } from '../errors.ts';
+import type { Random } from '../random.ts';
+
+declare const brand: unique symbol;
+type Brand<Name extends string> = string & { readonly [brand]: Name };
+
+/** 24 lower-case hex digits, drawn at random; unique within a site. */
+export type ImageId = Brand<'ImageId'>;
+/** 32 lower-case hex digits: the first 128 bits of the SHA-256 of the pack's entry list (docs/format.md). */
+export type PackId = Brand<'PackId'>;
+
+const imageIdPattern = /^[0-9a-f]{24}$/;
+const packIdPattern = /^[0-9a-f]{32}$/;
+
+export function parseImageId(text: string): ImageId {
+  if (!imageIdPattern.test(text)) throw new FarsideError('EINVAL', `invalid image id '${text.slice(0, 64)}'`);
+  return text as ImageId;
+}
+
+export function parsePackId(text: string): PackId {
+  if (!packIdPattern.test(text)) throw new FarsideError('EINVAL', `invalid pack id '${text.slice(0, 64)}'`);
+  return text as PackId;
+}
+
+export const newImageId = (random: Random): ImageId => parseImageId(Buffer.from(random.bytes(12)).toString('hex'));

@@ -1,0 +1,332 @@
+// Owns turning writes into packs and a new map root: cuts blocks, drops zeros, compresses, packs, uploads, rewrites the
+// map. Nothing of it is visible until somebody puts the root that `finish` answers into the header.
+//
+// Memory: packs on their way (`transfersMax` + 2) and up to `pendingExtentsMax` extents waiting to go into the map.
+
+import { assert } from '../errors.ts';
+import { encodeBlock, encodeEntry, type Compression } from './codec.ts';
+import { isZero } from './digest.ts';
+import type { ImageDeps } from './deps.ts';
+import type { Root } from './header.ts';
+import type { WrittenPacks } from './commit.ts';
+import type { ImageId } from './ids.ts';
+import {
+  cut,
+  overlay,
+  rewrite,
+  rootHash,
+  rootRef,
+  truncate,
+  type LeafChange,
+  type NodeRef,
+  type NodeSink,
+  type WritePack,
+} from './map.ts';
+import { encodeNode, sectorBytes, type Extent, type Node } from './node.ts';
+import { entryKind, type NewEntry } from './pack.ts';
+import { PackStore } from './pack-store.ts';
+import { readRange, type ByteSpan } from './read.ts';
+import { OpenPack } from './open-pack.ts';
+import { packSizeBytes, PackWriter, type UploadStats } from './pack-writer.ts';
+
+/** Zeros at the ends of a block are left out in units of this. */
+export const zeroUnitBytes = 4096;
+/** Extents that wait to go into the map; beyond it an intermediate map is written. */
+const pendingExtentsMax = 1 << 16;
+/** Estimates, used only to decide whether a commit fits into one pack. */
+const nodeBytesPerExtent = 12;
+const nodeBytesPerLeaf = 2048;
+
+export type WriteTarget = { imageId: ImageId; label: string; objectBytes: number; root: Root | null };
+export type WriteOptions = { compression: Compression; resume: boolean };
+
+/** Without `encoded`, a hole. */
+type Block = { offset: number; length: number; encoded?: Promise<NewEntry> };
+type Change = { sector: number; sectors: number; data?: { pack: OpenPack; entry: number } };
+
+export class ImageWriter {
+  readonly #deps: ImageDeps;
+  readonly #target: WriteTarget;
+  readonly #compression: Compression;
+  readonly #packs: PackWriter;
+  readonly #pending = new Map<number, Change[]>();
+  readonly #leafSectors: number;
+  #pendingExtents = 0;
+  #placing: Promise<void> = Promise.resolve();
+  #blocks: OpenPack;
+  #nodes: OpenPack;
+  #root: NodeRef | undefined;
+  #cutSector: number | undefined;
+  readonly store: PackStore;
+
+  constructor(deps: ImageDeps, target: WriteTarget, options: WriteOptions) {
+    this.#deps = deps;
+    this.#target = target;
+    this.#compression = options.compression;
+    this.#packs = new PackWriter({
+      bucket: deps.bucket,
+      imageId: target.imageId,
+      settings: deps.settings,
+      resume: options.resume,
+    });
+    this.#blocks = this.#packs.open();
+    this.#nodes = this.#packs.open();
+    this.#leafSectors = target.objectBytes / sectorBytes;
+    this.#root = target.root ? rootRef(target.root) : undefined;
+    this.store = new PackStore(deps.bucket, target.imageId, target.label, target.objectBytes, deps.settings);
+  }
+
+  /** Every pack that this writer made, also those that were there already. */
+  get written(): WrittenPacks {
+    return this.#packs.written;
+  }
+
+  get stats(): UploadStats {
+    return this.#packs.stats;
+  }
+
+  /** The largest block of this image, bytes. Blocks do not cross multiples of it. */
+  get blockBytes(): number {
+    return Math.min(this.#deps.settings.blockBytes, this.#target.objectBytes);
+  }
+
+  /**
+   * Writes whole sectors; zeros become holes. Resolves when the data were copied into packs: until then they must not change.
+   * Calls may overlap and count in the order in which they were made: two at once keep hashing and compressing going.
+   */
+  async write(offset: number, data: Uint8Array): Promise<void> {
+    assert(offset % sectorBytes === 0 && data.length % sectorBytes === 0, 'a write is not aligned to sectors');
+    const blocks: Block[] = [];
+    for (let at = 0; at < data.length;) {
+      const length = Math.min(this.blockBytes - ((offset + at) % this.blockBytes), data.length - at);
+      blocks.push(...this.#encodeBlock(offset + at, data.subarray(at, at + length)));
+      at += length;
+    }
+    await this.#place(async () => {
+      for (const block of blocks) await this.#placeBlock(block);
+    });
+  }
+
+  /** Makes whole sectors read as zeros, at no cost of data. */
+  async zero(offset: number, length: number): Promise<void> {
+    assert(offset % sectorBytes === 0 && length % sectorBytes === 0, 'a discard is not aligned to sectors');
+    const objectBytes = this.#target.objectBytes;
+    await this.#place(async () => {
+      for (let at = offset; at < offset + length;) {
+        const end = Math.min(offset + length, (Math.floor(at / objectBytes) + 1) * objectBytes);
+        await this.#change(at, end - at);
+        at = end;
+      }
+    });
+  }
+
+  /** Drops everything from `sizeBytes` on (a multiple of a sector) when the image is finished. */
+  truncate(sizeBytes: number): void {
+    assert(sizeBytes % sectorBytes === 0, 'a truncation is not aligned to sectors');
+    this.#cutSector = sizeBytes / sectorBytes;
+  }
+
+  /** Uploads what is left and answers the new root; null when the map holds no data. Every pack it reaches is durable then. */
+  async finish(): Promise<Root | null> {
+    await this.#placing;
+    const made = this.#cutSector === undefined ? await this.#foldLast() : await this.#cut(this.#cutSector);
+    await this.#closeOpen();
+    await this.#packs.drain();
+    return made ? await this.#rootOf(made) : null;
+  }
+
+  /** A small commit is one pack: its map nodes go behind its blocks. */
+  async #foldLast(): Promise<NodeRef<WritePack> | undefined> {
+    if (!this.#fitsInOnePack()) await this.#closeBlocks();
+    return await this.#fold(this.#blocks.entryCount > 0 ? this.#blocks : this.#nodes);
+  }
+
+  async #cut(sector: number): Promise<NodeRef<WritePack> | undefined> {
+    if (this.#pending.size > 0) await this.#foldEarly();
+    return await truncate(this.store, this.#root, sector, this.#leafSectors, this.#sink(this.#nodes));
+  }
+
+  /** Zeros at the ends are holes; what is between is being hashed and compressed. */
+  #encodeBlock(offset: number, data: Uint8Array): Block[] {
+    if (isZero(data)) return [{ offset, length: data.length }];
+    const { start, end } = withoutZeroEnds(data);
+    const encoded = encodeBlock(offset + start, data.subarray(start, end), this.#compression);
+    encoded.catch(() => {}); // thrown when its turn comes to be placed
+    const blocks: Block[] = [{ offset: offset + start, length: end - start, encoded }];
+    if (start > 0) blocks.unshift({ offset, length: start });
+    if (end < data.length) blocks.push({ offset: offset + end, length: data.length - end });
+    return blocks;
+  }
+
+  /** Runs `work` after all that was placed before, so that packs depend on the order of writes only. */
+  #place(work: () => Promise<void>): Promise<void> {
+    const placed = this.#placing.then(work);
+    placed.catch(() => {}); // every later write, and `finish`, throws it
+    this.#placing = placed;
+    return placed;
+  }
+
+  async #placeBlock({ offset, length, encoded }: Block): Promise<void> {
+    if (!encoded) return await this.#change(offset, length);
+    const entry = this.#blocks.add(await encoded);
+    await this.#change(offset, length, { pack: this.#blocks, entry });
+    if (this.#blocks.payloadBytes >= this.#packs.packBytesMax) await this.#closeBlocks();
+  }
+
+  async #change(offset: number, length: number, data?: { pack: OpenPack; entry: number }): Promise<void> {
+    if (!data && !this.#root && !this.#pending.has(Math.floor(offset / this.#target.objectBytes))) return;
+    const leaf = Math.floor(offset / this.#target.objectBytes);
+    const sector = (offset - leaf * this.#target.objectBytes) / sectorBytes;
+    const changes = this.#pending.get(leaf);
+    const change: Change = { sector, sectors: length / sectorBytes, ...(data && { data }) };
+    if (changes) changes.push(change);
+    else this.#pending.set(leaf, [change]);
+    if (++this.#pendingExtents >= pendingExtentsMax) await this.#foldEarly();
+  }
+
+  /** Writes an intermediate map, so that memory stays bounded however long the write is. */
+  async #foldEarly(): Promise<void> {
+    await this.#closeBlocks();
+    const made = await this.#fold(this.#nodes);
+    await this.#closeOpen();
+    await this.#packs.drain();
+    this.#root = made && { ...made, pack: settled(made.pack) };
+  }
+
+  async #fold(first: OpenPack): Promise<NodeRef<WritePack> | undefined> {
+    const changes: LeafChange[] = [...this.#pending.keys()]
+      .toSorted((a, b) => a - b)
+      .map((leaf) => ({ leaf, extents: (old) => this.#applied(old, this.#pending.get(leaf)!) }));
+    const made = await rewrite(this.store, this.#root, changes, this.#sink(first));
+    this.#pending.clear();
+    this.#pendingExtents = 0;
+    return made;
+  }
+
+  #applied(old: Extent<WritePack>[], changes: readonly Change[]): Extent<WritePack>[] {
+    let extents = old;
+    for (const { sector, sectors, data } of changes) {
+      extents = data
+        ? overlay(extents, { sector, sectors, pack: data.pack, entry: data.entry, skip: 0 })
+        : cut(extents, sector, sector + sectors);
+    }
+    return extents;
+  }
+
+  #sink(first: OpenPack): NodeSink {
+    const sink = { open: first };
+    return (node, firstLeaf) => this.#addNode(sink, node, firstLeaf);
+  }
+
+  async #addNode(
+    sink: { open: OpenPack },
+    node: Node<WritePack>,
+    firstLeaf: number,
+  ): Promise<{ pack: WritePack; entry: number }> {
+    if (sink.open.payloadBytes >= this.#packs.packBytesMax) {
+      await this.#packs.close(sink.open);
+      if (sink.open === this.#blocks) this.#blocks = this.#packs.open();
+      this.#nodes = this.#packs.open();
+      sink.open = this.#nodes;
+    }
+    const pack = sink.open;
+    const named = <T extends { pack: WritePack }>(item: T) => ({
+      ...item,
+      pack: item.pack === pack ? ('self' as const) : settled(item.pack),
+    });
+    const raw = encodeNode({ level: node.level, extents: node.extents.map(named), children: node.children.map(named) });
+    const entry = pack.add(encodeEntry(entryKind.node, firstLeaf * this.#target.objectBytes, raw, 'none'));
+    return { pack, entry };
+  }
+
+  #fitsInOnePack(): boolean {
+    const nodeBytes = this.#pendingExtents * nodeBytesPerExtent + this.#pending.size * nodeBytesPerLeaf;
+    const entryCount = this.#blocks.entryCount + this.#pending.size;
+    return (
+      this.#blocks.entryCount > 0 &&
+      packSizeBytes(entryCount, this.#blocks.payloadBytes + nodeBytes) <= this.#packs.packBytesMax
+    );
+  }
+
+  async #closeBlocks(): Promise<void> {
+    if (this.#blocks.entryCount === 0) return;
+    await this.#packs.close(this.#blocks);
+    this.#blocks = this.#packs.open();
+  }
+
+  async #closeOpen(): Promise<void> {
+    await this.#closeBlocks();
+    if (this.#nodes.entryCount === 0) return;
+    await this.#packs.close(this.#nodes);
+    this.#nodes = this.#packs.open();
+  }
+
+  async #rootOf(made: NodeRef<WritePack>): Promise<Root> {
+    const pack = settled(made.pack);
+    return {
+      pack: pack.packId,
+      entry: made.entry,
+      entryCount: pack.entryCount,
+      packBytes: pack.packBytes,
+      level: made.level,
+      hash: rootHash(pack, made.entry),
+      usedBytes: made.usedSectors * sectorBytes,
+    };
+  }
+}
+
+function settled(pack: WritePack): Exclude<WritePack, OpenPack> {
+  const closed = pack instanceof OpenPack ? pack.closed : pack;
+  assert(closed, 'a map node refers to a pack whose id is not settled');
+  return closed;
+}
+
+function withoutZeroEnds(data: Uint8Array): { start: number; end: number } {
+  let start = 0;
+  while (start + zeroUnitBytes <= data.length && isZero(data.subarray(start, start + zeroUnitBytes)))
+    start += zeroUnitBytes;
+  let end = data.length;
+  while (end - zeroUnitBytes > start && isZero(data.subarray(end - zeroUnitBytes, end))) end -= zeroUnitBytes;
+  return { start, end };
+}
+
+/** What `truncateRoot` needs of an image. */
+export type TruncateTarget = { imageId: ImageId; label: string; objectBytes: number };
+export type Truncated = { root: Root | null; written: WrittenPacks };
+
+/**
+ * The root of an image cut at `sizeBytes` (any number of bytes): a few new nodes along one path, whatever the image's size.
+ * Bytes between the new end and the end of its sector are made zero, so that growing again shows zeros.
+ */
+export async function truncateRoot(
+  deps: ImageDeps,
+  target: TruncateTarget,
+  root: Root | null,
+  sizeBytes: number,
+): Promise<Truncated> {
+  if (!root) return { root, written: new Map() };
+  const tailBytes = sizeBytes % sectorBytes;
+  const writer = new ImageWriter(deps, { ...target, root }, { compression: 'none', resume: false });
+  const tail =
+    tailBytes === 0
+      ? undefined
+      : await readTail(writer.store, root, target.objectBytes, { offset: sizeBytes - tailBytes, length: tailBytes });
+  writer.truncate(sizeBytes - tailBytes);
+  const shorter = await writer.finish();
+  if (!tail) return { root: shorter, written: writer.written };
+  const tailWriter = new ImageWriter(deps, { ...target, root: shorter }, { compression: 'none', resume: false });
+  await tailWriter.write(sizeBytes - tailBytes, tail);
+  return { root: await tailWriter.finish(), written: new Map([...writer.written, ...tailWriter.written]) };
+}
+
+/** The bytes of `span`, which begins a sector, with zeros behind them; undefined when they are zeros too. */
+async function readTail(
+  store: PackStore,
+  root: Root,
+  objectBytes: number,
+  span: ByteSpan,
+): Promise<Uint8Array | undefined> {
+  const sector = new Uint8Array(sectorBytes);
+  sector.set(await readRange(store, root, objectBytes, span));
+  return isZero(sector) ? undefined : sector;
+}
