@@ -1,0 +1,167 @@
+// Owns this site's answers to a peer: the same interface as `Peer`, from the other end. The caller has authenticated the peer
+// (`authenticatePeer`) and checked the shapes (peer-protocol.ts).
+//
+// A peer that we send to may read the states, manifests and packs of mirrored images of the pool, and acknowledge. A peer
+// that we receive from may wake us. Nothing else can be reached from here.
+
+import { keyText } from '../bucket/keys.ts';
+import type { Stored } from '../bucket/document.ts';
+import { FarsideError } from '../errors.ts';
+import { readHeader } from '../image/access.ts';
+import { mirrorSnapshots } from '../image/header.ts';
+import type { Header } from '../image/header.ts';
+import { parseImageId, parsePackId } from '../image/ids.ts';
+import { parsePackIndex } from '../image/pack.ts';
+import { acknowledge } from './acknowledge.ts';
+import { sendAll } from './announce.ts';
+import { findImage, readCatalog } from './catalog.ts';
+import { serveDelta } from './delta.ts';
+import type { MirrorDeps } from './deps.ts';
+import { feedEnd, readFeed } from './feed.ts';
+import type { Message } from './messages.ts';
+import { removePeer } from './peer.ts';
+import { selectedCopy } from './pack-transfer.ts';
+import { updatePeerState } from './peer-state.ts';
+import type {
+  Ack,
+  DeltaAnswer,
+  DeltaRequest,
+  FeedPage,
+  Heartbeat,
+  PackAnswer,
+  PackEntries,
+  PackOptions,
+  Peer,
+  PeerCatalog,
+  PeerImage,
+  RegisterAnswer,
+} from './peer-protocol.ts';
+import { receives, recentPool, sends } from './pool.ts';
+import type { PeerRecord } from './pool.ts';
+import { recent, remember } from './recent.ts';
+
+export class PeerEndpoint implements Peer {
+  readonly #deps: MirrorDeps;
+  readonly #pool: string;
+  readonly #record: PeerRecord;
+
+  constructor(deps: MirrorDeps, pool: string, record: PeerRecord) {
+    this.#deps = deps;
+    this.#pool = pool;
+    this.#record = record;
+  }
+
+  async image(globalId: string): Promise<PeerImage> {
+    await this.#check(sends, 'read');
+    const stored = await findImage(this.#deps, this.#pool, globalId);
+    if (stored) return this.#present(stored.value);
+    const tombstone = await this.#deps.bucket.head(keyText({ kind: 'tombstone', pool: this.#pool, globalId }));
+    return { status: tombstone ? 'removed' : 'absent' };
+  }
+
+  async #present(header: Header): Promise<PeerImage> {
+    const { imageId, namespace, name, objectBytes, createdAtMs } = header;
+    const { mode, state } = header.mirror!;
+    const mirrorUuid = (await recentPool(this.#deps, this.#pool)).mirror?.mirrorUuid ?? '';
+    // The replica asks for packs next.
+    remember(this.#deps, servedKey(this.#pool, imageId), true);
+    const snapshots = mirrorSnapshots(header);
+    return {
+      status: 'present',
+      imageId,
+      namespace,
+      name,
+      mode,
+      state,
+      objectBytes,
+      createdAtMs,
+      mirrorUuid,
+      peerUuid: this.#record.uuid,
+      snapshots,
+    };
+  }
+
+  async catalog(): Promise<PeerCatalog> {
+    await this.#check(sends, 'read');
+    const feedNext = await feedEnd(this.#deps, this.#pool);
+    return { globalIds: Object.keys(await readCatalog(this.#deps, this.#pool)), feedNext };
+  }
+
+  async feed(from: number): Promise<FeedPage> {
+    await this.#check(sends, 'read');
+    return readFeed(this.#deps, this.#pool, from);
+  }
+
+  async delta(globalId: string, request: DeltaRequest): Promise<DeltaAnswer> {
+    await this.#check(sends, 'read');
+    const stored: Stored<Header> | undefined = await findImage(this.#deps, this.#pool, globalId);
+    return stored ? serveDelta(this.#deps, stored, this.#record.uuid, request) : { status: 'gone' };
+  }
+
+  async pack(imageId: string, packId: string, options: PackOptions = {}): Promise<PackAnswer> {
+    await this.#check(sends, 'read');
+    if (!(await this.#isServed(imageId))) return { status: 'absent' };
+    const found = await this.#deps.bucket.get(keyText({ kind: 'pack', imageId, packId: parsePackId(packId) }), options);
+    if (found.status !== 'found') return found;
+    return { status: 'found', body: found.body, etag: found.meta.etag, objectBytes: found.meta.bytes };
+  }
+
+  /** Read whole here, so that the wire carries what is wanted and one request suffices, however scattered it lies. */
+  async packEntries(imageId: string, packId: string, { entries }: PackEntries): Promise<PackAnswer> {
+    const whole = await this.pack(imageId, packId);
+    if (whole.status !== 'found') return whole;
+    const body = selectedCopy(parsePackIndex(whole.body, parsePackId(packId)), entries, whole.body);
+    return { status: 'found', body, etag: whole.etag, objectBytes: body.length };
+  }
+
+  async #isServed(imageId: string): Promise<boolean> {
+    const served = await recent(this.#deps, servedKey(this.#pool, parseImageId(imageId)), async () => {
+      const header = await readHeader(this.#deps, imageId);
+      return header?.value.mirror && header.value.pool === this.#pool ? true : undefined;
+    });
+    return served === true;
+  }
+
+  async ack(globalId: string, ack: Ack): Promise<void> {
+    await this.#check(sends, 'acknowledge');
+    await acknowledge(this.#deps, this.#pool, this.#record.uuid, globalId, ack);
+  }
+
+  async wake(globalIds: readonly string[]): Promise<void> {
+    await this.#check(receives, 'wake');
+    const messages = globalIds.map((globalId): Message => ({
+      type: 'sync',
+      pool: this.#pool,
+      peerUuid: this.#record.uuid,
+      globalId,
+    }));
+    await sendAll(this.#deps, messages);
+  }
+
+  /** Written at most every `heartbeatEveryMs`. */
+  async heartbeat({ cursor }: Heartbeat): Promise<void> {
+    await this.#check(() => true, 'report');
+    const { clock, limits } = this.#deps;
+    const nowMs = clock.nowMs();
+    await updatePeerState(this.#deps, this.#pool, this.#record.uuid, (state) =>
+      nowMs - state.seenAtMs < limits.heartbeatEveryMs ? undefined : { ...state, seenAtMs: nowMs, seenCursor: cursor },
+    );
+  }
+
+  async register(): Promise<RegisterAnswer> {
+    throw new FarsideError('EACCES', 'only a bootstrap key may register a peer');
+  }
+
+  async unregister(): Promise<void> {
+    await removePeer(this.#deps, this.#pool, this.#record.uuid);
+  }
+
+  async #check(may: (record: PeerRecord) => boolean, what: string): Promise<void> {
+    const pool = await recentPool(this.#deps, this.#pool);
+    if (!pool.mirror) throw new FarsideError('ENOSYS', 'mirroring is not enabled on remote peer');
+    if (!may(this.#record))
+      throw new FarsideError('EACCES', `this peer may not ${what} here: its direction is ${this.#record.direction}`);
+  }
+}
+
+const servedKey = (pool: string, imageId: string): string => `served ${pool}/${imageId}`;

@@ -1,0 +1,280 @@
+// Owns the verbs on one mirrored image: enable, disable, promote, demote, resync, snapshot, and the removal of a primary. Each
+// is one compare-and-swap of the header, decided by role-changes.ts inside the swap; announcements follow.
+//
+// Enabling and the catalog: an image is in the catalog before its header says that it is mirrored, and until after it no
+// longer says so (catalog.ts). Giving up mirroring leaves a tombstone first: only a tombstone makes a peer delete its replica.
+
+import type { Stored } from '../bucket/document.ts';
+import { keyText } from '../bucket/keys.ts';
+import { FarsideError } from '../errors.ts';
+import { openHeader, updateHeader } from '../image/access.ts';
+import type { ImageSpec } from '../image/deps.ts';
+import { mirrorSnapshots, userSnapshots } from '../image/header.ts';
+import type { Header } from '../image/header.ts';
+import { removeImage } from '../image/images.ts';
+import { announce, lookAtPeers } from './announce.ts';
+import { addToCatalog, removeFromCatalog } from './catalog.ts';
+import type { MirrorDeps } from './deps.ts';
+import { newestMirrorSnapshot, withRoleChange } from './mirror-snapshots.ts';
+import { isMirroring, readPool, receives, recentPool, sends } from './pool.ts';
+import type { Pool } from './pool.ts';
+import { canAsk, canCreateSnapshot, canDemote, canDisable, canPromote, canResync } from './role-changes.ts';
+import { demoteSnapshot, primarySnapshot, promoteSnapshots } from './role-changes.ts';
+import type { Refusal, RoleChange } from './role-changes.ts';
+import { promotionState } from './roles.ts';
+import { reachablePeer } from './reachable.ts';
+
+const senders = (pool: Pool): string[] => pool.peers.filter(sends).map((peer) => peer.uuid);
+const stateOf = (header: Header): ReturnType<typeof promotionState> => promotionState(mirrorSnapshots(header));
+
+/** Empty for an image that is not mirrored, which every change refuses. */
+const globalIdOf = ({ value }: Stored<Header>): string => value.mirror?.globalId ?? '';
+
+function refuse(refusal: Refusal | undefined): void {
+  if (refusal) throw new FarsideError(refusal.code, refusal.message);
+}
+
+/** `mirror image enable`. Enabling twice is fine, also on a replica. EINVAL: mode, pool. EOPNOTSUPP: journal mode. */
+export async function enableImage(deps: MirrorDeps, spec: ImageSpec, mode = 'journal'): Promise<void> {
+  checkMode(mode);
+  await checkPoolEarly(deps, spec.pool);
+  const stored = await openHeader(deps, spec);
+  if (stored.value.mirror) return;
+  const { imageId, namespace, name } = stored.value;
+  const globalId = deps.random.uuid();
+  await addToCatalog(deps, spec.pool, globalId, {
+    imageId,
+    namespace,
+    name,
+    addedAtMs: deps.clock.nowMs(),
+    replica: false,
+  });
+  try {
+    // Read again, now that the catalog has the image: see `disablePool`.
+    const pool = (await readPool(deps, spec.pool)).value;
+    checkPool(pool);
+    const now = drawn(deps);
+    const enabled = await swap(deps, pool, stored, globalId, (header) =>
+      enabledHeader(deps, header, globalId, pool, now),
+    );
+    if (enabled.mirror?.globalId === globalId) await announceNewest(deps, pool, enabled);
+    else await removeFromCatalog(deps, spec.pool, globalId, imageId);
+  } catch (error) {
+    // An unclear swap may have landed, or may land yet: a mirrored image without its entry would be found by no peer, while
+    // an entry too many counts for nothing.
+    if (isRefused(error)) await removeFromCatalog(deps, spec.pool, globalId, imageId);
+    throw error;
+  }
+}
+
+const isRefused = (error: unknown): boolean => error instanceof FarsideError && error.retry === 'never';
+
+/** One change of the header. When its outcome is unclear, the peers are told to look: it may have landed. */
+async function swap(
+  deps: MirrorDeps,
+  pool: Pool,
+  stored: Stored<Header>,
+  globalId: string,
+  change: (header: Header) => Header | undefined,
+): Promise<Header> {
+  try {
+    return (await updateHeader(deps, stored, change, { byMirroring: true })).value;
+  } catch (error) {
+    if (!isRefused(error)) await announce(deps, pool, { globalId });
+    throw error;
+  }
+}
+
+function enabledHeader(deps: MirrorDeps, header: Header, globalId: string, pool: Pool, now: Drawn): Header | undefined {
+  if (header.mirror) return undefined;
+  const mirrored: Header = { ...header, mirror: { mode: 'snapshot', state: 'enabled', globalId } };
+  return changed(deps, mirrored, primarySnapshot([], senders(pool)), pool, now);
+}
+
+function checkMode(mode: string): void {
+  if (mode === 'snapshot') return;
+  if (mode !== 'journal') throw new FarsideError('EINVAL', `invalid mode name: ${mode}`);
+  throw new FarsideError(
+    'EOPNOTSUPP',
+    "journal mode is not available yet: add 'snapshot', as in `mirror image enable <image> snapshot`",
+  );
+}
+
+/** What is remembered may be out of date: a refusal is checked again. */
+async function checkPoolEarly(deps: MirrorDeps, pool: string): Promise<void> {
+  if ((await recentPool(deps, pool)).mirror?.mode !== 'image') checkPool((await readPool(deps, pool)).value);
+}
+
+function checkPool(pool: Pool): void {
+  const mode = pool.mirror?.mode ?? 'disabled';
+  if (mode === 'image') return;
+  const why = mode === 'pool' ? 'pool is not in image mirror mode' : 'mirroring is not enabled on a pool';
+  throw new FarsideError('EINVAL', `cannot enable mirroring: ${why}`);
+}
+
+/**
+ * `mirror image disable`. Not enabled: nothing happens. On a primary its replicas are removed. On a replica only with
+ * `force`: it becomes an ordinary image with the content that it has.
+ */
+export async function disableImage(
+  deps: MirrorDeps,
+  spec: ImageSpec,
+  { force = false }: { force?: boolean } = {},
+): Promise<void> {
+  const stored = await openHeader(deps, spec);
+  const { mirror } = stored.value;
+  if (!mirror) return;
+  const pool = (await readPool(deps, spec.pool)).value;
+  if (pool.mirror?.mode === 'pool')
+    throw new FarsideError('EINVAL', 'cannot disable mirroring in the current pool mirroring mode');
+  refuse(canDisable(stateOf(stored.value), { force }));
+  const isPrimary = stateOf(stored.value) === 'primary';
+  if (isPrimary) await writeTombstone(deps, spec.pool, mirror.globalId);
+  const { globalId } = mirror;
+  await swap(deps, pool, stored, globalId, (header) => disabledHeader(header, globalId, { force, isPrimary }));
+  await removeFromCatalog(deps, spec.pool, mirror.globalId, stored.value.imageId);
+  if (isPrimary) await announce(deps, pool, { globalId: mirror.globalId });
+}
+
+function disabledHeader(
+  header: Header,
+  globalId: string,
+  { force, isPrimary }: { force: boolean; isPrimary: boolean },
+): Header | undefined {
+  if (header.mirror?.globalId !== globalId) return undefined;
+  refuse(canDisable(stateOf(header), { force }));
+  if ((stateOf(header) === 'primary') !== isPrimary) {
+    throw new FarsideError('EAGAIN', `image ${header.name} changed its role meanwhile; try again`, { retry: 'now' });
+  }
+  const { mirror: _, ...rest } = header;
+  return { ...rest, snapshots: userSnapshots(header) };
+}
+
+/** Harmless while the image is mirrored: peers look at the header first. */
+async function writeTombstone(deps: MirrorDeps, pool: string, globalId: string): Promise<void> {
+  const body = new TextEncoder().encode(JSON.stringify({ removedAtMs: deps.clock.nowMs(), nonce: deps.random.uuid() }));
+  await deps.bucket.create(keyText({ kind: 'tombstone', pool, globalId }), body);
+}
+
+/** `rm` of any image: a mirrored primary takes its replicas with it. ENOTEMPTY: snapshots. EBUSY: a replica. */
+export async function removeMirroredImage(deps: MirrorDeps, spec: ImageSpec): Promise<void> {
+  const stored = await openHeader(deps, spec).catch(() => undefined); // a removal that died is continued below
+  const header = stored?.value;
+  if (header?.mirror && stateOf(header) === 'primary' && userSnapshots(header).length === 0)
+    await disableImage(deps, spec);
+  await removeImage(deps, spec, { queue: deps.queue });
+}
+
+/**
+ * `mirror image promote`. Immediate: a replica's head is always one complete point, so nothing is rolled back and an
+ * unfinished copy is dropped. EBUSY without force while the image is primary elsewhere.
+ */
+export async function promoteImage(
+  deps: MirrorDeps,
+  spec: ImageSpec,
+  { force = false }: { force?: boolean } = {},
+): Promise<void> {
+  const stored = await openHeader(deps, spec);
+  const pool = (await readPool(deps, spec.pool)).value;
+  refuse(canAsk(stored.value.mirror));
+  refuse(canPromote(stateOf(stored.value), { force }));
+  const remotePrimary = !force && (await isPrimaryElsewhere(deps, pool, stored.value.mirror!.globalId));
+  const now = drawn(deps);
+  const promote = (header: Header): Header => {
+    refuse(canAsk(header.mirror));
+    refuse(canPromote(stateOf(header), { force, remotePrimary }));
+    const change = promoteSnapshots(mirrorSnapshots(header), senders(pool), { force });
+    return withoutReplication(changed(deps, header, change, pool, now));
+  };
+  const value = await swap(deps, pool, stored, globalIdOf(stored), promote);
+  await announceNewest(deps, pool, value);
+}
+
+/** A promoted image replicates no more. That, and its new primary snapshot, fence a sync that is about to complete. */
+function withoutReplication(header: Header): Header {
+  const { sync: _sync, problem: _problem, resyncRequestedAtMs: _resync, ...mirror } = header.mirror!;
+  return { ...header, mirror };
+}
+
+/** Only what can be reached is asked; Ceph does not ask at all. */
+async function isPrimaryElsewhere(deps: MirrorDeps, pool: Pool, globalId: string): Promise<boolean> {
+  for (const record of pool.peers.filter(receives)) {
+    const image = await reachablePeer(deps, async () => (await deps.peers(pool.name, record)).image(globalId));
+    if (image?.status === 'present' && promotionState(image.snapshots) === 'primary') return true;
+  }
+  return false;
+}
+
+/** `mirror image demote`: from the swap on, every write is refused, and the peers may copy the last point and take over. */
+export async function demoteImage(deps: MirrorDeps, spec: ImageSpec): Promise<void> {
+  const stored = await openHeader(deps, spec);
+  const pool = (await readPool(deps, spec.pool)).value;
+  const now = drawn(deps);
+  const demote = (header: Header): Header => {
+    refuse(canAsk(header.mirror));
+    refuse(canDemote(stateOf(header)));
+    return changed(deps, header, demoteSnapshot(mirrorSnapshots(header), senders(pool)), pool, now);
+  };
+  const value = await swap(deps, pool, stored, globalIdOf(stored), demote);
+  await announceNewest(deps, pool, value);
+  await lookAtPeers(deps, pool, value.mirror!.globalId);
+}
+
+/** `mirror image resync`: a request; the next sync replaces the content by the primary's and keeps what would be lost as a snapshot. */
+export async function resyncImage(deps: MirrorDeps, spec: ImageSpec): Promise<void> {
+  const stored = await openHeader(deps, spec);
+  const pool = (await readPool(deps, spec.pool)).value;
+  const nowMs = deps.clock.nowMs();
+  const request = (header: Header): Header | undefined => {
+    if (header.mirror?.state !== 'enabled') throw new FarsideError('EINVAL', 'mirroring is not enabled, cannot resync');
+    refuse(canResync(stateOf(header)));
+    if (header.mirror.resyncRequestedAtMs !== undefined) return undefined;
+    return { ...header, mirror: { ...header.mirror, resyncRequestedAtMs: nowMs } };
+  };
+  const { value } = await updateHeader(deps, stored, request, { byMirroring: true });
+  await lookAtPeers(deps, pool, value.mirror!.globalId);
+}
+
+/** `mirror image snapshot`: gives the new snapshot's id. EINVAL: not primary, no peer to send to. */
+export async function createMirrorSnapshot(deps: MirrorDeps, spec: ImageSpec): Promise<number> {
+  const stored = await openHeader(deps, spec);
+  const pool = (await readPool(deps, spec.pool)).value;
+  const now = drawn(deps);
+  const take = (header: Header): Header => {
+    refuse(canCreateSnapshot(mirrored(header), stateOf(header), senders(pool)));
+    return changed(deps, header, primarySnapshot(mirrorSnapshots(header), senders(pool)), pool, now);
+  };
+  const value = await swap(deps, pool, stored, globalIdOf(stored), take);
+  await announceNewest(deps, pool, value);
+  return newestMirrorSnapshot(value)!.id;
+}
+
+type MirroredView = NonNullable<Parameters<typeof canCreateSnapshot>[0]>;
+
+export const mirrored = (header: Header): MirroredView | undefined =>
+  header.mirror && { mode: header.mirror.mode, state: header.mirror.state, snapshots: mirrorSnapshots(header) };
+
+/** What a change needs from outside, drawn once, so that the change is pure. */
+export type Drawn = { nowMs: number; uuids: readonly [string, string] };
+
+export const drawn = (deps: Pick<MirrorDeps, 'clock' | 'random'>): Drawn => ({
+  nowMs: deps.clock.nowMs(),
+  uuids: [deps.random.uuid(), deps.random.uuid()],
+});
+
+export function changed(
+  deps: MirrorDeps,
+  header: Header,
+  change: RoleChange,
+  pool: Pool,
+  now: Drawn & { slotMs?: number },
+): Header {
+  return withRoleChange(header, change, senders(pool), { ...now, snapshotsMax: deps.limits.mirrorSnapshotsMax });
+}
+
+/** Tells the peers about the newest mirror snapshot of a header just written. */
+export async function announceNewest(deps: MirrorDeps, pool: Pool, header: Header): Promise<void> {
+  const newest = newestMirrorSnapshot(header);
+  if (header.mirror && newest && isMirroring(pool))
+    await announce(deps, pool, { globalId: header.mirror.globalId, snapId: newest.id });
+}

@@ -1,0 +1,186 @@
+// Owns the way of one pack from the primary into the replica's bucket: fetch what is wanted, verify every entry, store it
+// put-if-absent, or unite it with the sparser copy that is there. Repeating it changes nothing.
+//
+// Memory: one pack as fetched, one being made of it, and, when uniting, the one that is there.
+//
+//   this copy                              collection at the primary
+//   reads the index of P (tag 1)
+//                                          stores P without dead entries (tag 2)
+//   reads a range, If-Match tag 1: changed
+//   begins again with the index (tag 2); what is wanted is reachable there, so it is still in P
+//
+//   this copy of P                         another copy of P (a repeated message, or the other half of it)
+//   create P: exists                       create P: stored
+//   reads P, unites, replace If-Match
+//                                          the same; one of the two loses, reads again, and finds nothing left to add
+
+import pLimit from 'p-limit';
+
+import { keyText } from '../bucket/keys.ts';
+import { FarsideError } from '../errors.ts';
+import { parsePackId } from '../image/ids.ts';
+import type { PackId } from '../image/ids.ts';
+import { entryNumbers, mergeCopies, rangesOf, verifiedCopy, verifyWhole } from '../image/pack-copy.ts';
+import { encodeCopy, indexBytes, parsePackIndex } from '../image/pack.ts';
+import type { PackIndex } from '../image/pack.ts';
+import type { MirrorDeps } from './deps.ts';
+import type { PackWant } from './messages.ts';
+import type { PackOptions, Peer } from './peer-protocol.ts';
+
+/** Wanted ranges with a smaller gap are fetched as one: a request costs more than so many bytes. */
+const gapBytesMax = 32 * 1024;
+/** Above this share of a pack, all of it is fetched by one request instead of an index and ranges. */
+const wholeShareMin = 0.9;
+const triesMax = 5;
+
+export type Transfer = { peer: Peer; primaryImageId: string; imageId: string };
+
+/** Copies packs, a few at once. Gives the bytes fetched. ESTALE: a pack is not at the primary any more. */
+export async function transferPacks(deps: MirrorDeps, transfer: Transfer, wants: readonly PackWant[]): Promise<number> {
+  const limit = pLimit(deps.limits.packsConcurrency);
+  const copies = await Promise.allSettled(wants.map((want) => limit(() => transferPack(deps, transfer, want))));
+  // Nothing goes on in the background once this returns; then the first failure counts.
+  const failed = copies.find((copy) => copy.status === 'rejected');
+  if (failed) throw failed.reason;
+  return copies.reduce((sum, copy) => sum + (copy.status === 'fulfilled' ? copy.value : 0), 0);
+}
+
+async function transferPack(deps: MirrorDeps, transfer: Transfer, want: PackWant): Promise<number> {
+  const packId = parsePackId(want.pack);
+  const { body, fetchedBytes } = isMostlyWanted(want)
+    ? await fetchWhole(transfer, packId, want)
+    : await fetchParts(transfer, packId, want);
+  await storeCopy(deps, transfer.imageId, packId, body);
+  return fetchedBytes;
+}
+
+const isMostlyWanted = (want: PackWant): boolean =>
+  want.entries === 'all' || want.payloadBytes >= want.packBytes * wholeShareMin;
+
+type Fetched = { body: Uint8Array; fetchedBytes: number };
+
+/** Everything that the primary has of the pack, as it came. */
+async function fetchWhole(transfer: Transfer, packId: PackId, want: PackWant): Promise<Fetched> {
+  const { body } = await ask(transfer, packId);
+  const index = parsePackIndex(body, packId);
+  verifyWhole(index, body);
+  for (const entryIndex of entryNumbers(want.entries, index.entryCount)) {
+    if (!index.isPresent(entryIndex))
+      throw new FarsideError(
+        'EBADMSG',
+        `the primary lacks entry ${entryIndex} of pack ${packId}, which its snapshot needs`,
+      );
+  }
+  return { body, fetchedBytes: body.length };
+}
+
+/** What is wanted and no more: cut out by the primary, or by us out of its index and ranges. */
+async function fetchParts(transfer: Transfer, packId: PackId, want: PackWant): Promise<Fetched> {
+  if (transfer.peer.packEntries && want.entries !== 'all') return fetchCut(transfer, packId, want.entries);
+  for (let tries = 0; tries < triesMax; tries++) {
+    const fetched = await fetchPartsOnce(transfer, packId, want);
+    if (fetched) return fetched;
+  }
+  throw new FarsideError('EAGAIN', `pack ${packId} keeps changing at the primary while it is copied; try again`, {
+    retry: 'later',
+  });
+}
+
+async function fetchCut(
+  { peer, primaryImageId }: Transfer,
+  packId: PackId,
+  entries: [number, number][],
+): Promise<Fetched> {
+  const answer = await peer.packEntries!(primaryImageId, packId, { entries });
+  if (answer.status !== 'found') throw lost(packId);
+  const { body } = answer;
+  // Verified here: what crossed the wire is not trusted.
+  const copy = verifiedCopy(parsePackIndex(body, packId), entries, (offset, length) =>
+    body.subarray(offset, offset + length),
+  );
+  return { body: copy, fetchedBytes: body.length };
+}
+
+/** The primary's half: the wanted entries as they are stored, not decoded. EBADMSG when one is absent. */
+export function selectedCopy(
+  index: PackIndex,
+  entries: readonly (readonly [number, number])[],
+  bytes: Uint8Array,
+): Uint8Array {
+  const chosen = new Set(entryNumbers(entries, index.entryCount));
+  const absent = [...chosen].find((entryIndex) => !index.isPresent(entryIndex));
+  if (absent !== undefined)
+    throw new FarsideError('EBADMSG', `entry ${absent} of pack ${index.packId} is not in this copy`);
+  return encodeCopy(index, (entryIndex) => {
+    if (!chosen.has(entryIndex)) return undefined;
+    const { offset, length } = index.range(entryIndex);
+    return bytes.subarray(offset, offset + length);
+  });
+}
+
+async function fetchPartsOnce(transfer: Transfer, packId: PackId, want: PackWant): Promise<Fetched | undefined> {
+  const head = await ask(transfer, packId, { range: { offset: 0, length: indexBytes(want.entryCount) } });
+  const index = parsePackIndex(head.body, packId);
+  const runs: { offset: number; body: Uint8Array }[] = [];
+  for (const range of rangesOf(index, want.entries, gapBytesMax)) {
+    const answer = await transfer.peer.pack(transfer.primaryImageId, packId, { range, ifMatch: head.etag });
+    if (answer.status === 'changed') return undefined;
+    if (answer.status === 'absent') throw lost(packId);
+    runs.push({ offset: range.offset, body: answer.body });
+  }
+  const body = verifiedCopy(index, want.entries, (offset, length) => bytesOf(runs, offset, length));
+  return { body, fetchedBytes: head.body.length + runs.reduce((sum, run) => sum + run.body.length, 0) };
+}
+
+/** The bytes of one entry, from the run that holds it. Empty entries lie nowhere. */
+function bytesOf(runs: readonly { offset: number; body: Uint8Array }[], offset: number, length: number): Uint8Array {
+  const run = runs.findLast((candidate) => candidate.offset <= offset);
+  return run ? run.body.subarray(offset - run.offset, offset - run.offset + length) : new Uint8Array();
+}
+
+async function ask(
+  transfer: Transfer,
+  packId: PackId,
+  options?: PackOptions,
+): Promise<{ body: Uint8Array; etag: string }> {
+  const answer = await transfer.peer.pack(transfer.primaryImageId, packId, options);
+  if (answer.status === 'found') return answer;
+  throw lost(packId);
+}
+
+const lost = (packId: PackId): FarsideError =>
+  new FarsideError(
+    'ESTALE',
+    `pack ${packId} is not at the primary any more; the copy begins again with a newer snapshot`,
+    { retry: 'later' },
+  );
+
+async function storeCopy(deps: MirrorDeps, imageId: string, packId: PackId, body: Uint8Array): Promise<void> {
+  const key = keyText({ kind: 'pack', imageId, packId });
+  for (let tries = 0; tries < triesMax; tries++) {
+    if ((await deps.bucket.create(key, body)).created) return;
+    if (await unite(deps, key, packId, body)) return;
+  }
+  throw new FarsideError('EAGAIN', `pack ${packId} keeps changing here while it is copied; try again`, {
+    retry: 'later',
+  });
+}
+
+/** True when the stored copy has all that ours has, now or already. */
+async function unite(deps: MirrorDeps, key: string, packId: PackId, body: Uint8Array): Promise<boolean> {
+  const ours = parsePackIndex(body, packId);
+  const head = await deps.bucket.get(key, { range: { offset: 0, length: indexBytes(ours.entryCount) } });
+  if (head.status !== 'found') return false;
+  if (covers(parsePackIndex(head.body, packId), ours)) return true;
+  const stored = await deps.bucket.get(key, { ifMatch: head.meta.etag });
+  if (stored.status !== 'found') return false;
+  const merged = mergeCopies(packId, stored.body, body);
+  return merged === undefined || (await deps.bucket.replace(key, merged, stored.meta.etag)).replaced;
+}
+
+function covers(stored: PackIndex, ours: PackIndex): boolean {
+  for (let entryIndex = 0; entryIndex < ours.entryCount; entryIndex++) {
+    if (ours.isPresent(entryIndex) && !stored.isPresent(entryIndex)) return false;
+  }
+  return true;
+}

@@ -1,0 +1,162 @@
+// Owns what two sites say to each other: the schemas, and `Peer`, one site's view of the other. The transport (HTTP in
+// lib/site, a direct call in tests) carries these shapes and nothing else; `endpoint.ts` is the other end.
+//
+// A peer reads the states, manifests and packs of mirrored images of one pool, and writes only status, acknowledgements and
+// wake-ups. What arrives is checked against these schemas on both sides.
+
+import { z } from 'zod';
+
+import type { ByteRange } from '../bucket/driver.ts';
+import { mirrorNamespaceSchema, rootSchema, snapshotSchema } from '../image/header.ts';
+import { objectBytesMax, objectBytesMin } from '../image/images.ts';
+import { manifestSchema, type Manifest } from './messages.ts';
+import type { PeerRecord } from './pool.ts';
+
+const count = z.int().min(0);
+const id = z.string().min(1).max(64);
+/** Names are checked again where they are used as keys. */
+const name = z.string().max(255);
+
+/** A mirror snapshot with its image state: all that a replica copies besides data. */
+export const peerSnapshotSchema = snapshotSchema.extend({ namespace: mirrorNamespaceSchema });
+
+/**
+ * One image as its site describes it to a peer.
+ * - `present`: mirroring is enabled there. `peerUuid`: how that site names us in its snapshots' peer sets.
+ * - `removed`: a tombstone says that mirroring of this global id was given up on purpose. Only this deletes a replica.
+ * - `absent`: nothing is known. A lost bucket must look like this and delete nothing.
+ */
+export const peerImageSchema = z.discriminatedUnion('status', [
+  z.object({
+    status: z.literal('present'),
+    imageId: z.string().regex(/^[0-9a-f]{24}$/),
+    namespace: name,
+    name,
+    mode: z.enum(['journal', 'snapshot']),
+    state: z.enum(['enabled', 'disabling', 'creating']),
+    objectBytes: z
+      .int()
+      .refine((bytes) => Number.isInteger(Math.log2(bytes)) && bytes >= objectBytesMin && bytes <= objectBytesMax),
+    createdAtMs: z.number(),
+    mirrorUuid: id,
+    peerUuid: id,
+    snapshots: z.array(peerSnapshotSchema),
+  }),
+  z.object({ status: z.literal('removed') }),
+  z.object({ status: z.literal('absent') }),
+]);
+export type PeerImage = z.infer<typeof peerImageSchema>;
+export type PresentImage = Extract<PeerImage, { status: 'present' }>;
+
+/** Something changed: `snapId` is the newest mirror snapshot at that time; absent when mirroring of the image was given up. */
+export const feedRecordSchema = z.object({ globalId: id, snapId: count.optional() });
+export type FeedRecord = z.infer<typeof feedRecordSchema>;
+/** `next`: the cursor to read on from. `more`: the page is full, read on at once. */
+export const feedPageSchema = z.object({ records: z.array(feedRecordSchema), next: count, more: z.boolean() });
+export type FeedPage = z.infer<typeof feedPageSchema>;
+
+/** Every image that may be mirrored from there. `feedNext` was the feed's end before the catalog was read. */
+export const peerCatalogSchema = z.object({ globalIds: z.array(id), feedNext: count });
+export type PeerCatalog = z.infer<typeof peerCatalogSchema>;
+
+/**
+ * Step 0 also claims the target (retention.ts): `linkSnapId` is the snapshot there that the replica stands at, `held` the
+ * roots that it has whole. Later steps name the delta by the `deltaId` that step 0 answered.
+ */
+export const deltaRequestSchema = z.object({
+  targetSnapId: count,
+  step: count,
+  linkSnapId: count.optional(),
+  deltaId: z.string().max(64).optional(),
+  held: z.array(rootSchema).max(10_000).optional(),
+});
+export type DeltaRequest = z.infer<typeof deltaRequestSchema>;
+/** `gone`: the snapshot or the delta is not there (any more); begin again with a newer target. */
+export const deltaAnswerSchema = z.discriminatedUnion('status', [
+  z.object({ status: z.literal('found'), manifest: manifestSchema }),
+  z.object({ status: z.literal('gone') }),
+]);
+export type DeltaAnswer = { status: 'found'; manifest: Manifest } | { status: 'gone' };
+
+export type PackOptions = { range?: ByteRange | undefined; ifMatch?: string | undefined };
+/** `objectBytes`: of the whole stored copy. `changed`: `ifMatch` does not hold; the copy was shrunk. */
+export type PackAnswer =
+  | { status: 'found'; body: Uint8Array; etag: string; objectBytes: number }
+  | { status: 'absent' }
+  | { status: 'changed' };
+
+/** Ascending, inclusive ranges of entry numbers, as many as an `apply` message may hold. */
+export const packEntriesSchema = z.object({
+  entries: z
+    .array(z.tuple([count, count]))
+    .min(1)
+    .max(10_000),
+});
+export type PackEntries = z.infer<typeof packEntriesSchema>;
+
+/** What a replica tells its primary about one image; Ceph's image status. */
+export const peerStatusSchema = z.object({
+  state: z.enum(['unknown', 'error', 'syncing', 'starting_replay', 'replaying', 'stopping_replay', 'stopped']),
+  description: z.string().max(4096),
+  updatedAtMs: z.number(),
+});
+export type PeerStatus = z.infer<typeof peerStatusSchema>;
+
+/** `synced`: the replica is complete at this snapshot; older ones may forget us, and the delta's manifests may go. */
+export const ackSchema = z.object({
+  status: peerStatusSchema.optional(),
+  synced: z.object({ snapId: count, deltaId: z.string().max(64).optional(), steps: count }).optional(),
+});
+export type Ack = z.infer<typeof ackSchema>;
+
+export const wakeSchema = z.object({ globalIds: z.array(id).max(1000) });
+
+/** `cursor`: how far the sender has read the receiver's feed. */
+export const heartbeatSchema = z.object({ siteName: name, cursor: count });
+export type Heartbeat = z.infer<typeof heartbeatSchema>;
+
+/** Sent with the bootstrap key. `direction` and `key` are the sender's: how it will use the receiver, and how the receiver may call back. */
+export const registerSchema = z.object({
+  fsid: id,
+  siteName: name.min(1),
+  mirrorUuid: id,
+  url: z.string().max(2048),
+  direction: z.enum(['rx-only', 'rx-tx']),
+  key: z.string().min(32).max(256),
+});
+export type RegisterRequest = z.infer<typeof registerSchema>;
+/** `key`: how the importer calls from now on. `peerUuid`: the receiver's record of the importer. */
+export const registerAnswerSchema = z.object({
+  fsid: id,
+  siteName: name,
+  mirrorUuid: id,
+  mode: z.enum(['image', 'pool', 'init-only']),
+  peerUuid: id,
+  key: z.string().min(32).max(256),
+});
+export type RegisterAnswer = z.infer<typeof registerAnswerSchema>;
+
+/**
+ * The other site, for one pool. Every call may fail with a FarsideError; ECONNREFUSED, EHOSTUNREACH and ETIMEDOUT with retry
+ * `later` mean that it cannot be reached, EACCES that it no longer knows us. All calls are idempotent except `register`,
+ * which replaces an earlier registration of the same site.
+ */
+export interface Peer {
+  image(globalId: string): Promise<PeerImage>;
+  catalog(): Promise<PeerCatalog>;
+  feed(from: number): Promise<FeedPage>;
+  delta(globalId: string, request: DeltaRequest): Promise<DeltaAnswer>;
+  pack(imageId: string, packId: string, options?: PackOptions): Promise<PackAnswer>;
+  /** A copy of the pack with these entries only (they must all be there: EBADMSG), made for this answer: its tag means nothing. A connection may lack it. */
+  packEntries?(imageId: string, packId: string, wanted: PackEntries): Promise<PackAnswer>;
+  ack(globalId: string, ack: Ack): Promise<void>;
+  wake(globalIds: readonly string[]): Promise<void>;
+  heartbeat(heartbeat: Heartbeat): Promise<void>;
+  /** Only with a bootstrap key. */
+  register(request: RegisterRequest): Promise<RegisterAnswer>;
+  /** Takes back a registration. */
+  unregister(): Promise<void>;
+}
+
+/** Makes the other end of a peer record callable. Unseals the record's key; does no request of its own. */
+export type PeerConnector = (pool: string, peer: Pick<PeerRecord, 'url' | 'sealedKey'>) => Promise<Peer>;

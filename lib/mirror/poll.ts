@@ -1,0 +1,235 @@
+// Owns the reconcile pass of one peer that we receive from: reads on in its feed and looks at the images that are pending. It
+// finds, without any message, all that messages could have said (I4), and costs the same few requests on a quiet pool whatever
+// the number of images (I11): the pool, our state with the peer, one miss in the feed, a heartbeat.
+//
+// An image is *pending* from the record that named it until we have seen that nothing is left to do:
+// - a record names a snapshot: settled when our copy is at that snapshot or a newer one, which our own header tells;
+// - anything else (a comparison, a local resync or demotion, an acknowledgement that was lost): settled by a sync that found
+//   nothing to do, since it became pending.
+// A pending image is first sent as a message; one that is still pending at the next poll is looked after by the poll itself,
+// a few each time, because messages may be lost.
+//
+//   poll                                      sync (of a message)
+//   feed: image G, snapshot 7; G is pending
+//   sends `sync` G
+//                                             copies 7
+//   next poll: our header is at 7: settled
+//
+// The cursor and the pending images are written together, after the feed was read: a poll that dies reads the same again.
+
+import pLimit from 'p-limit';
+
+import type { Header } from '../image/header.ts';
+import { mirrorSnapshots } from '../image/header.ts';
+import { sendAll } from './announce.ts';
+import { findImage, readCatalog } from './catalog.ts';
+import type { MirrorDeps } from './deps.ts';
+import type { Message, Outcome } from './messages.ts';
+import { connectPeer, readPeerState, updatePeerState } from './peer-state.ts';
+import type { Connection, PeerState, Pending } from './peer-state.ts';
+import { receives } from './pool.ts';
+import { isUnreachable } from './reachable.ts';
+import { recall, recent } from './recent.ts';
+import { promotionState } from './roles.ts';
+import { settledKey, syncImage } from './sync.ts';
+
+/** Headers read at once. */
+const readsMax = 16;
+
+export async function handlePoll(
+  deps: MirrorDeps,
+  { pool, peerUuid }: Pick<Extract<Message, { type: 'poll' }>, 'pool' | 'peerUuid'>,
+): Promise<Outcome> {
+  const connection = await connectPeer(deps, pool, peerUuid);
+  if (!connection || !receives(connection.record)) return { kind: 'ack' };
+  const before = await readPeerState(deps, pool, peerUuid);
+  try {
+    const { state, fresh } = await lookAround(deps, connection, before);
+    const settled = await lookAfter(deps, connection, state.pending, fresh);
+    await keep(deps, connection, before, state, settled);
+  } catch (error) {
+    if (!isUnreachable(error)) throw error; // away: the next poll tries again
+  }
+  return { kind: 'ack' };
+}
+
+type Found = { state: PeerState; fresh: ReadonlySet<string> };
+
+/** What the peer has to say since the last time. */
+async function lookAround(deps: MirrorDeps, connection: Connection, before: PeerState): Promise<Found> {
+  const nowMs = deps.clock.nowMs();
+  const isDue = nowMs - before.comparedAtMs >= deps.limits.compareEveryMs;
+  const { cursor, pending } = isDue ? await compare(deps, connection, before) : await readOn(deps, connection, before);
+  await beat(deps, connection, cursor);
+  const state = {
+    ...before,
+    cursor,
+    comparedAtMs: isDue ? nowMs : before.comparedAtMs,
+    pending: joined(before.pending, pending),
+  };
+  return { state, fresh: new Set(Object.keys(pending)) };
+}
+
+/** An image that waits for a sync to look at it is not settled by being at a snapshot. */
+function joined(before: Pending, found: Pending): Pending {
+  const strict = Object.entries(found).filter(
+    ([globalId]) => before[globalId] && before[globalId].snapId === undefined,
+  );
+  return {
+    ...before,
+    ...found,
+    ...Object.fromEntries(strict.map(([globalId, { sinceMs }]) => [globalId, { sinceMs }])),
+  };
+}
+
+async function readOn(
+  deps: MirrorDeps,
+  { peer }: Connection,
+  { cursor: from }: PeerState,
+): Promise<{ cursor: number; pending: Pending }> {
+  const sinceMs = deps.clock.nowMs();
+  const pending: Pending = {};
+  let cursor = from;
+  for (let pages = 0; pages < deps.limits.feedPagesMax; pages++) {
+    const page = await peer.feed(cursor);
+    for (const { globalId, snapId } of page.records)
+      pending[globalId] = snapId === undefined ? { sinceMs } : { snapId, sinceMs };
+    cursor = page.next;
+    if (!page.more) break;
+  }
+  return { cursor, pending };
+}
+
+/** The backstop: every image that either side knows of. Also the way to a new cursor, for one that fell behind the feed's end. */
+async function compare(
+  deps: MirrorDeps,
+  { peer, pool }: Connection,
+  { cursor }: PeerState,
+): Promise<{ cursor: number; pending: Pending }> {
+  const sinceMs = deps.clock.nowMs();
+  const theirs = await peer.catalog();
+  const ours = await readCatalog(deps, pool.name);
+  const globalIds = new Set([...theirs.globalIds, ...Object.keys(ours)]);
+  return {
+    cursor: Math.max(cursor, theirs.feedNext),
+    pending: Object.fromEntries([...globalIds].map((globalId) => [globalId, { sinceMs }])),
+  };
+}
+
+/** At most every `heartbeatEveryMs`. A peer that cannot take it will see us as down, which is what it is to us. */
+async function beat(deps: MirrorDeps, { peer, pool, record }: Connection, cursor: number): Promise<void> {
+  const nowMs = deps.clock.nowMs();
+  const beatLimits = { ...deps.limits, cacheMs: deps.limits.heartbeatEveryMs };
+  await recent({ ...deps, limits: beatLimits }, `beat ${pool.name}/${record.uuid}`, async () => {
+    await peer.heartbeat({ siteName: pool.mirror.siteName, cursor });
+    return nowMs;
+  });
+}
+
+/** Which of the pending images are settled; the others are sent, or, when that did not help before, synced here. */
+async function lookAfter(
+  deps: MirrorDeps,
+  connection: Connection,
+  pending: Pending,
+  fresh: ReadonlySet<string>,
+): Promise<string[]> {
+  const limit = pLimit(readsMax);
+  const oldestFirst = Object.entries(pending).toSorted(([, a], [, b]) => a.sinceMs - b.sinceMs);
+  const looked = oldestFirst.slice(0, deps.limits.pollPendingMax);
+  const checked = await Promise.all(
+    looked.map(([globalId, entry]) =>
+      limit(async () => ({ globalId, settled: await isSettled(deps, connection, globalId, entry) })),
+    ),
+  );
+  const open = checked.filter(({ settled }) => !settled).map(({ globalId }) => globalId);
+  const settled = checked.filter((check) => check.settled).map(({ globalId }) => globalId);
+  await sendAll(
+    deps,
+    open.filter((globalId) => fresh.has(globalId)).map((globalId) => syncMessage(connection, globalId)),
+  );
+  const stuck = open.filter((globalId) => !fresh.has(globalId));
+  return [...settled, ...(await syncHere(deps, connection, stuck))];
+}
+
+const syncMessage = ({ pool, record }: Connection, globalId: string): Extract<Message, { type: 'sync' }> => ({
+  type: 'sync',
+  pool: pool.name,
+  peerUuid: record.uuid,
+  globalId,
+});
+
+async function isSettled(
+  deps: MirrorDeps,
+  connection: Connection,
+  globalId: string,
+  { snapId, sinceMs }: Pending[string],
+): Promise<boolean> {
+  const settledAtMs = recall(
+    deps,
+    settledKey({ pool: connection.pool.name, peerUuid: connection.record.uuid, globalId }),
+  );
+  if (typeof settledAtMs === 'number' && settledAtMs > sinceMs) return true;
+  if (snapId === undefined) return false;
+  const stored = await findImage(deps, connection.pool.name, globalId);
+  return stored !== undefined && isAt(stored.value, connection.record.mirrorUuid, snapId);
+}
+
+/** Our copy is at the peer's snapshot, or beyond; nothing else is asked of it. */
+function isAt(header: Header, mirrorUuid: string, snapId: number): boolean {
+  const snapshots = mirrorSnapshots(header);
+  const { sync, resyncRequestedAtMs, problem } = header.mirror!;
+  if (promotionState(snapshots) === 'primary') return true;
+  const newest = snapshots.at(-1)?.namespace;
+  const isThere = newest?.primaryMirrorUuid === mirrorUuid && (newest.primarySnapId ?? -1) >= snapId;
+  return isThere && (sync ?? resyncRequestedAtMs ?? problem) === undefined;
+}
+
+/** One after another, a bounded number; a failing one does not keep the others waiting. */
+async function syncHere(deps: MirrorDeps, connection: Connection, globalIds: readonly string[]): Promise<string[]> {
+  const settled: string[] = [];
+  const beganAtMs = deps.clock.nowMs();
+  for (const globalId of globalIds.slice(0, deps.limits.pollInlineMax)) {
+    if (deps.clock.nowMs() - beganAtMs > deps.limits.pollInlineMs) break;
+    try {
+      if ((await syncImage(deps, syncMessage(connection, globalId))) === 'settled') settled.push(globalId);
+    } catch (error) {
+      if (isUnreachable(error)) break;
+      // Damage is noted in the image's header (problem.ts); it stays pending.
+    }
+  }
+  return settled;
+}
+
+/** Writes only what changed. An image that became pending again meanwhile stays so. */
+async function keep(
+  deps: MirrorDeps,
+  { pool, record }: Connection,
+  before: PeerState,
+  state: PeerState,
+  settled: readonly string[],
+): Promise<void> {
+  const isQuiet =
+    state.cursor === before.cursor &&
+    state.comparedAtMs === before.comparedAtMs &&
+    settled.length === 0 &&
+    sameKeys(state.pending, before.pending);
+  if (isQuiet) return;
+  await updatePeerState(deps, pool.name, record.uuid, (now) => {
+    const pending = { ...now.pending };
+    for (const [globalId, entry] of Object.entries(state.pending)) {
+      const noted = now.pending[globalId]?.sinceMs;
+      const isNewer = noted !== undefined && noted !== before.pending[globalId]?.sinceMs;
+      if (isNewer) continue;
+      if (settled.includes(globalId)) delete pending[globalId];
+      else pending[globalId] = entry;
+    }
+    return {
+      ...now,
+      cursor: Math.max(now.cursor, state.cursor),
+      comparedAtMs: Math.max(now.comparedAtMs, state.comparedAtMs),
+      pending,
+    };
+  });
+}
+
+const sameKeys = (a: Pending, b: Pending): boolean => Object.keys(a).length === Object.keys(b).length;

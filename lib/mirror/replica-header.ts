@@ -1,0 +1,132 @@
+// Owns what a completed sync makes of a replica's header. Pure.
+//
+// The image becomes what the primary was at the target: content, size, name, features, metadata and user snapshots. Kept
+// besides: user snapshots that an earlier resync kept, and, when this is a resync, what the primary's history does not have:
+// the losing head and the user snapshots taken since the histories parted.
+
+import { isMirrorSnapshot, mirrorSnapshots, userSnapshots } from '../image/header.ts';
+import type { Header, MirrorSnapshot, Root, Snapshot } from '../image/header.ts';
+import type { Plan } from './checkpoints.ts';
+import { mirrorSnapshot } from './mirror-snapshots.ts';
+import { pruned, unlinkPeer, withPeerSets } from './retention.ts';
+import { syncedSnapshot } from './role-changes.ts';
+
+export type Completion = {
+  nowMs: number;
+  /** Drawn for the name of the mirror snapshot. */
+  uuid: string;
+  /** The primary's, unless another image here has it. */
+  name: string;
+  nameTaken: boolean;
+  bytes: number;
+  startedAtMs: number;
+};
+
+export function completedHeader(header: Header, plan: Plan, completion: Completion): Header {
+  const { target } = plan;
+  const state = target.namespace.image;
+  const mirrors = mirrorSnapshots(header).filter((snapshot) => !plan.lostSnapIds.includes(snapshot.id));
+  const users = completedUsers(header, plan, mirrors.at(-1), completion.nowMs);
+  const copied: Header = {
+    ...header,
+    name: completion.name,
+    root: target.root,
+    sizeBytes: target.sizeBytes,
+    features: state.features,
+    meta: state.meta,
+    mirror: completedMirror(header, plan, completion),
+    nextSnapshotId: users.nextSnapshotId + 1,
+  };
+  const record = syncedSnapshot({ id: target.id, demoted: plan.demoted }, plan.primaryMirrorUuid);
+  const added = mirrorSnapshot(copied, record, {
+    id: users.nextSnapshotId,
+    nowMs: completion.nowMs,
+    uuid: completion.uuid,
+    image: state,
+  });
+  const all: Snapshot[] = [...mirrors, ...users.snapshots, added].toSorted((a, b) => a.id - b.id);
+  // The peer took the target, so it needs none of our own older points.
+  return {
+    ...copied,
+    snapshots: pruned(withPeerSets(all, unlinkPeer(all.filter(isMirrorSnapshot), plan.peerUuid, added.id))),
+  };
+}
+
+function completedMirror(
+  header: Header,
+  plan: Plan,
+  { nowMs, bytes, startedAtMs, nameTaken }: Completion,
+): NonNullable<Header['mirror']> {
+  const { mode, globalId, lastSync, resyncRequestedAtMs } = header.mirror!;
+  return {
+    mode,
+    state: 'enabled',
+    globalId,
+    // A request that came while an ordinary sync was running is still to be done.
+    ...(resyncRequestedAtMs !== undefined && !plan.resync ? { resyncRequestedAtMs } : {}),
+    lastSync: {
+      bytes,
+      seconds: Math.max(0, nowMs - startedAtMs) / 1000,
+      remoteTimestampMs: plan.target.createdAtMs,
+      completedAtMs: nowMs,
+      snapshots: (lastSync?.snapshots ?? 0) + 1,
+      totalBytes: (lastSync?.totalBytes ?? 0) + bytes,
+    },
+    ...(nameTaken
+      ? {
+          problem: {
+            description: 'failed to apply remote image state: the name is taken',
+            error: true,
+            sinceMs: nowMs,
+          },
+        }
+      : {}),
+  };
+}
+
+type Users = { snapshots: Snapshot[]; nextSnapshotId: number };
+
+function completedUsers(header: Header, plan: Plan, shared: MirrorSnapshot | undefined, nowMs: number): Users {
+  let nextSnapshotId = header.nextSnapshotId;
+  const before = userSnapshots(header);
+  const theirs = plan.target.namespace.image.snapshots.map((wanted): Snapshot => {
+    const same = before.find((snapshot) => snapshot.name === wanted.name && sameRoot(snapshot.root, wanted.root));
+    return { ...wanted, id: same?.id ?? nextSnapshotId++, namespace: { type: 'user' } };
+  });
+  const ids = new Set(theirs.map((snapshot) => snapshot.id));
+  const names = new Set(theirs.map((snapshot) => snapshot.name));
+  const kept = before
+    .filter((snapshot) => !ids.has(snapshot.id) && (isKept(snapshot) || (plan.resync && !wasShared(snapshot, shared))))
+    .map((snapshot): Snapshot => ({
+      ...snapshot,
+      name: freeName(snapshot.name, names),
+      namespace: { type: 'user', keep: true },
+    }));
+  const head = plan.keepHead ? [keptHead(header, nextSnapshotId++, names, nowMs)] : [];
+  return { snapshots: [...theirs, ...kept, ...head], nextSnapshotId };
+}
+
+const isKept = (snapshot: Snapshot): boolean => snapshot.namespace.type === 'user' && snapshot.namespace.keep === true;
+
+/** The last point that both sites had already knew it, so the primary has removed it since. */
+const wasShared = (snapshot: Snapshot, shared: MirrorSnapshot | undefined): boolean =>
+  shared?.namespace.image.snapshots.some((one) => one.name === snapshot.name && sameRoot(one.root, snapshot.root)) ??
+  false;
+
+const sameRoot = (a: Root | null, b: Root | null): boolean => a?.pack === b?.pack && a?.entry === b?.entry;
+
+/** The losing head, for the user to look into and to remove. */
+function keptHead(header: Header, id: number, names: Set<string>, nowMs: number): Snapshot {
+  const day = new Date(nowMs).toISOString().slice(0, 19).replace(/[:]/g, '-');
+  const { root, sizeBytes } = header;
+  const name = freeName(`before-resync-${day}`, names);
+  return { id, name, root, sizeBytes, createdAtMs: nowMs, protected: false, namespace: { type: 'user', keep: true } };
+}
+
+/** Also takes the name. */
+function freeName(name: string, names: Set<string>): string {
+  let free = name;
+  for (let count = 2; names.has(free); count++) free = `${name}-kept-${count}`;
+  names.add(free);
+  return free;
+}

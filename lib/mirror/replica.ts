@@ -1,0 +1,134 @@
+// Owns the beginning and the end of a replica: made when its primary appears, removed when the primary says by a tombstone
+// that mirroring was given up.
+//
+// The catalog entry comes first and decides the image id, so that two handlers that begin at the same time make one image:
+//
+//   sync                                      sync (repeated message)
+//   catalog: no entry; adds G -> image 1
+//                                             catalog: G -> image 1 is there
+//   creates the header of image 1             create: exists; goes on with that one
+//   claims the name                           claims the name: it is image 1's already
+//
+// The end goes the other way: header (`removing`: gone for everybody), catalog entry (`removing`: its id is not used again),
+// objects, header, catalog entry. Whoever finds a half-done removal goes on with it.
+
+import { createDocument, readDocument } from '../bucket/document.ts';
+import type { Stored } from '../bucket/document.ts';
+import { readHeader, updateHeader } from '../image/access.ts';
+import type { ImageSpec } from '../image/deps.ts';
+import { headerSchema, mirrorSnapshots } from '../image/header.ts';
+import type { Header } from '../image/header.ts';
+import { newImageId, parseImageId } from '../image/ids.ts';
+import { newHeader } from '../image/images.ts';
+import { bearsName, checkSpec, claimName, freeName, headerKey, readName } from '../image/names.ts';
+import { removeStep } from '../image/remove.ts';
+import { addToCatalog, markRemoving, removeFromCatalog } from './catalog.ts';
+import type { Catalog, CatalogEntry } from './catalog.ts';
+import type { MirrorDeps } from './deps.ts';
+import type { PresentImage } from './peer-protocol.ts';
+import { promotionState } from './roles.ts';
+
+const specOf = (pool: string, remote: PresentImage): ImageSpec => ({
+  pool,
+  namespace: remote.namespace,
+  image: remote.name,
+});
+
+/** Whether an image here has the name that the replica would get. */
+export async function isNameTaken(deps: MirrorDeps, pool: string, remote: PresentImage): Promise<boolean> {
+  const spec = specOf(pool, remote);
+  checkSpec(spec);
+  const imageId = await readName(deps, spec);
+  const stored = imageId && (await readHeader(deps, imageId));
+  return stored ? bearsName(stored.value, spec) : false;
+}
+
+/** An empty image in state `creating`, read-only and without content until its first sync is complete. */
+export async function createReplica(
+  deps: MirrorDeps,
+  pool: string,
+  globalId: string,
+  remote: PresentImage,
+  seen?: Stored<Catalog>,
+): Promise<Stored<Header> | 'name-taken' | 'busy'> {
+  const spec = specOf(pool, remote);
+  const addedAtMs = deps.clock.nowMs();
+  const mine: CatalogEntry = {
+    imageId: newImageId(deps.random),
+    namespace: spec.namespace,
+    name: spec.image,
+    addedAtMs,
+    replica: true,
+  };
+  const entry = await addToCatalog(deps, pool, globalId, mine, seen);
+  if (entry.removing) return 'busy';
+  const imageId = parseImageId(entry.imageId);
+  const empty = newHeader(deps, spec, imageId, {
+    sizeBytes: 0,
+    objectBytes: remote.objectBytes,
+    initial: { mirror: { mode: remote.mode, state: 'creating', globalId } },
+  });
+  const created = await createDocument(deps.bucket, headerKey(imageId), empty, deps.random);
+  const stored = created ?? (await readHeader(deps, imageId));
+  if (stored?.value.mirror?.globalId !== globalId) return 'busy';
+  if (await holdsName(deps, stored)) return stored;
+  await removeReplica(deps, pool, globalId, stored);
+  return 'name-taken';
+}
+
+/** A replica that is still being made may have died before it had its name. */
+export async function holdsName(deps: MirrorDeps, { value }: Stored<Header>): Promise<boolean> {
+  const spec: ImageSpec = { pool: value.pool, namespace: value.namespace, image: value.name };
+  return (await claimName(deps, spec, parseImageId(value.imageId))) === 'claimed';
+}
+
+/** Only what is a mere copy. `more`: call again. */
+export async function removeReplica(
+  deps: MirrorDeps,
+  pool: string,
+  globalId: string,
+  stored: Stored<Header>,
+): Promise<'done' | 'more'> {
+  const { value } = await updateHeader(deps, stored, (header) => removingHeader(header, globalId), {
+    byMirroring: true,
+  });
+  return value.removing ? continueRemoval(deps, pool, globalId, value.imageId) : 'done';
+}
+
+/** Undefined when it was promoted, or mirroring of it was disabled, meanwhile: then it is not ours to remove. */
+function removingHeader(header: Header, globalId: string): Header | undefined {
+  const snapshots = mirrorSnapshots(header);
+  const isCopy = snapshots.length === 0 || promotionState(snapshots) === 'non-primary';
+  return header.mirror?.globalId === globalId && isCopy && !header.removing ? { ...header, removing: true } : undefined;
+}
+
+async function continueRemoval(
+  deps: MirrorDeps,
+  pool: string,
+  globalId: string,
+  imageId: string,
+): Promise<'done' | 'more'> {
+  await markRemoving(deps, pool, globalId, imageId);
+  const header = await readDocument(deps.bucket, headerKey(imageId), headerSchema);
+  if (header) {
+    const { namespace, name } = header.value;
+    await freeName(deps, { pool, namespace, image: name }, imageId);
+    if ((await removeStep(deps, imageId)) === 'more') {
+      await deps.queue.send([{ type: 'remove', imageId }]);
+      return 'more';
+    }
+  }
+  await removeFromCatalog(deps, pool, globalId, imageId);
+  return 'done';
+}
+
+/** Goes on with a removal that died. `entry`: the catalog's, of an image that is not there. */
+export async function finishRemoval(
+  deps: MirrorDeps,
+  pool: string,
+  globalId: string,
+  entry: CatalogEntry,
+): Promise<'done' | 'more'> {
+  const header = entry.removing ? undefined : await readDocument(deps.bucket, headerKey(entry.imageId), headerSchema);
+  return entry.removing || header?.value.removing ? continueRemoval(deps, pool, globalId, entry.imageId) : 'done';
+}

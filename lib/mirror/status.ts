@@ -1,0 +1,200 @@
+// Owns the gathering of what the status reports need (status-report.ts, health.ts): headers, what peers said, heartbeats. The
+// status of our own copy is read off its header; nothing is stored for it.
+//
+// Requests: about six for an image, and two more while it is being copied, whatever its size.
+
+import pLimit from 'p-limit';
+import { z } from 'zod';
+
+import { readDocument } from '../bucket/document.ts';
+import { keyText } from '../bucket/keys.ts';
+import { FarsideError } from '../errors.ts';
+import { openHeader, readHeader } from '../image/access.ts';
+import type { ImageSpec } from '../image/deps.ts';
+import { mirrorSnapshots } from '../image/header.ts';
+import type { Header, Mirror, Sync } from '../image/header.ts';
+import { statusFrom } from './acknowledge.ts';
+import { readCatalog } from './catalog.ts';
+import { listCheckpoints, readCheckpoint } from './checkpoints.ts';
+import type { MirrorDeps } from './deps.ts';
+import { poolStatusReport } from './health.ts';
+import type { PoolStatusReport } from './health.ts';
+import { readPeerState } from './peer-state.ts';
+import { isMirroring, notMirroring, readPool, receives } from './pool.ts';
+import type { PeerRecord, Pool } from './pool.ts';
+import { mirroringNotEnabled } from './role-changes.ts';
+import { promotionState, stopStatus } from './roles.ts';
+import { imageStatusReport, primaryStatus, replayingStatus } from './status-report.ts';
+import type {
+  ImageStatusInput,
+  ImageStatusReport,
+  PeerSite,
+  ReplayProgress,
+  SiteService,
+  StatusText,
+  StoredStatus,
+} from './status-report.ts';
+
+/** `mirror image status`. EINVAL: not mirrored. A replica that is still being made has a status too. */
+export async function imageStatus(deps: MirrorDeps, spec: ImageSpec): Promise<ImageStatusReport> {
+  const pool = await mirroringPool(deps, spec.pool);
+  const { value: header } = await openHeader(deps, spec);
+  if (!header.mirror) throw new FarsideError(mirroringNotEnabled.code, mirroringNotEnabled.message);
+  const input = await statusInput(deps, header, await contextOf(deps, pool));
+  return imageStatusReport(
+    promotionState(mirrorSnapshots(header)) === 'primary' ? { ...input, snapshots: mirrorSnapshots(header) } : input,
+  );
+}
+
+const headersMax = 16;
+
+/** `mirror pool status`. EINVAL: the pool is not mirrored. */
+export async function poolStatus(
+  deps: MirrorDeps,
+  pool: string,
+  { verbose = false }: { verbose?: boolean } = {},
+): Promise<PoolStatusReport> {
+  const context = await contextOf(deps, await mirroringPool(deps, pool));
+  const limit = pLimit(headersMax);
+  const entries = Object.entries(await readCatalog(deps, pool));
+  const inputs = await Promise.all(
+    entries.map(([globalId, { imageId }]) => limit(() => inputOf(deps, globalId, imageId, context))),
+  );
+  const images = inputs.filter((input) => input !== undefined).toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  const { serviceId, instanceId, hostname } = context.service;
+  const heartbeatAgeMs = context.heartbeatAgeMs;
+  const daemon = {
+    serviceId,
+    instanceId,
+    clientId: deps.site.name,
+    hostname,
+    version: 'farside',
+    leader: true,
+    heartbeatAgeMs,
+  };
+  return poolStatusReport({ images, daemons: [daemon], verbose });
+}
+
+async function mirroringPool(deps: MirrorDeps, pool: string): Promise<Pool> {
+  const { value } = await readPool(deps, pool);
+  if (!isMirroring(value)) throw notMirroring();
+  return value;
+}
+
+async function inputOf(
+  deps: MirrorDeps,
+  globalId: string,
+  imageId: string,
+  context: Context,
+): Promise<ImageStatusInput | undefined> {
+  const stored = await readHeader(deps, imageId);
+  return stored?.value.mirror?.globalId === globalId ? statusInput(deps, stored.value, context) : undefined;
+}
+
+type PeerContext = { record: PeerRecord; heartbeatAgeMs: number | undefined };
+type Context = {
+  pool: Pool;
+  service: SiteService;
+  tickedAtMs: number | undefined;
+  heartbeatAgeMs: number | undefined;
+  peers: PeerContext[];
+};
+
+/** Written by each tick (lib/site). */
+const heartbeatSchema = z.object({ tickedAtMs: z.number() });
+
+async function contextOf(deps: MirrorDeps, pool: Pool): Promise<Context> {
+  const nowMs = deps.clock.nowMs();
+  const tickedAtMs = (await readDocument(deps.bucket, keyText({ kind: 'heartbeat' }), heartbeatSchema))?.value
+    .tickedAtMs;
+  const { siteId, name, url } = deps.site;
+  const service = { serviceId: siteId, instanceId: siteId, daemonId: name, hostname: URL.parse(url)?.hostname ?? name };
+  const peers = await Promise.all(
+    pool.peers.map(async (record) => ({ record, heartbeatAgeMs: await heartbeatAge(deps, pool, record) })),
+  );
+  return {
+    pool,
+    service,
+    tickedAtMs,
+    heartbeatAgeMs: tickedAtMs === undefined ? undefined : nowMs - tickedAtMs,
+    peers,
+  };
+}
+
+async function heartbeatAge(deps: MirrorDeps, pool: Pool, { uuid }: PeerRecord): Promise<number | undefined> {
+  const { seenAtMs } = await readPeerState(deps, pool.name, uuid);
+  return seenAtMs === 0 ? undefined : deps.clock.nowMs() - seenAtMs;
+}
+
+async function statusInput(deps: MirrorDeps, header: Header, context: Context): Promise<ImageStatusInput> {
+  const text = await localStatus(deps, header);
+  const status: StoredStatus = { ...text, updatedAtMs: context.tickedAtMs ?? deps.clock.nowMs() };
+  const { service, heartbeatAgeMs } = context;
+  const peers = await Promise.all(context.peers.map((peer) => peerSite(deps, header, context.pool, peer)));
+  return { name: header.name, globalId: header.mirror!.globalId, local: { status, heartbeatAgeMs, service }, peers };
+}
+
+async function peerSite(
+  deps: MirrorDeps,
+  header: Header,
+  pool: Pool,
+  { record, heartbeatAgeMs }: PeerContext,
+): Promise<PeerSite> {
+  const { siteName, mirrorUuid, direction } = record;
+  const said = await statusFrom(deps, pool.name, header.mirror!.globalId, record.uuid);
+  const status = newer(said, receives(record) ? sourceStatus(header, record) : undefined);
+  return { siteName, mirrorUuid, direction, heartbeatAgeMs, status };
+}
+
+const newer = (a: StoredStatus | undefined, b: StoredStatus | undefined): StoredStatus | undefined =>
+  !a || (b && b.updatedAtMs > a.updatedAtMs) ? b : a;
+
+/** Where our copy came from was primary when we copied; no message says so, and none is needed. */
+function sourceStatus(header: Header, { mirrorUuid }: PeerRecord): StoredStatus | undefined {
+  const { lastSync } = header.mirror!;
+  const newest = mirrorSnapshots(header).at(-1)?.namespace;
+  const isCopied = newest?.state === 'non-primary' && newest.primaryMirrorUuid === mirrorUuid;
+  return isCopied && lastSync ? { ...primaryStatus, updatedAtMs: lastSync.completedAtMs } : undefined;
+}
+
+/** How our copy stands, in Ceph's words. */
+async function localStatus(deps: MirrorDeps, header: Header): Promise<StatusText> {
+  const state = promotionState(mirrorSnapshots(header));
+  const { sync, problem, lastSync, resyncRequestedAtMs } = header.mirror!;
+  if (state === 'primary') return primaryStatus;
+  // A sync that cannot go on is told as that, not as one that is slow.
+  if (sync && problem?.error) return problemStatus(problem);
+  if (sync)
+    return replayingStatus({
+      remoteSnapshotMs: sync.targetCreatedAtMs,
+      lastSync,
+      syncing: await progressOf(deps, header, sync),
+    });
+  if (resyncRequestedAtMs !== undefined) return { state: 'starting_replay', description: 'resync requested' };
+  if (problem) return problemStatus(problem);
+  if (state === 'unknown') return { state: 'syncing', description: 'bootstrapping, CREATE_LOCAL_IMAGE' };
+  if (state === 'orphan')
+    return stopStatus[
+      mirrorSnapshots(header).at(-1)?.namespace.state === 'primary-demoted' ? 'remote-not-primary' : 'remote-demoted'
+    ];
+  return replayingStatus({ remoteSnapshotMs: lastSync?.remoteTimestampMs, lastSync });
+}
+
+const problemStatus = ({ description, error }: NonNullable<Mirror['problem']>): StatusText => ({
+  state: error ? 'error' : 'unknown',
+  description,
+});
+
+/** From the checkpoints: pieces are about equal in bytes. */
+async function progressOf(deps: MirrorDeps, header: Header, sync: Sync): Promise<ReplayProgress['syncing']> {
+  const listed = await listCheckpoints(deps, header.imageId, sync.syncId);
+  const last = (await readCheckpoint(deps, header.imageId, sync.syncId, listed.stepCount - 1))?.manifest;
+  const bytesTotal = last?.bytesSoFar ?? 0;
+  const share = last && last.piecesSoFar > 0 ? listed.copied.size / last.piecesSoFar : 0;
+  return {
+    snapshotMs: sync.targetCreatedAtMs,
+    bytesDone: Math.round(bytesTotal * share),
+    bytesTotal,
+    elapsedMs: deps.clock.nowMs() - sync.startedAtMs,
+  };
+}

@@ -1,0 +1,220 @@
+// Owns what a replica does about one image of one peer: looks at both sides, lets `decideSync` decide, and acts. Every other
+// handler of the replica is set in motion from here, and repeating it at any time is harmless: what is done already is seen
+// and not done again.
+//
+//   sync (woken by snapshot 7)                sync (from the poll)
+//   decides: copy 7                           decides: copy 7
+//   copies, completes with one swap
+//                                             its swap is refused: the newest mirror snapshot is another; decides anew: idle
+
+import type { Stored } from '../bucket/document.ts';
+import { mirrorSnapshots } from '../image/header.ts';
+import type { Header } from '../image/header.ts';
+import { addPending } from './announce.ts';
+import { lookUp } from './catalog.ts';
+import type { Catalog } from './catalog.ts';
+import { beginCopy } from './copy.ts';
+import type { MirrorDeps } from './deps.ts';
+import type { Message, Outcome } from './messages.ts';
+import { connectPeer } from './peer-state.ts';
+import type { Connection } from './peer-state.ts';
+import type { PeerImage } from './peer-protocol.ts';
+import { receives } from './pool.ts';
+import { noteFailure, noteProblem } from './problem.ts';
+import { isUnreachable } from './reachable.ts';
+import { remember } from './recent.ts';
+import { createReplica, finishRemoval, holdsName, isNameTaken, removeReplica } from './replica.ts';
+import { report } from './report.ts';
+import { decideSync, stopStatus } from './roles.ts';
+import type { Decision, LocalView, RemoteView, StopDecision } from './roles.ts';
+import { replayingStatus } from './status-report.ts';
+import { continueCopy } from './steps.ts';
+import type { Progress } from './steps.ts';
+
+type SyncMessage = Extract<Message, { type: 'sync' }>;
+
+/** Decisions of one invocation, each after something changed under the one before. */
+const decisionsMax = 3;
+/** Delay before a decision is tried again that lost every one of them. */
+const againDelayMs = 1000;
+
+export async function handleSync(deps: MirrorDeps, message: SyncMessage): Promise<Outcome> {
+  const { pool, peerUuid, globalId } = message;
+  try {
+    const progress = await syncImage(deps, message);
+    if (progress === 'later') await addPending(deps, pool, peerUuid, globalId);
+    return progress === 'again' ? { kind: 'retry', delayMs: againDelayMs } : { kind: 'ack' };
+  } catch (error) {
+    // The peer's feed, or our list of pending images, still has it.
+    if (isUnreachable(error)) return { kind: 'ack' };
+    throw error;
+  }
+}
+
+/** `settled` is also remembered, for the poll. */
+export async function syncImage(deps: MirrorDeps, message: Omit<SyncMessage, 'type'>): Promise<Progress> {
+  const connection = await connectPeer(deps, message.pool, message.peerUuid);
+  if (!connection || !receives(connection.record)) return 'settled';
+  let progress: Progress = 'again';
+  for (let count = 0; count < decisionsMax && progress === 'again'; count++)
+    progress = await syncOnce(deps, connection, message);
+  if (progress === 'settled') remember(deps, settledKey(message), deps.clock.nowMs());
+  return progress;
+}
+
+export const settledKey = ({ pool, peerUuid, globalId }: Pick<SyncMessage, 'pool' | 'peerUuid' | 'globalId'>): string =>
+  `settled ${pool}/${peerUuid}/${globalId}`;
+
+type Both = {
+  connection: Connection;
+  globalId: string;
+  remote: PeerImage;
+  stored: Stored<Header> | undefined;
+  catalog: Stored<Catalog> | undefined;
+};
+
+async function syncOnce(
+  deps: MirrorDeps,
+  connection: Connection,
+  message: Omit<SyncMessage, 'type'>,
+): Promise<Progress> {
+  const { pool, globalId } = message;
+  // In this order: see copy.ts.
+  const { stored, entry, catalog } = await lookUp(deps, pool, globalId);
+  const remote = await connection.peer.image(globalId);
+  if (entry && (await finishRemoval(deps, pool, globalId, entry)) === 'more') return 'later';
+  const nameTaken = !stored && remote.status === 'present' && (await isNameTaken(deps, pool, remote));
+  const both: Both = { connection, globalId, remote, stored, catalog: entry ? undefined : catalog };
+  const decision = decideSync({ local: localView(both, nameTaken), remote: remoteView(both) });
+  try {
+    return await act(deps, both, decision, message.continues);
+  } catch (error) {
+    if (stored) await noteFailure(deps, stored, error);
+    throw error;
+  }
+}
+
+function localView({ connection, remote, stored }: Both, nameTaken: boolean): LocalView {
+  const mirrorUuid = connection.pool.mirror.mirrorUuid;
+  const peerUuid = remote.status === 'present' ? remote.peerUuid : '';
+  if (!stored) return { mirrorUuid, peerUuid, nameTaken };
+  const { state, resyncRequestedAtMs, sync } = stored.value.mirror!;
+  const image = {
+    state,
+    snapshots: mirrorSnapshots(stored.value),
+    resyncRequested: resyncRequestedAtMs !== undefined,
+    sync,
+  };
+  return { mirrorUuid, peerUuid, nameTaken, image };
+}
+
+function remoteView({ connection, remote }: Both): RemoteView {
+  if (remote.status !== 'present') return { kind: remote.status, mirrorUuid: connection.record.mirrorUuid };
+  const { mirrorUuid, state, snapshots } = remote;
+  return { kind: 'present', mirrorUuid, state, snapshots };
+}
+
+async function act(
+  deps: MirrorDeps,
+  both: Both,
+  decision: Decision,
+  continues: SyncMessage['continues'],
+): Promise<Progress> {
+  switch (decision.kind) {
+    case 'sync':
+      return copy(deps, both, decision, continues);
+    case 'idle':
+      return idle(deps, both, decision.acknowledge);
+    case 'stop':
+      return stand(deps, both, decision);
+    case 'remove':
+      return (await removeReplica(deps, both.connection.pool.name, both.globalId, both.stored!)) === 'done'
+        ? 'settled'
+        : 'later';
+    case 'wait':
+      return 'later';
+  }
+}
+
+async function copy(
+  deps: MirrorDeps,
+  both: Both,
+  decision: Extract<Decision, { kind: 'sync' }>,
+  continues: SyncMessage['continues'],
+): Promise<Progress> {
+  const { connection, globalId, remote } = both;
+  if (remote.status !== 'present') return 'again';
+  const pool = connection.pool.name;
+  const stored = both.stored ?? (await createReplica(deps, pool, globalId, remote, both.catalog));
+  if (stored === 'busy') return 'later';
+  if (stored === 'name-taken') return reportStop(deps, both, stopStatus['name-clash']);
+  // Another handler may have made the image meanwhile and gone on with it: then it is not the one that was decided about.
+  if (!both.stored && !isUntouched(stored.value)) return 'again';
+  const isHalfMade = both.stored?.value.mirror?.state === 'creating';
+  if (isHalfMade && !(await holdsName(deps, stored))) {
+    await removeReplica(deps, pool, globalId, stored);
+    return 'again';
+  }
+  const copying = { connection, globalId, stored };
+  const { sync } = stored.value.mirror!;
+  return decision.continues && sync
+    ? continueCopy(deps, { copying, sync }, continues)
+    : beginCopy(deps, copying, remote, decision);
+}
+
+const isUntouched = (header: Header): boolean =>
+  header.mirror?.state === 'creating' && header.mirror.sync === undefined && mirrorSnapshots(header).length === 0;
+
+/** In step with the primary. Clears what stood in the way before, but for a name that is still another image's. */
+async function idle(deps: MirrorDeps, both: Both, acknowledge: number | undefined): Promise<Progress> {
+  const { connection, globalId, remote, stored } = both;
+  if (!stored || remote.status !== 'present') return 'settled';
+  const { problem, lastSync } = stored.value.mirror!;
+  const newest = remote.snapshots.at(-1);
+  const nameDiffers = newest !== undefined && newest.namespace.image.name !== stored.value.name;
+  if (problem && !nameDiffers) await noteProblem(deps, stored, undefined);
+  const status =
+    problem && nameDiffers
+      ? { state: 'error' as const, description: problem.description }
+      : replayingStatus({ remoteSnapshotMs: newest?.createdAtMs, lastSync });
+  await report(
+    deps,
+    connection,
+    globalId,
+    status,
+    acknowledge === undefined ? undefined : { snapId: acknowledge, steps: 0 },
+  );
+  return 'settled';
+}
+
+/** Cannot go on, for a reason that only a change on one of the sides removes. */
+async function stand(deps: MirrorDeps, both: Both, decision: StopDecision): Promise<Progress> {
+  if (both.stored) {
+    const isProblem = decision.state !== 'stopped';
+    await noteProblem(
+      deps,
+      both.stored,
+      isProblem ? { description: decision.description, error: decision.state === 'error' } : undefined,
+    );
+  }
+  return reportStop(deps, both, decision, decision.acknowledge);
+}
+
+async function reportStop(
+  deps: MirrorDeps,
+  { connection, globalId, remote }: Both,
+  status: Pick<StopDecision, 'state' | 'description'>,
+  acknowledge?: number,
+): Promise<Progress> {
+  const { state, description } = status;
+  if (remote.status === 'present') {
+    await report(
+      deps,
+      connection,
+      globalId,
+      { state, description },
+      acknowledge === undefined ? undefined : { snapId: acknowledge, steps: 0 },
+    );
+  }
+  return 'settled';
+}

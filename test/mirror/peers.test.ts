@@ -1,0 +1,241 @@
+// Pools, bootstrap tokens, registration and what a peer may do.
+
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+
+import { FarsideError } from '../../lib/errors.ts';
+import { mirrorSnapshots } from '../../lib/image/header.ts';
+import { PeerEndpoint } from '../../lib/mirror/endpoint.ts';
+import { createMirrorSnapshot, enableImage } from '../../lib/mirror/images.ts';
+import {
+  authenticatePeer,
+  createBootstrapToken,
+  importBootstrapToken,
+  registerPeer,
+  removePeer,
+} from '../../lib/mirror/peer.ts';
+import {
+  createPool,
+  disablePool,
+  enablePool,
+  listPools,
+  poolInfo,
+  readPool,
+  removePool,
+} from '../../lib/mirror/pool.ts';
+import { poolStatus } from '../../lib/mirror/status.ts';
+import { decodeToken, encodeToken } from '../../lib/mirror/token.ts';
+import { headContent, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
+
+async function pools(): Promise<World> {
+  const world = new World();
+  for (const site of [world.a, world.b]) await world.run(createPool(site.deps, site, 'rbd'));
+  return world;
+}
+
+const poolOf = async (site: TestSite) => (await readPool(site.deps, 'rbd')).value;
+const code = (expected: string) => expect.objectContaining({ code: expected }) as unknown;
+
+describe('pools', () => {
+  test('are made once, listed, and removed when nothing is left in them', async () => {
+    const { a } = await pools();
+    await expect(createPool(a.deps, a, 'rbd')).rejects.toEqual(code('EEXIST'));
+    expect(await listPools(a)).toEqual(['rbd']);
+    await makeImage(a, 'disk', 512);
+    await expect(removePool(a.deps, a, 'rbd')).rejects.toEqual(code('ENOTEMPTY'));
+    await expect(removePool(a.deps, a, 'none')).rejects.toEqual(code('ENOENT'));
+    await createPool(a.deps, a, 'other');
+    await removePool(a.deps, a, 'other');
+    expect(await listPools(a)).toEqual(['rbd']);
+    await expect(createPool(a.deps, a, 'a/b')).rejects.toEqual(code('EINVAL'));
+  });
+
+  test('enable and disable as in rbd', async () => {
+    const { a } = await pools();
+    expect(await poolInfo(a.deps, 'rbd')).toEqual({ mode: 'disabled' });
+    await expect(poolStatus(a.deps, 'rbd')).rejects.toEqual(code('EINVAL'));
+    await expect(enablePool(a.deps, 'rbd', 'x')).rejects.toThrow("must specify 'image' or 'pool' mode.");
+    expect(await enablePool(a.deps, 'rbd', 'image')).toEqual({ outcome: 'enabled', mode: 'image' });
+    expect(await enablePool(a.deps, 'rbd', 'image')).toEqual({ outcome: 'unchanged', mode: 'image' });
+    expect(await enablePool(a.deps, 'rbd', 'pool')).toEqual({ outcome: 'switched', mode: 'pool', from: 'image' });
+    await makeImage(a, 'disk', 512);
+    await expect(enableImage(a.deps, spec('disk'), 'snapshot')).rejects.toThrow('pool is not in image mirror mode');
+    await enablePool(a.deps, 'rbd', 'image');
+    await expect(enableImage(a.deps, spec('disk'))).rejects.toEqual(code('EOPNOTSUPP'));
+    await expect(enableImage(a.deps, spec('disk'), 'x')).rejects.toThrow('invalid mode name: x');
+    await enableImage(a.deps, spec('disk'), 'snapshot');
+    await enableImage(a.deps, spec('disk'), 'snapshot');
+    await expect(createMirrorSnapshot(a.deps, spec('disk'))).rejects.toThrow(
+      'no mirror tx peers configured for the pool',
+    );
+    await expect(disablePool(a.deps, 'rbd')).rejects.toThrow('there are still images with mirroring enabled');
+  });
+});
+
+describe('bootstrap', () => {
+  test('rx-tx registers on both sides, and the importing pool adopts the mode', async () => {
+    const world = new World();
+    await world.pair();
+    const [a, b] = [await poolOf(world.a), await poolOf(world.b)];
+    expect(b.mirror?.mode).toBe('image');
+    expect([a.peers[0]?.direction, b.peers[0]?.direction]).toEqual(['rx-tx', 'rx-tx']);
+    expect([a.peers[0]?.mirrorUuid, b.peers[0]?.mirrorUuid]).toEqual([b.mirror?.mirrorUuid, a.mirror?.mirrorUuid]);
+    expect(await poolInfo(world.b.deps, 'rbd')).toMatchObject({
+      mode: 'image',
+      site_name: 'site-b',
+      peers: [{ site_name: 'site-a', client_name: 'client.rbd-mirror-peer' }],
+    });
+    await expect(disablePool(world.a.deps, 'rbd')).rejects.toEqual(code('EBUSY'));
+  });
+
+  test('rx-only makes the far side send only, and still replicates at once', async () => {
+    const world = new World();
+    await world.pair('rx-only');
+    expect([(await poolOf(world.a)).peers[0]?.direction, (await poolOf(world.b)).peers[0]?.direction]).toEqual([
+      'tx-only',
+      'rx-only',
+    ]);
+    await makeImage(world.a, 'disk', 64 * 1024);
+    await write(world.a, 'disk', 1, [{ offset: 0, length: 4096 }]);
+    await world.run(enableImage(world.a.deps, spec('disk'), 'snapshot'));
+    await world.settle();
+    expect((await headContent(world.b, 'disk')).equals(await headContent(world.a, 'disk'))).toBe(true);
+  });
+
+  test('images that were mirrored before the peer came are found', async () => {
+    const world = await pools();
+    await enablePool(world.a.deps, 'rbd', 'image');
+    await makeImage(world.a, 'disk', 64 * 1024);
+    await write(world.a, 'disk', 1, [{ offset: 0, length: 4096 }]);
+    await world.run(enableImage(world.a.deps, spec('disk'), 'snapshot'));
+    const token = await createBootstrapToken(world.a.deps, 'rbd');
+    await world.run(importBootstrapToken(world.b.deps, 'rbd', token));
+    await world.settle();
+    expect((await headContent(world.b, 'disk')).equals(await headContent(world.a, 'disk'))).toBe(true);
+  });
+
+  test('secrets are stored hashed or sealed, never as they are', async () => {
+    const world = new World();
+    for (const site of [world.a, world.b]) await world.run(createPool(site.deps, site, 'rbd'));
+    await enablePool(world.a.deps, 'rbd', 'image');
+    const token = await createBootstrapToken(world.a.deps, 'rbd');
+    await world.run(importBootstrapToken(world.b.deps, 'rbd', token));
+    const { key } = decodeToken(token);
+    expect(JSON.stringify(await poolOf(world.a))).not.toContain(key);
+    const records = [...(await poolOf(world.a)).peers, ...(await poolOf(world.b)).peers];
+    for (const record of records) {
+      expect(record.keyHash).toMatch(/^[0-9a-f]{64}$/);
+      expect(record.sealedKey).toMatch(/^sealed:/);
+    }
+  });
+
+  test('a failing import leaves nothing behind, and says why', async () => {
+    const world = await pools();
+    const importAt = (token: string, options = {}) =>
+      world.run(importBootstrapToken(world.b.deps, 'rbd', token, options));
+    await expect(createBootstrapToken(world.a.deps, 'rbd')).rejects.toEqual(code('EINVAL'));
+    await enablePool(world.a.deps, 'rbd', 'image');
+    const token = await createBootstrapToken(world.a.deps, 'rbd');
+    await expect(importAt('%%%')).rejects.toThrow('failed to import peer bootstrap token: invalid base64');
+    await expect(importAt('e30=')).rejects.toThrow('invalid bootstrap token JSON');
+    await expect(importAt(token, { direction: 'tx-only' })).rejects.toEqual(code('EINVAL'));
+    await expect(world.run(importBootstrapToken(world.a.deps, 'rbd', token))).rejects.toThrow(
+      'cannot import token for local cluster',
+    );
+    await expect(importAt(token, { siteName: 'site-a' })).rejects.toThrow('duplicate site name');
+    await expect(importAt(encodeToken({ ...decodeToken(token), key: 'x'.repeat(43) }))).rejects.toEqual(code('EACCES'));
+    await expect(importAt(encodeToken({ ...decodeToken(token), fsid: 'another' }))).rejects.toThrow(
+      'unexpected remote cluster fsid',
+    );
+    world.a.isDown = true;
+    await expect(importAt(token)).rejects.toEqual(code('ECONNREFUSED'));
+    world.a.isDown = false;
+    expect(await poolOf(world.b)).toMatchObject({ peers: [] });
+    expect((await poolOf(world.b)).mirror).toBeUndefined();
+    expect((await poolOf(world.a)).peers).toEqual([]);
+    await importAt(token);
+    await expect(importAt(token)).rejects.toEqual(code('EEXIST'));
+  });
+
+  test('a pool that does not mirror refuses with ENOSYS', async () => {
+    const world = await pools();
+    await enablePool(world.a.deps, 'rbd', 'image');
+    const token = await createBootstrapToken(world.a.deps, 'rbd');
+    await disablePool(world.a.deps, 'rbd');
+    await enablePool(world.b.deps, 'rbd', 'image');
+    await expect(world.run(importBootstrapToken(world.b.deps, 'rbd', token))).rejects.toEqual(code('ENOSYS'));
+  });
+
+  test('a second receiving peer is refused, a second sending one is not', async () => {
+    const world = new World();
+    await world.pair();
+    const third = { fsid: 'c', siteName: 'site-c', mirrorUuid: 'c', url: 'http://c.test', key: 'k'.repeat(43) };
+    await expect(registerPeer(world.a.deps, 'rbd', { ...third, direction: 'rx-tx' })).rejects.toThrow(
+      'multiple RX peers are not currently supported',
+    );
+    await registerPeer(world.a.deps, 'rbd', { ...third, direction: 'rx-only' });
+    expect((await poolOf(world.a)).peers.map(({ direction }) => direction)).toEqual(['rx-tx', 'tx-only']);
+  });
+
+  test('removing a peer unlinks it from every mirror snapshot; removing it again is fine', async () => {
+    const world = new World();
+    await world.pair();
+    await makeImage(world.a, 'disk', 64 * 1024);
+    await world.run(enableImage(world.a.deps, spec('disk'), 'snapshot'));
+    await world.settle();
+    const { uuid } = (await poolOf(world.a)).peers[0]!;
+    expect(mirrorSnapshots(await headerOf(world.a, 'disk'))[0]?.namespace.mirrorPeerUuids).toEqual([uuid]);
+    await world.run(removePeer(world.a.deps, 'rbd', uuid));
+    await world.run(removePeer(world.a.deps, 'rbd', uuid));
+    expect(mirrorSnapshots(await headerOf(world.a, 'disk'))[0]?.namespace.mirrorPeerUuids).toEqual([]);
+    await expect(removePeer(world.a.deps, 'rbd', 'x')).rejects.toThrow('invalid uuid');
+  });
+});
+
+describe('what a peer may do', () => {
+  test('it reads only mirrored images of its pool, and only as its direction allows', async () => {
+    const world = new World();
+    await world.pair('rx-only');
+    await makeImage(world.a, 'secret', 64 * 1024);
+    await write(world.a, 'secret', 1, [{ offset: 0, length: 4096 }]);
+    const { imageId, root } = await headerOf(world.a, 'secret');
+    const record = (await poolOf(world.a)).peers[0]!;
+    const endpoint = new PeerEndpoint(world.a.deps, 'rbd', record);
+    expect(await endpoint.pack(imageId, root!.pack)).toEqual({ status: 'absent' });
+    expect(await endpoint.packEntries(imageId, root!.pack, { entries: [[0, 0]] })).toEqual({ status: 'absent' });
+    await expect(endpoint.wake(['x'])).rejects.toEqual(code('EACCES'));
+    const other = new PeerEndpoint(world.b.deps, 'rbd', (await poolOf(world.b)).peers[0]!);
+    await expect(other.image('x')).rejects.toEqual(code('EACCES'));
+    await expect(endpoint.register()).rejects.toEqual(code('EACCES'));
+  });
+
+  test('a key that nobody gave out is nobody', async () => {
+    const world = new World();
+    await world.pair();
+    expect(await authenticatePeer(world.a.deps, 'rbd', 'guess')).toBeUndefined();
+  });
+});
+
+test('a token survives its text, and any other text is refused with EINVAL', () => {
+  fc.assert(
+    fc.property(fc.oneof(fc.string(), fc.base64String()), (text) => {
+      expect(refusal(() => decodeToken(text))).toBe('EINVAL');
+    }),
+  );
+  const token = {
+    fsid: 'f',
+    client_id: 'rbd-mirror-peer' as const,
+    key: 'k'.repeat(43),
+    mon_host: 'http://127.0.0.1:7480',
+  };
+  expect(decodeToken(`${encodeToken(token)}\n`)).toEqual(token);
+});
+
+function refusal(work: () => unknown): string | undefined {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    return error instanceof FarsideError ? error.code : 'a bug';
+  }
+}
