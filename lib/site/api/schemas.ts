@@ -1,0 +1,212 @@
+// Owns the shapes of the API that are not rbd's own or a peer's: parameters, bodies and answers. They validate requests and
+// make the OpenAPI document, so the two cannot disagree. Field names in bodies are farside's; answers that rbd has too (info,
+// listings, status) have rbd's fields, and are only added to.
+
+import { z } from '@hono/zod-openapi';
+
+import { objectBytesMax, objectBytesMin, sizeBytesMax } from '../../image/images.ts';
+import { metaValueBytesMax } from '../../image/meta.ts';
+
+/** Names are checked by lib; here only that they are of a length worth reading. */
+const name = (example: string) => z.string().min(1).max(1024).openapi({ example });
+
+export const poolParams = z.object({ pool: name('rbd') });
+export const imageParams = poolParams.extend({ image: name('disk-1') });
+export const snapParams = imageParams.extend({ snap: name('before-upgrade') });
+export const metaParams = imageParams.extend({ key: name('conf_rbd_cache') });
+export const peerUuidParams = poolParams.extend({ uuid: name('71249ac3-c569-4c3d-a9d0-50c2f0482888') });
+export const tokenIdParams = z.object({ id: name('0123456789abcdef') });
+
+/** `?all=true`; anything but `true` and `false` is refused. */
+export const flag = z.enum(['true', 'false']).optional();
+export const isSet = (value: 'true' | 'false' | undefined): boolean => value === 'true';
+
+export const namespaceQuery = z.object({ namespace: z.string().max(1024).default('') });
+export const infoQuery = namespaceQuery.extend({ snap: z.string().max(1024).optional() });
+export const snapsQuery = namespaceQuery.extend({ all: flag });
+export const forceQuery = namespaceQuery.extend({ force: flag });
+export const verboseQuery = namespaceQuery.extend({ verbose: flag });
+export const listQuery = namespaceQuery.extend({
+  after: z.string().max(1024).optional(),
+  limit: z.coerce.number().int().min(1).max(1000).optional(),
+});
+
+const sizeBytes = z.int().min(0).max(sizeBytesMax);
+
+export const createImageBody = z
+  .object({ name: name('disk-1'), sizeBytes, objectBytes: z.int().min(objectBytesMin).max(objectBytesMax).optional() })
+  .openapi('CreateImage');
+export const renameBody = z.object({ name: name('disk-2') }).openapi('Rename');
+export const resizeBody = z.object({ sizeBytes, allowShrink: z.boolean().default(false) }).openapi('Resize');
+export const createSnapBody = z.object({ name: name('before-upgrade') }).openapi('CreateSnapshot');
+export const changeSnapBody = z
+  .object({ name: name('renamed').optional(), protected: z.boolean().optional() })
+  .refine((change) => (change.name === undefined) !== (change.protected === undefined), 'give either name or protected')
+  .openapi('ChangeSnapshot');
+export const metaValueBody = z.object({ value: z.string().max(metaValueBytesMax) }).openapi('MetaValue');
+
+export const createPoolBody = z.object({ name: name('rbd') }).openapi('CreatePool');
+export const createTokenBody = z
+  .object({
+    scope: z.string().max(1100).openapi({ example: 'pool:rbd' }),
+    expiresInSeconds: z
+      .int()
+      .min(1)
+      .max(10 * 365 * 86_400)
+      .optional(),
+  })
+  .openapi('CreateToken');
+
+const siteName = z.string().min(1).max(255).optional();
+export const enablePoolBody = z
+  .object({
+    mode: z.string().max(64).openapi({ example: 'image' }),
+    siteName,
+    remoteNamespace: z.string().max(255).optional(),
+  })
+  .openapi('EnablePoolMirroring');
+export const bootstrapBody = z.object({ siteName }).openapi('CreateBootstrapToken');
+export const importBody = z
+  .object({ token: z.string().max(16_384), direction: z.string().max(64).optional(), siteName })
+  .openapi('ImportBootstrapToken');
+export const enableImageBody = z
+  .object({ mode: z.string().max(64).optional().openapi({ example: 'snapshot' }) })
+  .openapi('EnableImageMirroring');
+export const promoteBody = z.object({ force: z.boolean().default(false) }).openapi('Promote');
+
+export const levelQuery = z.object({
+  pool: z.string().max(1024).optional(),
+  namespace: z.string().max(1024).optional(),
+  image: z.string().max(1024).optional(),
+});
+export const listScheduleQuery = levelQuery.extend({ recursive: flag });
+export const removeScheduleQuery = levelQuery.extend({
+  interval: z.string().max(64).optional(),
+  startTime: z.string().max(64).optional(),
+});
+export const scheduleBody = z
+  .object({ interval: z.string().max(64).openapi({ example: '5m' }), startTime: z.string().max(64).optional() })
+  .openapi('ScheduleItem');
+
+// Answers.
+
+export const errorSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) }).openapi('Error');
+export const idSchema = z.object({ id: z.string() }).openapi('Id');
+export const snapIdSchema = z.object({ id: z.number() }).openapi('SnapshotId');
+export const healthSchema = z
+  .object({ status: z.enum(['ok', 'failing']), name: z.string(), platform: z.string(), version: z.string() })
+  .openapi('Health');
+/** Requests to the bucket since this process (or isolate) began, by price class, and bytes moved. */
+const requestCountsSchema = z.object({
+  A: z.number(),
+  B: z.number(),
+  free: z.number(),
+  bytesIn: z.number(),
+  bytesOut: z.number(),
+});
+export const siteSchema = z
+  .object({
+    name: z.string(),
+    url: z.string(),
+    site_id: z.string(),
+    platform: z.string(),
+    version: z.string(),
+    pools: z.array(z.string()),
+    requests: requestCountsSchema,
+  })
+  .openapi('Site');
+export const poolsSchema = z.array(z.object({ name: z.string() })).openapi('Pools');
+export const newTokenSchema = z.object({ id: z.string(), token: z.string() }).openapi('NewToken');
+export const tokensSchema = z
+  .array(z.object({ id: z.string(), scope: z.string(), created_at: z.string(), expires_at: z.string().optional() }))
+  .openapi('Tokens');
+export const failuresSchema = z
+  .array(
+    z.object({
+      id: z.string(),
+      type: z.string(),
+      message: z.string(),
+      why: z.string(),
+      count: z.number(),
+      firstAtMs: z.number(),
+      lastAtMs: z.number(),
+    }),
+  )
+  .openapi('Failures');
+
+const protectedText = z.enum(['true', 'false']);
+export const infoSchema = z
+  .object({
+    name: z.string(),
+    id: z.string(),
+    size: z.number(),
+    objects: z.number(),
+    order: z.number(),
+    object_size: z.number(),
+    snapshot_count: z.number(),
+    block_name_prefix: z.string(),
+    format: z.literal(2),
+    features: z.array(z.string()),
+    op_features: z.array(z.string()),
+    flags: z.array(z.string()),
+    create_timestamp: z.string(),
+    access_timestamp: z.string(),
+    modify_timestamp: z.string(),
+    protected: protectedText.optional(),
+    mirroring: z
+      .object({ mode: z.enum(['journal', 'snapshot']), state: z.string(), global_id: z.string(), primary: z.boolean() })
+      .optional(),
+  })
+  .openapi('ImageInfo');
+
+export const imagesSchema = z
+  .object({
+    images: z.array(
+      z.object({
+        image: z.string(),
+        id: z.string(),
+        snapshot: z.string().optional(),
+        snapshot_id: z.number().optional(),
+        size: z.number(),
+        format: z.literal(2),
+        protected: protectedText.optional(),
+      }),
+    ),
+    next: z.string().optional().openapi({ description: 'Pass as `after` for the next page.' }),
+  })
+  .openapi('Images');
+
+export const snapshotsSchema = z
+  .array(
+    z.object({
+      id: z.number(),
+      name: z.string(),
+      size: z.number(),
+      protected: protectedText,
+      timestamp: z.string(),
+      namespace: z
+        .object({
+          type: z.enum(['user', 'mirror']),
+          state: z.string().optional(),
+          mirror_peer_uuids: z.array(z.string()).optional(),
+          complete: z.boolean().optional(),
+          primary_mirror_uuid: z.string().optional(),
+          primary_snap_id: z.number().optional(),
+          last_copied_object_number: z.number().optional(),
+        })
+        .optional(),
+    }),
+  )
+  .openapi('Snapshots');
+export const purgedSchema = z
+  .object({ removed: z.array(z.string()), protected: z.array(z.string()) })
+  .openapi('Purged');
+export const metaSchema = z.record(z.string(), z.string()).openapi('Meta');
+export const metaValueSchema = z.object({ value: z.string() }).openapi('MetaValueAnswer');
+export const bootstrapSchema = z.object({ token: z.string() }).openapi('BootstrapToken');
+export const enabledSchema = z
+  .object({ outcome: z.enum(['enabled', 'unchanged', 'switched']), mode: z.string(), from: z.string().optional() })
+  .openapi('PoolMirroringEnabled');
+export const disabledSchema = z.object({ outcome: z.enum(['disabled', 'unchanged']) }).openapi('PoolMirroringDisabled');
+export const runSchema = z.object({ run: z.string() }).openapi('CollectRun');
+export const uuidSchema = z.object({ uuid: z.string() }).openapi('PeerUuid');

@@ -1,0 +1,194 @@
+// Owns what may be done through the store endpoint, which carries the CLI's data path. Reading: an admin may read everything,
+// a pool's client what belongs to images, names and uploads of its pool. Writing, for both alike: packs and headers of
+// writable images, names and uploads; everything else has its own routes.
+//
+// Invariant I8 is held here for those who write headers themselves. A header that is put is compared with the one that it
+// replaces: the stored one must be writable, and what belongs to mirroring, collection or identity must not change. The
+// header that is compared is the one that is replaced, since the put carries its tag:
+//
+//   client                          this check                        the bucket
+//   PUT header, If-Match: e         reads the header, tag e: checked  replaces e, and only e
+//                                   tag is not e: not checked         refuses
+//
+// Not promised: an image that was demoted a moment ago may still be sent packs (nothing refers to them).
+
+import type { Context } from 'hono';
+import { z } from 'zod';
+
+import { readDocument, type Stored } from '../../bucket/document.ts';
+import { parseTag, storePath } from '../../bucket/http-protocol.ts';
+import { parseKey, prefixes, type Key } from '../../bucket/keys.ts';
+import { FarsideError } from '../../errors.ts';
+import { assertWritable, isNonPrimary } from '../../image/access.ts';
+import { headerSchema, mirrorSnapshots, type Header } from '../../image/header.ts';
+import { headerKey } from '../../image/names.ts';
+import type { MirrorDeps } from '../../mirror/deps.ts';
+import { recall, recent, remember } from '../../mirror/recent.ts';
+import type { Principal } from '../auth.ts';
+import type { ApiEnv } from './access.ts';
+import { forbidden } from './errors.ts';
+
+type Authorize = (c: Context<ApiEnv>, keyOrPrefix: string, access: 'read' | 'write') => Promise<void>;
+
+/** Throws EPERM (not yours), EROFS (non-primary) or EINVAL (malformed header). */
+export const authorizeStore =
+  (deps: MirrorDeps): Authorize =>
+  async (c, keyOrPrefix, access) => {
+    const principal = c.get('principal');
+    if (c.req.path === storePath) return authorizeList(deps, principal, keyOrPrefix);
+    const key = parseKey(keyOrPrefix);
+    if (!key) throw new FarsideError('EINVAL', 'not a key');
+    if (access === 'read') await authorizeRead(deps, principal, key, c.req.method);
+    else if (c.req.method === 'PUT') await authorizePut(deps, principal, key, c);
+    else await authorizeDelete(deps, principal, key);
+  };
+
+const notYours = (): FarsideError => forbidden('this token may not reach that object');
+const notHere = (): FarsideError => forbidden('this object is not changed through the store: use the route for it');
+
+async function authorizeList(deps: MirrorDeps, principal: Principal, prefix: string): Promise<void> {
+  if (principal.kind === 'admin') return;
+  const imageId = /^images\/([0-9a-f]{24})\//.exec(prefix)?.[1];
+  if (imageId !== undefined) return assertPool(principal, await poolOfImage(deps, imageId));
+  if (!prefix.startsWith(`${prefixes.pool(principal.pool)}names/`)) throw notYours();
+}
+
+/** `undefined`: the image has no header (yet); its random id is all that protects an import under way. */
+function assertPool(principal: Principal, pool: string | undefined): void {
+  if (principal.kind === 'client' && pool !== undefined && pool !== principal.pool) throw notYours();
+}
+
+async function authorizeRead(deps: MirrorDeps, principal: Principal, key: Key, method: string): Promise<void> {
+  if (principal.kind === 'admin') return;
+  switch (key.kind) {
+    case 'header':
+    case 'pack':
+    case 'collect':
+      return assertPool(principal, await poolOfImage(deps, key.imageId));
+    case 'name':
+    case 'upload':
+      return assertPool(principal, key.pool);
+    case 'pool':
+      // Whether there is such a pool; the document itself holds hashes and sealed keys.
+      if (method === 'HEAD' && key.pool === principal.pool) return;
+      throw notYours();
+    default:
+      throw notYours();
+  }
+}
+
+async function authorizePut(deps: MirrorDeps, principal: Principal, key: Key, c: Context): Promise<void> {
+  switch (key.kind) {
+    case 'pack':
+      return authorizePack(deps, principal, key.imageId);
+    case 'header':
+      return authorizeHeader(deps, principal, key.imageId, c);
+    case 'name':
+    case 'upload':
+      return assertPool(principal, key.pool);
+    default:
+      throw notHere();
+  }
+}
+
+async function authorizeDelete(deps: MirrorDeps, principal: Principal, key: Key): Promise<void> {
+  if (key.kind === 'upload') return assertPool(principal, key.pool);
+  if (key.kind !== 'header') throw notHere();
+  // A creation that lost the race for its name takes its header back.
+  const stored = await readDocument(deps.bucket, headerKey(key.imageId), headerSchema);
+  if (!stored) return;
+  assertPool(principal, stored.value.pool);
+  if (stored.value.mirror) throw notHere();
+}
+
+const poolKey = (imageId: string): string => `store pool of ${imageId}`;
+const writableKey = (imageId: string): string => `store writable ${imageId}`;
+
+/** An image never changes its pool, so what is remembered stays true. */
+async function poolOfImage(deps: MirrorDeps, imageId: string): Promise<string | undefined> {
+  const known = recall(deps, poolKey(imageId));
+  if (typeof known === 'string') return known;
+  const stored = await readDocument(deps.bucket, headerKey(imageId), headerSchema);
+  if (stored) remember(deps, poolKey(imageId), stored.value.pool);
+  return stored?.value.pool;
+}
+
+async function authorizePack(deps: MirrorDeps, principal: Principal, imageId: string): Promise<void> {
+  const image = await recent(deps, writableKey(imageId), async () => {
+    const stored = await readDocument(deps.bucket, headerKey(imageId), headerSchema);
+    return stored && { pool: stored.value.pool, writable: !isNonPrimary(stored.value) };
+  });
+  if (!image) return;
+  assertPool(principal, image.pool);
+  if (!image.writable)
+    throw new FarsideError('EROFS', 'the image is non-primary: it is read-only until it is promoted');
+}
+
+async function authorizeHeader(deps: MirrorDeps, principal: Principal, imageId: string, c: Context): Promise<void> {
+  const next = parseHeader(await c.req.json().catch(() => undefined));
+  if (next.imageId !== imageId) throw new FarsideError('EINVAL', 'the header is of another image');
+  assertPool(principal, next.pool);
+  const tag = c.req.header('if-match');
+  if (tag === undefined) return assertUnmirrored(next);
+  const stored = await readDocument(deps.bucket, headerKey(imageId), headerSchema);
+  if (!stored || stored.etag !== parseTag(tag)) return; // the bucket will refuse it
+  assertPool(principal, stored.value.pool);
+  assertUserChange(stored, next);
+}
+
+const envelopeSchema = z.object({
+  revision: z.int().positive(),
+  writeId: z.string().min(1).max(64),
+  value: headerSchema,
+});
+
+function parseHeader(body: unknown): Header {
+  const parsed = envelopeSchema.safeParse(body);
+  if (parsed.success) return parsed.data.value;
+  throw new FarsideError('EINVAL', `malformed header: ${z.prettifyError(parsed.error)}`);
+}
+
+/** A new image is nobody's replica. */
+function assertUnmirrored(header: Header): void {
+  const mirrored =
+    header.mirror !== undefined || header.removing === true || header.collect !== undefined || isNonPrimary(header);
+  if (mirrored || mirrorSnapshots(header).length > 0) throw notHere();
+}
+
+function assertUserChange(stored: Stored<Header>, next: Header): void {
+  assertWritable(stored.value);
+  if (frozenParts(stored.value) !== frozenParts(next)) {
+    throw forbidden('a header put through the store may change content, size, user snapshots and metadata only');
+  }
+}
+
+/** What only the site itself changes. Parsed values have the schema's order of keys, so equal text is equal content. */
+function frozenParts(header: Header): string {
+  const {
+    version,
+    imageId,
+    pool,
+    namespace,
+    name,
+    objectBytes,
+    features,
+    mirror,
+    removing,
+    collect,
+    collectGeneration,
+  } = header;
+  const rest = {
+    version,
+    imageId,
+    pool,
+    namespace,
+    name,
+    objectBytes,
+    features,
+    mirror,
+    removing,
+    collect,
+    collectGeneration,
+  };
+  return JSON.stringify({ ...rest, snapshots: mirrorSnapshots(header) });
+}

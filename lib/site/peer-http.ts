@@ -1,0 +1,265 @@
+// Owns the other site over HTTP: `Peer` as requests to its peer endpoints (lib/site/api/routes-peer.ts). Answers are checked
+// against the protocol's schemas and bounded in size; failures become FarsideErrors as `Peer` promises. Nothing is retried
+// here: messages and ticks repeat the work.
+//
+// The key goes to the peer's own origin only. A pack may be answered by a redirect (to object storage, say), which is followed
+// without it.
+
+import type { z } from 'zod';
+
+import { bytesHeader, formatRange, formatTag, parseTag } from '../bucket/http-protocol.ts';
+import { errnoOf, FarsideError, type ErrorCode } from '../errors.ts';
+import {
+  deltaAnswerSchema,
+  feedPageSchema,
+  peerCatalogSchema,
+  peerImageSchema,
+  registerAnswerSchema,
+  type Ack,
+  type DeltaAnswer,
+  type DeltaRequest,
+  type FeedPage,
+  type Heartbeat,
+  type PackAnswer,
+  type PackEntries,
+  type PackOptions,
+  type Peer,
+  type PeerCatalog,
+  type PeerConnector,
+  type PeerImage,
+  type RegisterAnswer,
+  type RegisterRequest,
+} from '../mirror/peer-protocol.ts';
+import { readBounded } from './bounded-body.ts';
+
+const callTimeoutMs = 30_000;
+/** 64 MiB in this time is about 4 Mbit/s. */
+const packTimeoutMs = 120_000;
+const jsonBytesMax = 32 * 1024 * 1024;
+const packBytesMax = 64 * 1024 * 1024;
+const redirectsMax = 3;
+
+type Fetch = typeof fetch;
+type Call = { method: string; path: string; body?: unknown };
+
+/** Unseals the record's key when a peer is connected; does no request. */
+export const httpPeers =
+  (unseal: (sealed: string) => Promise<string>, fetch: Fetch): PeerConnector =>
+  async (pool, record) =>
+    new HttpPeer({ url: record.url, pool, key: await unseal(record.sealedKey), fetch });
+
+export type HttpPeerOptions = { url: string; pool: string; key: string; fetch: Fetch };
+
+export class HttpPeer implements Peer {
+  readonly #base: string;
+  readonly #host: string;
+  readonly #key: string;
+  readonly #fetch: Fetch;
+
+  constructor({ url, pool, key, fetch }: HttpPeerOptions) {
+    this.#base = `${url.replace(/\/+$/, '')}/peer/v1/pools/${encodeURIComponent(pool)}`;
+    this.#host = hostOf(url);
+    this.#key = key;
+    this.#fetch = fetch;
+  }
+
+  async image(globalId: string): Promise<PeerImage> {
+    return this.#ask(peerImageSchema, { method: 'GET', path: `/images/${encodeURIComponent(globalId)}` });
+  }
+
+  async catalog(): Promise<PeerCatalog> {
+    return this.#ask(peerCatalogSchema, { method: 'GET', path: '/catalog' });
+  }
+
+  async feed(from: number): Promise<FeedPage> {
+    return this.#ask(feedPageSchema, { method: 'GET', path: `/feed?from=${from}` });
+  }
+
+  async delta(globalId: string, request: DeltaRequest): Promise<DeltaAnswer> {
+    return this.#ask(deltaAnswerSchema, {
+      method: 'POST',
+      path: `/images/${encodeURIComponent(globalId)}/delta`,
+      body: request,
+    });
+  }
+
+  async ack(globalId: string, ack: Ack): Promise<void> {
+    await this.#call({ method: 'POST', path: `/images/${encodeURIComponent(globalId)}/ack`, body: ack });
+  }
+
+  async wake(globalIds: readonly string[]): Promise<void> {
+    await this.#call({ method: 'POST', path: '/wake', body: { globalIds } });
+  }
+
+  async heartbeat(heartbeat: Heartbeat): Promise<void> {
+    await this.#call({ method: 'POST', path: '/heartbeat', body: heartbeat });
+  }
+
+  async register(request: RegisterRequest): Promise<RegisterAnswer> {
+    return this.#ask(registerAnswerSchema, { method: 'POST', path: '/register', body: request });
+  }
+
+  async unregister(): Promise<void> {
+    await this.#call({ method: 'DELETE', path: '/register' });
+  }
+
+  async pack(imageId: string, packId: string, { range, ifMatch }: PackOptions = {}): Promise<PackAnswer> {
+    const headers: Record<string, string> = {};
+    if (range) headers['range'] = formatRange(range.length > 0 ? range : { ...range, length: 1 });
+    if (ifMatch !== undefined) headers['if-match'] = formatTag(ifMatch);
+    const response = await this.#sendFollowing(
+      `${this.#base}/images/${encodeURIComponent(imageId)}/packs/${encodeURIComponent(packId)}`,
+      headers,
+    );
+    if (response.status === 404) return this.#packAbsent(response);
+    if (response.status === 412) return this.#emptied(response, { status: 'changed' });
+    if (response.status === 416)
+      return this.#emptied(response, { status: 'found', body: new Uint8Array(), ...packMeta(response) });
+    if (!response.ok) throw await this.#failure(response);
+    const body = await this.#body(response, packBytesMax);
+    return { status: 'found', body: range?.length === 0 ? new Uint8Array() : body, ...packMeta(response) };
+  }
+
+  async packEntries(imageId: string, packId: string, wanted: PackEntries): Promise<PackAnswer> {
+    const path = `/images/${encodeURIComponent(imageId)}/packs/${encodeURIComponent(packId)}/entries`;
+    const headers = { 'content-type': 'application/json', 'accept-encoding': 'identity', ...this.#authorization() };
+    const init: RequestInit = { method: 'POST', headers, redirect: 'manual', body: JSON.stringify(wanted) };
+    const response = await this.#send(`${this.#base}${path}`, init, packTimeoutMs);
+    if (response.status === 404) return this.#packAbsent(response);
+    if (!response.ok) throw await this.#failure(response);
+    return { status: 'found', body: await this.#body(response, packBytesMax), ...packMeta(response) };
+  }
+
+  /** A 404 of the endpoint says that there is no such pack; one of something in between says nothing about packs. */
+  async #packAbsent(response: Response): Promise<PackAnswer> {
+    const failure = await this.#failure(response);
+    if (failure.code === 'ENOENT') return { status: 'absent' };
+    throw failure;
+  }
+
+  /** Reads the body, so that the connection can be used again. */
+  async #emptied(response: Response, answer: PackAnswer): Promise<PackAnswer> {
+    await this.#body(response, jsonBytesMax);
+    return answer;
+  }
+
+  async #ask<T>(schema: z.ZodType<T>, call: Call): Promise<T> {
+    const parsed = schema.safeParse(parseJson(await this.#call(call)));
+    if (parsed.success) return parsed.data;
+    throw new FarsideError(
+      'EBADMSG',
+      `peer ${this.#host} gave an answer of an unexpected shape: are both sites of the same version?`,
+      { retry: 'later' },
+    );
+  }
+
+  async #call({ method, path, body }: Call): Promise<Uint8Array> {
+    const headers: Record<string, string> = { accept: 'application/json', ...this.#authorization() };
+    if (body !== undefined) headers['content-type'] = 'application/json';
+    const init: RequestInit = {
+      method,
+      headers,
+      redirect: 'manual',
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    };
+    const response = await this.#send(`${this.#base}${path}`, init, callTimeoutMs);
+    if (!response.ok) throw await this.#failure(response);
+    return this.#body(response, jsonBytesMax);
+  }
+
+  #authorization(): { authorization: string } {
+    return { authorization: `Bearer ${this.#key}` };
+  }
+
+  async #sendFollowing(first: string, headers: Record<string, string>): Promise<Response> {
+    let url = first;
+    for (let redirectCount = 0; redirectCount <= redirectsMax; redirectCount++) {
+      const own = new URL(url).origin === new URL(first).origin;
+      const sent = { ...headers, 'accept-encoding': 'identity', ...(own ? this.#authorization() : {}) };
+      const response = await this.#send(url, { headers: sent, redirect: 'manual' }, packTimeoutMs);
+      const location = response.status >= 300 && response.status < 400 ? response.headers.get('location') : null;
+      if (location === null) return response;
+      await response.body?.cancel();
+      url = redirectTarget(location, url);
+    }
+    throw new FarsideError('EIO', `peer ${this.#host} redirects too often`, { retry: 'later' });
+  }
+
+  async #send(url: string, init: RequestInit, timeoutMs: number): Promise<Response> {
+    try {
+      return await this.#fetch(url, { ...init, signal: AbortSignal.timeout(timeoutMs) });
+    } catch (cause) {
+      throw this.#unreachable(cause);
+    }
+  }
+
+  async #body(response: Response, bytesMax: number): Promise<Uint8Array> {
+    try {
+      return await readBounded(response, bytesMax);
+    } catch (cause) {
+      throw cause instanceof FarsideError ? cause : this.#unreachable(cause);
+    }
+  }
+
+  #unreachable(cause: unknown): FarsideError {
+    const timedOut = cause instanceof Error && cause.name === 'TimeoutError';
+    const what = timedOut ? 'does not answer in time' : 'cannot be reached';
+    return new FarsideError(timedOut ? 'ETIMEDOUT' : 'ECONNREFUSED', `peer ${this.#host} ${what}`, {
+      retry: 'later',
+      cause,
+    });
+  }
+
+  async #failure(response: Response): Promise<FarsideError> {
+    const told = toldFailure(await this.#body(response, jsonBytesMax));
+    const passing = response.status === 429 || response.status >= 500;
+    if (response.status === 401) return new FarsideError('EACCES', `peer ${this.#host} no longer knows this site`);
+    if (told)
+      return new FarsideError(told.code === 'EPERM' ? 'EACCES' : told.code, `peer ${this.#host}: ${told.message}`, {
+        retry: retryOf(told.code, passing),
+      });
+    // Not a farside site: a proxy in between, or the wrong address.
+    return new FarsideError(passing ? 'ECONNREFUSED' : 'EIO', `peer ${this.#host} answered HTTP ${response.status}`, {
+      retry: 'later',
+    });
+  }
+}
+
+function retryOf(code: ErrorCode, passing: boolean): 'later' | 'never' {
+  return passing && code !== 'ENOSYS' && code !== 'EOPNOTSUPP' ? 'later' : 'never';
+}
+
+function packMeta(response: Response): { etag: string; objectBytes: number } {
+  const etag = parseTag(response.headers.get('etag') ?? '');
+  const total = /\/(\d{1,15})$/.exec(response.headers.get('content-range') ?? '')?.[1];
+  const bytes = response.headers.get(bytesHeader) ?? total ?? response.headers.get('content-length');
+  if (etag === undefined || bytes === null || !/^\d{1,15}$/.test(bytes)) {
+    throw new FarsideError('EBADMSG', 'a peer sent a pack without its tag or size', { retry: 'later' });
+  }
+  return { etag, objectBytes: Number(bytes) };
+}
+
+function redirectTarget(location: string, base: string): string {
+  const url = URL.parse(location, base);
+  if (url?.protocol === 'https:' || url?.protocol === 'http:') return url.href;
+  throw new FarsideError('EIO', 'a peer redirects to an address that is not HTTP', { retry: 'later' });
+}
+
+function toldFailure(body: Uint8Array): { code: ErrorCode; message: string } | undefined {
+  const parsed = parseJson(body);
+  const error = typeof parsed === 'object' && parsed !== null && 'error' in parsed ? parsed.error : undefined;
+  if (typeof error !== 'object' || error === null || !('code' in error) || !('message' in error)) return undefined;
+  const { code, message } = error;
+  if (typeof code !== 'string' || !Object.hasOwn(errnoOf, code) || typeof message !== 'string') return undefined;
+  return { code: code as ErrorCode, message: message.slice(0, 500) };
+}
+
+function parseJson(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(body));
+  } catch {
+    return undefined;
+  }
+}
+
+const hostOf = (url: string): string => URL.parse(url)?.host ?? 'with a malformed address';

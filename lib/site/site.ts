@@ -1,0 +1,124 @@
+// Owns a site: its parts put together, and the four ways in (HTTP, tick, message, dead letter). Runtimes build one per process
+// or isolate and translate their events to it.
+//
+// The first call starts the site: probes the bucket's conditional writes and reads or makes site.json. A start that failed is
+// tried again by the next call, so a passing fault does not stick. What is kept is the started site, never the promise of it:
+// in a Worker an invocation that dies would leave a promise that nobody fulfils. Calls that come together start it together,
+// which is harmless.
+
+import type { Bucket } from '../bucket/bucket.ts';
+import { probeBucket } from '../bucket/probe.ts';
+import type { Clock } from '../clock.ts';
+import { FarsideError } from '../errors.ts';
+import { settingsDefault } from '../image/deps.ts';
+import { limitsDefault, type DocumentDeps, type MirrorDeps } from '../mirror/deps.ts';
+import type { Outcome, Queue } from '../mirror/messages.ts';
+import type { Random } from '../random.ts';
+import { buildApp } from './api/app.ts';
+import { errorBody, statusOf } from './api/errors.ts';
+import type { Api } from './api/routing.ts';
+import type { SiteConfig } from './config.ts';
+import { dispatch } from './dispatch.ts';
+import { recordFailure } from './failures.ts';
+import { httpPeers } from './peer-http.ts';
+import { Seal } from './seal.ts';
+import { createOrReadSite } from './site-document.ts';
+import { tick } from './tick.ts';
+import { version } from './version.ts';
+
+export type { SiteConfig } from './config.ts';
+
+export type SiteDeps = {
+  bucket: Bucket;
+  queue: Queue;
+  clock: Clock;
+  random: Random;
+  fetch: typeof fetch;
+  config: SiteConfig;
+  /** One line for the operator; the console when left out. */
+  log?: (line: string) => void;
+};
+
+type Started = { deps: MirrorDeps; app: Api };
+
+export class Site {
+  readonly #deps: SiteDeps;
+  readonly #log: (line: string) => void;
+  #ready: Started | undefined;
+
+  constructor(deps: SiteDeps) {
+    this.#deps = deps;
+    // oxlint-disable-next-line no-console -- where Workers and servers log when told nothing else
+    this.#log = deps.log ?? ((line) => console.error(line));
+  }
+
+  /** Happens by itself; calling it first tells early whether the site can run. EOPNOTSUPP: the bucket is unfit. */
+  async start(): Promise<void> {
+    await this.#started();
+  }
+
+  /** Never throws: what goes wrong is answered. */
+  async fetch(request: Request): Promise<Response> {
+    try {
+      const { app } = await this.#started();
+      return await app.fetch(request);
+    } catch (error) {
+      return this.#answerNotStarted(request, error);
+    }
+  }
+
+  /** `nowMs`: the time that the tick was due. */
+  async tick(nowMs: number): Promise<void> {
+    const { deps } = await this.#started();
+    await tick(deps, { nowMs, log: this.#log });
+  }
+
+  /** `attempts`: how often the message was delivered, counting from 1. Throws only for bugs and when the site cannot start. */
+  async handle(message: unknown, attempts?: number): Promise<Outcome> {
+    const { deps } = await this.#started();
+    return dispatch(deps, message, attempts);
+  }
+
+  /** A message that was given up. Throws when it cannot be recorded. */
+  async deadLetter(message: unknown, why: string): Promise<void> {
+    const { deps } = await this.#started();
+    await recordFailure(deps, message, why);
+  }
+
+  async #started(): Promise<Started> {
+    return (this.#ready ??= await this.#build());
+  }
+
+  async #build(): Promise<Started> {
+    const { bucket, queue, clock, random, config } = this.#deps;
+    const limits = { ...limitsDefault, ...config.limits };
+    const base: DocumentDeps = { bucket, clock, random, limits };
+    const seal = new Seal(config.secret, random);
+    await probeBucket(bucket, { random });
+    const { siteId } = await createOrReadSite(base, config.name);
+    const deps: MirrorDeps = {
+      ...base,
+      queue,
+      settings: { ...settingsDefault, ...config.settings },
+      site: {
+        siteId,
+        name: config.name,
+        url: config.url,
+        seal: (text) => seal.seal(text),
+        unseal: (sealed) => seal.unseal(sealed),
+      },
+      peers: httpPeers((sealed) => seal.unseal(sealed), this.#deps.fetch),
+    };
+    return { deps, app: buildApp({ deps, config, log: this.#log }) };
+  }
+
+  #answerNotStarted(request: Request, error: unknown): Response {
+    this.#log(`the site cannot start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    const { name, platform } = this.#deps.config;
+    if (new URL(request.url).pathname === '/health')
+      return Response.json({ status: 'failing', name, platform, version }, { status: 503 });
+    const known =
+      error instanceof FarsideError ? error : new FarsideError('EIO', 'the site cannot start: its log says why');
+    return Response.json(errorBody(known.code, known.message), { status: statusOf[known.code] });
+  }
+}

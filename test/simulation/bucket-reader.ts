@@ -1,0 +1,151 @@
+// Owns reading a site's bucket without a request, for checks: what a root reaches, whether every entry of it is there and
+// sound, and the content below it. References commit to content (the map is a Merkle tree), so what a root reaches and means
+// is worked out once, wherever it is seen first; whether a bucket *has* it is checked entry by entry, in every bucket.
+
+import { createHash } from 'node:crypto';
+
+import { keyText } from '../../lib/bucket/keys.ts';
+import { decodeEntry } from '../../lib/image/codec.ts';
+import { crc32 } from '../../lib/image/digest.ts';
+import type { Root } from '../../lib/image/header.ts';
+import { parsePackId } from '../../lib/image/ids.ts';
+import { decodeNode, sectorBytes, type PackRef } from '../../lib/image/node.ts';
+import { parsePackIndex, type PackIndex } from '../../lib/image/pack.ts';
+
+/** Content, and a text that is equal for equal content. */
+export type Content = { bytes: Buffer; id: string };
+
+export function contentOf(bytes: Buffer): Content {
+  return { bytes, id: `${bytes.length}:${createHash('md5').update(bytes).digest('base64url')}` };
+}
+
+/** What is missing or damaged, as invariant I1 sees it. */
+export class Unreadable extends Error {}
+
+type Objects = ReadonlyMap<string, Buffer>;
+type Sound = { index: PackIndex; body: Buffer; isBad: ReadonlySet<number> };
+type Placed = { offset: number; length: number; block: Buffer; skipBytes: number };
+type Tree = { packs: Map<string, Set<number>>; placed: Placed[] };
+
+const soundOf = new WeakMap<Buffer, Sound>();
+
+function open(objects: Objects, imageId: string, packId: string): Sound {
+  const key = keyText({ kind: 'pack', imageId, packId });
+  const body = objects.get(key);
+  if (!body) throw new Unreadable(`pack ${packId} of image ${imageId} is missing`);
+  const known = soundOf.get(body);
+  if (known) return known;
+  const index = parsePackIndex(body, parsePackId(packId));
+  const isBad = new Set<number>();
+  for (let entryIndex = 0; entryIndex < index.entryCount; entryIndex++) {
+    const { offset, length } = index.range(entryIndex);
+    if (index.isPresent(entryIndex) && crc32(body.subarray(offset, offset + length)) !== index.entry(entryIndex).crc)
+      isBad.add(entryIndex);
+  }
+  const sound = { index, body, isBad };
+  soundOf.set(body, sound);
+  return sound;
+}
+
+export class BucketReader {
+  readonly #trees = new Map<string, Tree>();
+  readonly #contents = new Map<string, Content>();
+  readonly #blocks = new Map<string, Buffer>();
+
+  /** Throws `Unreadable` unless the bucket has every entry that the root reaches. */
+  check(objects: Objects, imageId: string, root: Root, objectBytes: number): void {
+    const { packs } = this.#tree(objects, imageId, root, objectBytes);
+    for (const [packId, entries] of packs) {
+      const { index, isBad } = open(objects, imageId, packId);
+      for (const entryIndex of entries) {
+        if (!index.isPresent(entryIndex))
+          throw new Unreadable(`entry ${entryIndex} of pack ${packId} of image ${imageId} is missing`);
+        if (isBad.has(entryIndex))
+          throw new Unreadable(`entry ${entryIndex} of pack ${packId} of image ${imageId} is damaged`);
+      }
+    }
+  }
+
+  /** Packs that a root reaches. */
+  packsOf(objects: Objects, imageId: string, root: Root, objectBytes: number): Iterable<string> {
+    return this.#tree(objects, imageId, root, objectBytes).packs.keys();
+  }
+
+  /** What an image with this root and size shows. */
+  content(
+    objects: Objects,
+    imageId: string,
+    root: Root | null,
+    shape: { objectBytes: number; sizeBytes: number },
+  ): Content {
+    const key = `${root ? `${root.pack}/${root.entry}` : 'empty'} ${shape.objectBytes} ${shape.sizeBytes}`;
+    let content = this.#contents.get(key);
+    if (!content) this.#contents.set(key, (content = contentOf(this.#paint(objects, imageId, root, shape))));
+    return content;
+  }
+
+  #paint(
+    objects: Objects,
+    imageId: string,
+    root: Root | null,
+    { objectBytes, sizeBytes }: { objectBytes: number; sizeBytes: number },
+  ): Buffer {
+    const bytes = Buffer.alloc(sizeBytes);
+    if (!root) return bytes;
+    for (const { offset, length, block, skipBytes } of this.#tree(objects, imageId, root, objectBytes).placed) {
+      if (offset < sizeBytes) block.copy(bytes, offset, skipBytes, skipBytes + Math.min(length, sizeBytes - offset));
+    }
+    return bytes;
+  }
+
+  #tree(objects: Objects, imageId: string, root: Root, objectBytes: number): Tree {
+    const key = `${root.pack}/${root.entry} ${objectBytes}`;
+    let tree = this.#trees.get(key);
+    if (tree) return tree;
+    tree = { packs: new Map(), placed: [] };
+    this.#visit({ objects, imageId, objectBytes, tree }, root.pack, root.entry, 0, root.level);
+    this.#trees.set(key, tree);
+    return tree;
+  }
+
+  #visit(
+    context: { objects: Objects; imageId: string; objectBytes: number; tree: Tree },
+    packId: string,
+    entry: number,
+    firstLeaf: number,
+    level: number,
+  ): void {
+    const { objectBytes, tree } = context;
+    const node = decodeNode(this.#entry(context, packId, entry), objectBytes / sectorBytes);
+    const nameOf = (pack: PackRef): string => (pack === 'self' ? packId : pack.packId);
+    for (const extent of node.extents) {
+      const block = this.#entry(context, nameOf(extent.pack), extent.entry);
+      const offset = firstLeaf * objectBytes + extent.sector * sectorBytes;
+      tree.placed.push({ offset, length: extent.sectors * sectorBytes, block, skipBytes: extent.skip * sectorBytes });
+    }
+    const span = level === 0 ? 0 : 256 ** (level - 1);
+    for (const child of node.children)
+      this.#visit(context, nameOf(child.pack), child.entry, firstLeaf + child.slot * span, level - 1);
+  }
+
+  /** Raw bytes, verified; noted as reached. */
+  #entry(
+    { objects, imageId, tree }: { objects: Objects; imageId: string; tree: Tree },
+    packId: string,
+    entryIndex: number,
+  ): Buffer {
+    const reached = tree.packs.get(packId);
+    if (reached) reached.add(entryIndex);
+    else tree.packs.set(packId, new Set([entryIndex]));
+    const key = `${packId}/${entryIndex}`;
+    const known = this.#blocks.get(key);
+    if (known) return known;
+    const { index, body } = open(objects, imageId, packId);
+    if (!index.isPresent(entryIndex))
+      throw new Unreadable(`entry ${entryIndex} of pack ${packId} of image ${imageId} is missing`);
+    const { offset, length } = index.range(entryIndex);
+    const raw = Buffer.from(decodeEntry(index.entry(entryIndex), body.subarray(offset, offset + length)));
+    this.#blocks.set(key, raw);
+    return raw;
+  }
+}

@@ -1,0 +1,68 @@
+// Owns what must be true when all faults are over and ticks have had their time: who follows whom, and where each copy must
+// stand, by the true history.
+
+import { mirrorSnapshots } from '../../lib/image/header.ts';
+import { describe, type GroundTruth, type ImageTruth } from './ground-truth.ts';
+
+/** Images of `from` are mirrored to `to`. */
+export type Direction = { from: string; to: string };
+
+/** Why the sites are not in step; undefined when they are. */
+export function checkConverged(truth: GroundTruth, directions: readonly Direction[]): string | undefined {
+  for (const { from, to } of directions) {
+    const [source, target] = [truth.site(from)!, truth.site(to)!];
+    const copies = [...target.images.values()];
+    for (const primary of source.images.values()) {
+      const problem =
+        primary.globalId &&
+        checkCopy(
+          primary,
+          copies.find(({ globalId }) => globalId === primary.globalId),
+          copies,
+          to,
+        );
+      if (problem) return problem;
+    }
+    for (const copy of copies) {
+      const isGivenUp =
+        copy.role === 'replica' &&
+        copy.newest?.site === from &&
+        source.hasTombstone(copy.globalId!) &&
+        ![...source.images.values()].some(({ globalId }) => globalId === copy.globalId);
+      if (isGivenUp) return `${copy.title} outlives its primary`;
+    }
+  }
+  return undefined;
+}
+
+function checkCopy(
+  primary: ImageTruth,
+  copy: ImageTruth | undefined,
+  others: readonly ImageTruth[],
+  to: string,
+): string | undefined {
+  const isPrimary = primary.role === 'primary';
+  const isOfferingOwn =
+    isPrimary ||
+    (primary.role === 'demoted' && mirrorSnapshots(primary.header).at(-1)?.namespace.state === 'primary-demoted');
+  if (!isOfferingOwn) return undefined;
+  const recordedName = primary.newest?.view.name;
+  if (!copy || copy.role === 'creating') {
+    const hasClash = others.some(
+      (other) => other !== copy && (other.view.name === primary.view.name || other.view.name === recordedName),
+    );
+    return (isPrimary || copy) && !hasClash ? `${primary.title} has no copy at ${to}` : undefined;
+  }
+  if (copy.role === 'primary') return undefined;
+  const problem = copy.header.mirror?.problem;
+  const isSplit = problem?.description === 'split-brain';
+  const where = `${copy.title} (${copy.role}) is at ${describe(copy.newest)}${problem ? `, problem '${problem.description}'` : ''}; ${primary.title} at ${describe(primary.newest)}`;
+  if (copy.isResyncAsked) return isPrimary ? `${where}: its resync was not done` : undefined;
+  if (copy.newest === primary.newest)
+    return problem && isPrimary && !problem.description.includes('name') ? `${where}: its problem is over` : undefined;
+  const follows = copy.newest !== undefined && primary.line.has(copy.newest);
+  if (follows) return isSplit ? `${where}: there is no split-brain` : `${where}: it is behind`;
+  const isAhead = primary.newest !== undefined && copy.line.has(primary.newest);
+  if (isAhead && !isPrimary) return undefined;
+  return isSplit ? undefined : `${where}: the split-brain is not reported`;
+}

@@ -1,0 +1,473 @@
+// Owns what is true in a simulation: of every image at every site what it shows, its role, and its place in the true history;
+// of every mirror snapshot what it recorded. It sees each change of a bucket as it takes effect, explains it by the command or
+// the handler that made it, and throws a `Violation` when nothing explains it.
+//
+// A *point* is one primary mirror snapshot. `line`: all points that an image's content descends from. So the truth knows, as
+// no site does, whether two copies have diverged.
+
+import { parseKey } from '../../lib/bucket/keys.ts';
+import { mirrorSnapshots, reachableRoots, type Header, type MirrorSnapshot } from '../../lib/image/header.ts';
+import { type BucketReader, type Content, contentOf, Unreadable } from './bucket-reader.ts';
+import type { Deletion, FaultDriver, Landing } from './fault-driver.ts';
+import { recordedView, viewOf, viewText, type ImageView } from './image-view.ts';
+import { Operation } from './operation.ts';
+import type { Origin } from './scheduler.ts';
+import { Violation } from './violation.ts';
+
+export type Point = {
+  site: string;
+  mirrorUuid: string;
+  globalId: string;
+  snapId: number;
+  isDemotion: boolean;
+  view: ImageView;
+  line: ReadonlySet<Point>;
+};
+
+export type Role = 'plain' | 'creating' | 'primary' | 'demoted' | 'replica';
+
+export class ImageTruth {
+  readonly site: string;
+  readonly imageId: string;
+  header: Header;
+  view: ImageView;
+  line: ReadonlySet<Point> = new Set();
+  newest: Point | undefined;
+  /** Written to since its newest point. */
+  isDirty = false;
+  /** A command that makes the image has said that it succeeded. */
+  isAcknowledged = false;
+  isResyncAsked = false;
+  /** Every name it has had: a command that opened it under an old one may still be at work. */
+  readonly names: Set<string>;
+
+  constructor(site: string, header: Header, view: ImageView) {
+    this.site = site;
+    this.imageId = header.imageId;
+    this.header = header;
+    this.view = view;
+    this.names = new Set([view.name]);
+  }
+
+  get role(): Role {
+    return roleOf(this.header);
+  }
+
+  get globalId(): string | undefined {
+    return this.header.mirror?.globalId;
+  }
+
+  get title(): string {
+    return `image '${this.view.name}' (${this.imageId.slice(0, 6)}) at ${this.site}`;
+  }
+}
+
+function roleOf(header: Header): Role {
+  if (!header.mirror) return 'plain';
+  if (header.mirror.state === 'creating') return 'creating';
+  const newest = mirrorSnapshots(header).at(-1)?.namespace.state;
+  if (newest === undefined) return 'creating';
+  return (
+    {
+      primary: 'primary',
+      'primary-demoted': 'demoted',
+      'non-primary-demoted': 'demoted',
+      'non-primary': 'replica',
+    } as const
+  )[newest];
+}
+
+const isWritable = (role: Role): boolean => role === 'plain' || role === 'primary';
+const parseHeader = (body: Buffer): Header => JSON.parse(body.toString()).value;
+const pointKey = (mirrorUuid: string, globalId: string, snapId: number): string =>
+  `${mirrorUuid}/${globalId}/${snapId}`;
+
+type Moment = {
+  truth: ImageTruth;
+  before: Header;
+  header: Header;
+  view: ImageView;
+  origin: Origin;
+  operation: Operation | undefined;
+};
+
+export class SiteTruth {
+  readonly name: string;
+  readonly images = new Map<string, ImageTruth>();
+  /** Images whose header was deleted. A put that lands very late may bring one back; nobody can reach it. */
+  readonly #gone = new Set<string>();
+  readonly #tombstones = new Set<string>();
+  readonly #slots = new Map<string, number>();
+  readonly #driver: FaultDriver;
+  readonly #reader: BucketReader;
+  readonly #world: GroundTruth;
+  mirrorUuid = '';
+
+  constructor(name: string, driver: FaultDriver, reader: BucketReader, world: GroundTruth) {
+    this.name = name;
+    this.#driver = driver;
+    this.#reader = reader;
+    this.#world = world;
+    driver.observe({
+      onLanding: (landing) => world.guard(() => this.#landed(landing)),
+      onDeletion: (deletion) => world.guard(() => this.#deleted(deletion)),
+    });
+  }
+
+  hasTombstone(globalId: string): boolean {
+    return this.#tombstones.has(globalId);
+  }
+
+  /** Every root of an image, or only those that `before` did not have. */
+  checkReadable(header: Header, before?: Header): void {
+    if (header.removing) return;
+    const known = new Set(before ? reachableRoots(before).map((root) => `${root.pack}/${root.entry}`) : []);
+    for (const root of reachableRoots(header)) {
+      if (known.has(`${root.pack}/${root.entry}`)) continue;
+      try {
+        this.#reader.check(this.#driver.objects, header.imageId, root, header.objectBytes);
+      } catch (error) {
+        if (error instanceof Unreadable)
+          throw new Violation('I1', `image '${header.name}' at ${this.name}: ${error.message}`);
+        throw error;
+      }
+    }
+  }
+
+  #landed({ key, body, before, origin }: Landing): void {
+    const parsed = parseKey(key);
+    if (parsed?.kind === 'header')
+      this.#headerLanded(parsed.imageId, before && parseHeader(before), parseHeader(body), origin);
+    else if (parsed?.kind === 'tombstone') this.#tombstones.add(parsed.globalId);
+    else if (parsed?.kind === 'pack' && before) this.#recheck(parsed.imageId);
+  }
+
+  #deleted({ keys, origin }: Deletion): void {
+    const touched = new Set<string>();
+    for (const key of keys) {
+      const parsed = parseKey(key);
+      if (parsed?.kind === 'pack') touched.add(parsed.imageId);
+      if (parsed?.kind === 'header') this.#headerDeleted(parsed.imageId, origin);
+    }
+    for (const imageId of touched) this.#recheck(imageId);
+  }
+
+  #recheck(imageId: string): void {
+    const truth = this.images.get(imageId);
+    if (!truth) return;
+    try {
+      this.checkReadable(truth.header);
+    } catch (error) {
+      throw error instanceof Violation ? new Violation('I7', error.message) : error;
+    }
+  }
+
+  #headerDeleted(imageId: string, origin: Origin): void {
+    const truth = this.images.get(imageId);
+    this.images.delete(imageId);
+    this.#gone.add(imageId);
+    if (truth?.isAcknowledged)
+      throw new Violation('I5', `${truth.title} was deleted without being removed (${origin.label})`);
+  }
+
+  #headerLanded(imageId: string, before: Header | undefined, header: Header, origin: Origin): void {
+    if (this.#gone.has(imageId)) return;
+    const operation = origin.operation instanceof Operation ? origin.operation : undefined;
+    this.checkReadable(header, before);
+    const view = viewOf(this.#reader, this.#driver.objects, header);
+    const truth = this.images.get(imageId);
+    if (!before || !truth) return this.#created(header, view, origin, operation);
+    if (before.removing) return;
+    const moment = { truth, before, header, view, origin, operation };
+    this.#explain(moment);
+    if (operation && (operation.imageId ?? imageId) === imageId && bears(operation, truth)) {
+      operation.touchedCount += 1;
+      operation.imageId = imageId;
+    }
+    truth.header = header;
+    truth.view = view;
+    truth.names.add(view.name);
+    if (header.removing) this.images.delete(imageId);
+  }
+
+  #created(header: Header, view: ImageView, origin: Origin, operation: Operation | undefined): void {
+    const truth = new ImageTruth(this.name, header, view);
+    if (operation) {
+      const effect = operation.take('create');
+      if (!effect) throw unexplained(truth, `it appeared by '${operation.title}'`);
+      this.#expect(truth, effect.view, view, operation);
+      operation.imageId = header.imageId;
+      operation.touchedCount += 1;
+    } else if (header.mirror?.state !== 'creating' || header.root !== null || header.snapshots.length > 0) {
+      throw unexplained(truth, `it appeared by ${origin.label}`);
+    }
+    this.images.set(header.imageId, truth);
+  }
+
+  #explain(moment: Moment): void {
+    const { before, header, truth, view } = moment;
+    const known = new Set(before.snapshots.map(({ id }) => id));
+    const added = mirrorSnapshots(header).filter(({ id }) => !known.has(id));
+    const isSame = viewText(view) === viewText(truth.view);
+    if (header.removing) return this.#removed(moment);
+    if (before.mirror && !header.mirror) return this.#disabled(moment, isSame);
+    if (header.mirror?.resyncRequestedAtMs !== undefined && before.mirror?.resyncRequestedAtMs === undefined)
+      this.#resyncAsked(moment);
+    if (added.length > 0) return this.#pointed(moment, added, isSame);
+    if (!isSame) this.#written(moment);
+    else if (moment.operation && bears(moment.operation, truth)) moment.operation.take('write'); // it wrote what was there
+  }
+
+  #written({ truth, view, operation, origin }: Moment): void {
+    const effect = operation?.take('write', 'create');
+    if (!operation || !effect) {
+      const invariant =
+        truth.role === 'replica' || truth.role === 'creating' || truth.role === 'demoted' ? 'I2' : 'model';
+      throw new Violation(
+        invariant,
+        `${truth.title} changed by ${origin.label}, from ${viewText(truth.view)} to ${viewText(view)}`,
+      );
+    }
+    const isOnlyKept = viewText(view, { replicated: true }) === viewText(truth.view, { replicated: true });
+    if (!isWritable(truth.role) && !isOnlyKept)
+      throw new Violation('I8', `${truth.title} is ${truth.role} but was changed by '${operation.title}'`);
+    if (effect.type === 'create' && truth.isAcknowledged)
+      throw new Violation(
+        'I5',
+        `${truth.title}, made by a command that succeeded, was overwritten by '${operation.title}'`,
+      );
+    this.#expect(truth, effect.type === 'create' ? effect.view : effect.change(truth.view), view, operation);
+    truth.isDirty ||= isWritable(truth.role);
+  }
+
+  #expect(truth: ImageTruth, expected: ImageView, view: ImageView, operation: Operation): void {
+    if (viewText(expected) === viewText(view)) return;
+    throw new Violation(
+      'model',
+      `${truth.title} after '${operation.title}' is ${viewText(view)}, expected ${viewText(expected)}`,
+    );
+  }
+
+  #removed({ truth, operation, origin }: Moment): void {
+    if (operation) {
+      if (!operation.take('remove')) throw unexplained(truth, `it was removed by '${operation.title}'`);
+      if (truth.role !== 'plain')
+        throw new Violation('I8', `${truth.title} is ${truth.role} and was removed by '${operation.title}'`);
+      return;
+    }
+    const { globalId, newest } = truth;
+    const isGivenUp =
+      globalId !== undefined && newest !== undefined && this.#world.site(newest.site)?.hasTombstone(globalId) === true;
+    if (truth.role === 'creating' || (truth.role === 'replica' && isGivenUp)) return;
+    throw new Violation(
+      'I9',
+      `${truth.title} (${truth.role}) was removed by ${origin.label}, though its primary was not given up`,
+    );
+  }
+
+  #disabled({ truth, operation }: Moment, isSame: boolean): void {
+    if (!operation?.take('disable') || !isSame) throw unexplained(truth, 'it stopped being mirrored');
+    truth.line = new Set();
+    truth.newest = undefined;
+    truth.isDirty = false;
+    truth.isResyncAsked = false;
+  }
+
+  #resyncAsked({ truth, operation, origin }: Moment): void {
+    if (!operation?.take('resync')) throw unexplained(truth, `a resync was asked for by ${origin.label}`);
+    truth.isResyncAsked = true;
+  }
+
+  #pointed(moment: Moment, added: readonly MirrorSnapshot[], isSame: boolean): void {
+    const { truth, origin } = moment;
+    for (const snapshot of added) {
+      const { state, primaryMirrorUuid } = snapshot.namespace;
+      if (state === 'primary' || state === 'primary-demoted') {
+        if (!isSame) throw unexplained(truth, `it changed while ${origin.label} took a mirror snapshot`);
+        this.#ownPoint(moment, snapshot);
+      } else if (primaryMirrorUuid !== '') this.#copied(moment, snapshot);
+    }
+  }
+
+  #ownPoint({ truth, header, before, view, operation, origin }: Moment, snapshot: MirrorSnapshot): void {
+    const { state, slotMs } = snapshot.namespace;
+    const globalId = header.mirror!.globalId;
+    const kind =
+      state === 'primary-demoted'
+        ? 'demote'
+        : before.mirror === undefined
+          ? 'enable'
+          : truth.role === 'primary'
+            ? 'snapshot'
+            : 'promote';
+    if (operation ? !operation.take(kind) : kind !== 'snapshot' || slotMs === undefined)
+      throw unexplained(truth, `${origin.label} made a point of it (${kind})`);
+    if (kind === 'demote' && truth.role !== 'primary')
+      throw new Violation('model', `${truth.title} is ${truth.role} and was demoted`);
+    if (slotMs !== undefined) this.#takeSlot(truth, globalId, slotMs);
+    const recorded = recordedView(this.#reader, this.#driver.objects, header, snapshot);
+    const plain = { ...view, snapshots: view.snapshots.map((one) => ({ ...one, isKept: false })) };
+    if (viewText(recorded) !== viewText(plain))
+      throw new Violation(
+        'model',
+        `mirror snapshot ${snapshot.id} of ${truth.title} recorded ${viewText(recorded)}, not ${viewText(plain)}`,
+      );
+    const line = new Set(truth.line);
+    const point: Point = {
+      site: this.name,
+      mirrorUuid: this.mirrorUuid,
+      globalId,
+      snapId: snapshot.id,
+      isDemotion: kind === 'demote',
+      view: recorded,
+      line,
+    };
+    line.add(point);
+    this.#world.register(point);
+    this.#moveTo(truth, point);
+    if (kind === 'promote') truth.isResyncAsked = false;
+  }
+
+  /** I3: a slot is taken once, however often its message is handled. */
+  #takeSlot(truth: ImageTruth, globalId: string, slotMs: number): void {
+    const last = this.#slots.get(globalId) ?? -Infinity;
+    if (slotMs <= last) throw new Violation('I3', `the slot ${slotMs} of ${truth.title} was taken twice`);
+    this.#slots.set(globalId, slotMs);
+  }
+
+  #copied({ truth, header, view, origin }: Moment, snapshot: MirrorSnapshot): void {
+    const { primaryMirrorUuid = '', primarySnapId = -1 } = snapshot.namespace;
+    const point = this.#world.point(primaryMirrorUuid, header.mirror!.globalId, primarySnapId);
+    if (!point)
+      throw new Violation(
+        'I2',
+        `${truth.title} claims to be at snapshot ${primarySnapId} of ${primaryMirrorUuid}, which was never taken`,
+      );
+    const isOtherName = header.mirror?.problem?.description.includes('name') === true;
+    const expected = isOtherName ? { ...point.view, name: view.name } : point.view;
+    const [is, should] = [viewText(view, { replicated: true }), viewText(expected)];
+    if (is !== should)
+      throw new Violation(
+        'I2',
+        `${truth.title} was completed to snapshot ${primarySnapId} by ${origin.label} and shows ${is}, the snapshot holds ${should}`,
+      );
+    this.#checkNothingLost(truth, point, view);
+    this.#moveTo(truth, point);
+    truth.isResyncAsked = false;
+  }
+
+  /** I9, for a copy about to move to `point`. */
+  #checkNothingLost(truth: ImageTruth, point: Point, view: ImageView): void {
+    const { newest, role } = truth;
+    if (role === 'primary')
+      throw new Violation(
+        'I9',
+        `${truth.title} is primary and was overwritten with snapshot ${point.snapId} of ${point.site}`,
+      );
+    const goesOn = newest === undefined ? role === 'creating' : point.line.has(newest) && point !== newest;
+    if (goesOn && !truth.isDirty) return;
+    if (!truth.isResyncAsked) {
+      const how = newest && newest.line.has(point) ? 'went back' : 'had diverged and was overwritten';
+      throw new Violation(
+        newest && newest.line.has(point) ? 'I3' : 'I9',
+        `${truth.title} ${how}: from ${describe(newest)} to ${describe(point)}, without a resync`,
+      );
+    }
+    const data = new Set(view.snapshots.map(({ content }) => dataOf(content)));
+    for (const { view: past } of point.line)
+      for (const { content } of [past, ...past.snapshots]) data.add(dataOf(content));
+    const had = [{ name: 'its head', content: truth.view.content }, ...truth.view.snapshots];
+    const lost = had.find(({ content }) => dataOf(content) !== '' && !data.has(dataOf(content)));
+    if (lost) throw new Violation('I9', `the resync of ${truth.title} to ${describe(point)} lost ${lost.name}`);
+    const keptBefore = truth.view.snapshots.filter(({ isKept }) => isKept).length;
+    if (view.snapshots.filter(({ isKept }) => isKept).length < keptBefore)
+      throw new Violation('I9', `the resync of ${truth.title} dropped a kept snapshot`);
+  }
+
+  #moveTo(truth: ImageTruth, point: Point): void {
+    truth.line = point.line;
+    truth.newest = point;
+    truth.isDirty = false;
+  }
+}
+
+/** Content but for zeros at its end: a root stands for it, whatever the size. Empty: there is none. */
+function dataOf({ bytes }: Content): string {
+  let end = bytes.length;
+  while (end > 0 && bytes[end - 1] === 0) end -= 1;
+  return end === 0 ? '' : contentOf(bytes.subarray(0, end)).id;
+}
+
+export const describe = (point: Point | undefined): string =>
+  point ? `snapshot ${point.snapId} of ${point.site}` : 'nothing';
+
+const bears = (operation: Operation, truth: ImageTruth): boolean => truth.names.has(operation.imageName);
+const unexplained = (truth: ImageTruth, what: string): Violation =>
+  new Violation('model', `${truth.title}: ${what}, and nothing explains it`);
+
+export class GroundTruth {
+  readonly sites: SiteTruth[] = [];
+  readonly #points = new Map<string, Point>();
+  readonly #fail: (error: unknown) => void;
+
+  /** `fail` ends the run. */
+  constructor(fail: (error: unknown) => void) {
+    this.#fail = fail;
+  }
+
+  guard(check: () => void): void {
+    try {
+      check();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  site(name: string): SiteTruth | undefined {
+    return this.sites.find((site) => site.name === name);
+  }
+
+  census(): { site: string; images: ImageTruth[] }[] {
+    return this.sites.map(({ name, images }) => ({ site: name, images: [...images.values()] }));
+  }
+
+  get pointCount(): number {
+    return this.#points.size;
+  }
+
+  register(point: Point): void {
+    this.#points.set(pointKey(point.mirrorUuid, point.globalId, point.snapId), point);
+  }
+
+  point(mirrorUuid: string, globalId: string, snapId: number): Point | undefined {
+    return this.#points.get(pointKey(mirrorUuid, globalId, snapId));
+  }
+
+  /** A command has answered. */
+  succeeded(operation: Operation): void {
+    if (operation.touchedCount === 0 && operation.created)
+      operation.imageId = this.#twin(operation.siteName, operation.created);
+    else if (operation.mustLand && operation.touchedCount === 0)
+      throw new Violation('I5', `'${operation.title}' said that it succeeded, but nothing was stored`);
+    const truth =
+      operation.imageId === undefined ? undefined : this.site(operation.siteName)?.images.get(operation.imageId);
+    if (truth) truth.isAcknowledged = true;
+  }
+
+  /** The image that an earlier run of the same command made. */
+  #twin(siteName: string, created: ImageView): string {
+    const images = [...(this.site(siteName)?.images.values() ?? [])];
+    const twin = images.find(({ names, view }) => names.has(created.name) && view.content.id === created.content.id);
+    if (!twin)
+      throw new Violation(
+        'I5',
+        `the making of '${created.name}' at ${siteName} said that it succeeded, but there is no such image`,
+      );
+    return twin.imageId;
+  }
+
+  refused(operation: Operation, why: string): void {
+    if (operation.landedCount === 0 || operation.mayRefuseLate) return;
+    throw new Violation('model', `'${operation.title}' was refused (${why}) but had an effect`);
+  }
+}

@@ -1,0 +1,59 @@
+// Owns a command that an operator or a client runs in a simulation: what it may do to an image, step by step, and what it has
+// done so far. The ground truth compares every change of a header with it.
+
+import type { Change, ImageView } from './image-view.ts';
+
+export type Effect =
+  | { type: 'create'; view: ImageView }
+  | { type: 'write'; change: Change }
+  | { type: 'enable' | 'snapshot' | 'promote' | 'demote' | 'disable' | 'resync' | 'remove' };
+
+export type OperationOptions = {
+  what: string;
+  siteName: string;
+  imageName: string;
+  /** In the order in which they may happen, each at most once; an earlier one may be skipped. */
+  effects: readonly Effect[];
+  /** Success without any change of the header is a lie. */
+  mustLand?: boolean;
+  /** A refusal may come after an effect. */
+  mayRefuseLate?: boolean;
+};
+
+export class Operation {
+  readonly what: string;
+  readonly siteName: string;
+  readonly imageName: string;
+  readonly mustLand: boolean;
+  readonly mayRefuseLate: boolean;
+  readonly #left: Effect[];
+  /** What a new image shows; another run of the same command may have made it. */
+  readonly created: ImageView | undefined;
+  /** Of the image that it changed first. */
+  imageId: string | undefined;
+  /** Header versions that it wrote, those without visible change included. */
+  touchedCount = 0;
+  landedCount = 0;
+
+  constructor({ what, siteName, imageName, effects, mustLand = false, mayRefuseLate = false }: OperationOptions) {
+    this.what = what;
+    this.siteName = siteName;
+    this.imageName = imageName;
+    this.mustLand = mustLand;
+    this.mayRefuseLate = mayRefuseLate;
+    this.#left = [...effects];
+    this.created = effects.find((effect) => effect.type === 'create')?.view;
+  }
+
+  /** The next effect of one of these types, used up; undefined when the command has none such left. */
+  take<Type extends Effect['type']>(...types: readonly Type[]): Extract<Effect, { type: Type }> | undefined {
+    const at = this.#left.findIndex((effect) => (types as readonly string[]).includes(effect.type));
+    if (at < 0) return undefined;
+    this.landedCount += 1;
+    return this.#left.splice(0, at + 1).at(-1) as Extract<Effect, { type: Type }>;
+  }
+
+  get title(): string {
+    return `${this.what} at ${this.siteName}`;
+  }
+}

@@ -1,0 +1,192 @@
+// Owns bugs on purpose, one for each invariant, to show that the checker catches them. They go in at the seams of a simulation
+// (buckets, peers, ticks, commands); the library itself has no switch for them.
+
+import { keyText, parseKey } from '../../lib/bucket/keys.ts';
+import { readHeader, updateHeader } from '../../lib/image/access.ts';
+import { mirrorSnapshots, type Header } from '../../lib/image/header.ts';
+import { changed, drawn } from '../../lib/mirror/images.ts';
+import { recentPool } from '../../lib/mirror/pool.ts';
+import type { Peer, PeerImage } from '../../lib/mirror/peer-protocol.ts';
+import { primarySnapshot } from '../../lib/mirror/role-changes.ts';
+import { promotionState } from '../../lib/mirror/roles.ts';
+import { changes } from './image-view.ts';
+import { Operation } from './operation.ts';
+import type { Simulation, SimulationOptions } from './simulation.ts';
+import type { SimulatedSite } from './simulated-site.ts';
+import type { InvariantName } from './violation.ts';
+import { pool, specOf } from './workload.ts';
+
+export type PlantedBug = { name: string; invariant: InvariantName; plant: Omit<SimulationOptions, 'seed'> };
+
+const minuteMs = 60_000;
+
+const everyNth = (n: number): (() => boolean) => {
+  let count = 0;
+  return () => ++count % n === 0;
+};
+
+const kindOf = (key: string): string | undefined => parseKey(key)?.kind;
+
+/** Every put of this kind is real but each nth, which is answered and forgotten. */
+function forgetPuts(kind: 'pack' | 'header', n: number): (world: Simulation) => void {
+  return (world) => {
+    for (const { driver } of world.sites) {
+      const isForgotten = everyNth(n);
+      driver.sabotagePut = (key) =>
+        kindOf(key) === kind && isForgotten() ? { status: 'stored', etag: 'never stored' } : undefined;
+    }
+  };
+}
+
+/** A collection that takes one pack more. */
+function collectTooMuch(world: Simulation): void {
+  for (const { name, driver } of world.sites) {
+    driver.sabotageDelete = (keys) => {
+      const first = parseKey(keys[0] ?? '');
+      const truth = first?.kind === 'pack' ? world.truth.site(name)?.images.get(first.imageId) : undefined;
+      const alive =
+        truth?.header.root &&
+        [...driver.objects.keys()].find((key) => key.endsWith(`/packs/${truth.header.root!.pack}`));
+      return alive ? [...keys, alive] : keys;
+    };
+  }
+}
+
+/** Changes what a peer says about an image. */
+const misreport =
+  (change: (image: Extract<PeerImage, { status: 'present' }>, from: SimulatedSite, globalId: string) => void) =>
+  (peer: Peer, from: SimulatedSite): Peer =>
+    new Proxy(peer, {
+      get(target, property) {
+        const real: unknown = Reflect.get(target, property, target);
+        if (property !== 'image') return typeof real === 'function' ? real.bind(target) : real;
+        return async (globalId: string) => {
+          const image = await target.image(globalId);
+          if (image.status === 'present') change(image, from, globalId);
+          return image;
+        };
+      },
+    });
+
+/** The newest snapshot with the data of the one before. */
+function tear(image: Extract<PeerImage, { status: 'present' }>): void {
+  const [before, newest] = image.snapshots.slice(-2);
+  if (before && newest) newest.root = before.root;
+}
+
+function headerOf(site: SimulatedSite, globalId: string): Header | undefined {
+  for (const [key, body] of site.driver.objects) {
+    if (kindOf(key) !== 'header') continue;
+    const header: Header = JSON.parse(body.toString()).value;
+    if (header.mirror?.globalId === globalId && !header.removing) return header;
+  }
+  return undefined;
+}
+
+/** Claims that the primary descends from whatever the other site holds. */
+function hideDivergence(image: Extract<PeerImage, { status: 'present' }>, from: SimulatedSite, globalId: string): void {
+  const header = headerOf(from, globalId);
+  const newest = header && mirrorSnapshots(header).at(-1);
+  if (!newest) return;
+  const { state, primaryMirrorUuid, primarySnapId } = newest.namespace;
+  const isOwn = state === 'primary' || state === 'primary-demoted';
+  const point = isOwn
+    ? { primaryMirrorUuid: mirrorUuidOf(from), primarySnapId: newest.id }
+    : { primaryMirrorUuid, primarySnapId };
+  const { primaryMirrorUuid: uuid, primarySnapId: snapId } = point;
+  if (uuid === undefined || snapId === undefined || uuid === image.mirrorUuid) return;
+  const copy = {
+    ...newest.namespace,
+    state: 'non-primary' as const,
+    mirrorPeerUuids: [],
+    primaryMirrorUuid: uuid,
+    primarySnapId: snapId,
+  };
+  image.snapshots.unshift({ ...newest, id: 0, namespace: copy });
+}
+
+function mirrorUuidOf(site: SimulatedSite): string | undefined {
+  const body = site.driver.objects.get(keyText({ kind: 'pool', pool }));
+  return body && JSON.parse(body.toString()).value.mirror?.mirrorUuid;
+}
+
+/** After each tick, takes the newest slot of every scheduled primary image, without asking whether it was taken. */
+async function takeSlotsAgain(site: SimulatedSite): Promise<void> {
+  await site.tick();
+  const { deps } = site;
+  const value = await recentPool(deps, pool);
+  const peers = value.peers.map(({ uuid }) => uuid);
+  for (const [key] of site.driver.objects) {
+    const parsed = parseKey(key);
+    const header = parsed?.kind === 'header' ? (await readHeader(deps, parsed.imageId))?.value : undefined;
+    const slotMs =
+      header && mirrorSnapshots(header).findLast(({ namespace }) => namespace.slotMs !== undefined)?.namespace.slotMs;
+    if (!header || slotMs === undefined || promotionState(mirrorSnapshots(header)) !== 'primary') continue;
+    const take = (now: Header): Header =>
+      changed(deps, now, primarySnapshot(mirrorSnapshots(now), peers), value, { ...drawn(deps), slotMs });
+    await updateHeader(deps, header.imageId, take, { byMirroring: true });
+  }
+}
+
+/** A client that writes to whatever it finds, through mirroring's own door. */
+function writeAnyway(world: Simulation): void {
+  let left = 20;
+  const again = (): void => {
+    if (left-- === 0) return;
+    world.scheduler.after(minuteMs, world.scheduler.world, () => {
+      for (const { name } of world.sites) {
+        for (const { view } of world.truth.site(name)!.images.values()) {
+          const effects = [{ type: 'write' as const, change: changes.meta('rogue', 'yes') }];
+          const operation = new Operation({
+            what: `rogue ${view.name}`,
+            siteName: name,
+            imageName: view.name,
+            effects,
+          });
+          const write = (header: Header): Header => ({ ...header, meta: { ...header.meta, rogue: 'yes' } });
+          world.start({
+            operation,
+            where: 'client',
+            run: (deps) => updateHeader(deps, specOf(view.name), write, { byMirroring: true }),
+          });
+        }
+      }
+      again();
+    });
+  };
+  again();
+}
+
+/** As a poll that asks for every image would. */
+async function tickDearly(site: SimulatedSite): Promise<void> {
+  await site.tick();
+  for (let count = 0; count < 50; count++) await site.deps.bucket.head(site.deps.site.siteId);
+}
+
+export const plantedBugs: readonly PlantedBug[] = [
+  {
+    name: 'a bucket forgets packs that it said it stored',
+    invariant: 'I1',
+    plant: { sabotage: forgetPuts('pack', 20) },
+  },
+  {
+    name: 'a replica gets the data of one snapshot with the state of another',
+    invariant: 'I2',
+    plant: { seams: { peer: misreport(tear) } },
+  },
+  { name: 'a schedule takes a slot again', invariant: 'I3', plant: { seams: { tick: takeSlotsAgain } } },
+  { name: 'ticks do not poll', invariant: 'I4', plant: { seams: { tick: async () => {} } } },
+  {
+    name: 'a bucket acknowledges swaps of headers that it forgets',
+    invariant: 'I5',
+    plant: { sabotage: forgetPuts('header', 12) },
+  },
+  { name: 'a collection takes a pack that is in use', invariant: 'I7', plant: { sabotage: collectTooMuch } },
+  { name: 'a writer does not ask whether the image is primary', invariant: 'I8', plant: { sabotage: writeAnyway } },
+  {
+    name: 'a site denies that histories have diverged',
+    invariant: 'I9',
+    plant: { seams: { peer: misreport(hideDivergence) } },
+  },
+  { name: 'a tick that costs more than it should', invariant: 'I11', plant: { seams: { tick: tickDearly } } },
+];

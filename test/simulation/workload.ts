@@ -1,0 +1,484 @@
+// Owns what operators and clients do in a simulation: mostly what fits the state of the images, sometimes what must be
+// refused, at times when others do something else.
+
+import { FarsideError } from '../../lib/errors.ts';
+import { openHeader } from '../../lib/image/access.ts';
+import { reachableRoots } from '../../lib/image/header.ts';
+import { parseImageId } from '../../lib/image/ids.ts';
+import { findUserSnapshot } from '../../lib/image/info.ts';
+import { PackStore } from '../../lib/image/pack-store.ts';
+import { readRange } from '../../lib/image/read.ts';
+import { createImage, renameImage, resizeImage } from '../../lib/image/images.ts';
+import { startImport } from '../../lib/image/import.ts';
+import type { ImageSpec } from '../../lib/image/deps.ts';
+import { removeMeta, setMeta } from '../../lib/image/meta.ts';
+import {
+  createSnapshot,
+  protectSnapshot,
+  purgeSnapshots,
+  removeSnapshot,
+  renameSnapshot,
+  rollbackSnapshot,
+  unprotectSnapshot,
+} from '../../lib/image/snapshots.ts';
+import type { MirrorDeps } from '../../lib/mirror/deps.ts';
+import {
+  createMirrorSnapshot,
+  demoteImage,
+  disableImage,
+  enableImage,
+  promoteImage,
+  removeMirroredImage,
+  resyncImage,
+} from '../../lib/mirror/images.ts';
+import type { Dice } from './dice.ts';
+import type { ImageTruth } from './ground-truth.ts';
+import { changes, emptyView } from './image-view.ts';
+import { Operation, type Effect } from './operation.ts';
+import { Violation } from './violation.ts';
+
+export const pool = 'rbd';
+export const specOf = (image: string): ImageSpec => ({ pool, namespace: '', image });
+
+export type Shape = { objectBytes: number[]; unitBytes: number; unitsMax: number; imageNames: string[] };
+
+/** `where`: a client with the bucket in its hands, or the site's own process by its API. */
+export type Command = { operation: Operation; where: 'client' | 'site'; run: (deps: MirrorDeps) => Promise<unknown> };
+
+const snapshotNames = ['s1', 's2', 's3'];
+const metaKeys = ['conf_rbd_cache', 'owner'];
+
+type Kind =
+  | 'create'
+  | 'import'
+  | 'update'
+  | 'resize'
+  | 'snap create'
+  | 'snap rm'
+  | 'snap rename'
+  | 'snap protect'
+  | 'snap unprotect'
+  | 'snap rollback'
+  | 'snap purge'
+  | 'meta set'
+  | 'meta rm'
+  | 'rename'
+  | 'rm'
+  | 'enable'
+  | 'disable'
+  | 'disable force'
+  | 'mirror snapshot'
+  | 'promote'
+  | 'promote force'
+  | 'demote'
+  | 'resync'
+  | 'export'
+  | 'collect';
+
+/** How often, by what the image is. What makes no sense is tried now and then as well. */
+const weights: Record<ImageTruth['role'] | 'none' | 'split-brain', Partial<Record<Kind, number>>> = {
+  none: { import: 6, create: 2, update: 0.2, demote: 0.1 },
+  plain: {
+    enable: 12,
+    update: 3,
+    resize: 1,
+    'snap create': 1,
+    'meta set': 1,
+    rename: 0.5,
+    rm: 0.5,
+    collect: 1,
+    import: 0.3,
+    promote: 0.1,
+  },
+  primary: {
+    update: 10,
+    resize: 2,
+    'snap create': 4,
+    'snap rm': 2,
+    'snap rename': 1,
+    'snap protect': 1,
+    'snap unprotect': 1,
+    'snap rollback': 2,
+    'snap purge': 0.5,
+    'meta set': 2,
+    'meta rm': 0.5,
+    rename: 1,
+    rm: 0.3,
+    disable: 0.3,
+    'mirror snapshot': 10,
+    demote: 1.5,
+    export: 2,
+    collect: 5,
+    enable: 0.1,
+    promote: 0.1,
+    resync: 0.1,
+    import: 0.1,
+  },
+  replica: {
+    'promote force': 1,
+    promote: 0.3,
+    resync: 0.4,
+    export: 2,
+    collect: 4,
+    update: 0.5,
+    resize: 0.2,
+    'snap create': 0.2,
+    'snap rm': 0.2,
+    'meta set': 0.2,
+    rename: 0.2,
+    rm: 0.2,
+    demote: 0.1,
+    'disable force': 0.15,
+    'mirror snapshot': 0.2,
+    'snap purge': 0.1,
+  },
+  demoted: {
+    promote: 6,
+    'promote force': 0.5,
+    resync: 0.5,
+    collect: 2,
+    update: 0.5,
+    'snap create': 0.2,
+    demote: 0.1,
+    'disable force': 0.1,
+  },
+  creating: { update: 0.3, promote: 0.2, 'promote force': 0.2, rm: 0.2, collect: 0.5, resync: 0.2 },
+  'split-brain': {
+    resync: 10,
+    collect: 3,
+    promote: 0.3,
+    'promote force': 0.5,
+    demote: 3,
+    update: 1,
+    'snap rm': 1,
+    'snap rename': 0.5,
+  },
+};
+
+type Step = { site: 'here' | 'there'; kind: Kind };
+
+/** What operators do about a whole image: plans for a failover, with things going on meanwhile. */
+const stories: Record<string, readonly Step[]> = {
+  failover: [
+    { site: 'here', kind: 'demote' },
+    { site: 'there', kind: 'promote' },
+    { site: 'there', kind: 'update' },
+    { site: 'there', kind: 'mirror snapshot' },
+  ],
+  'there and back': [
+    { site: 'here', kind: 'demote' },
+    { site: 'there', kind: 'promote' },
+    { site: 'there', kind: 'update' },
+    { site: 'there', kind: 'demote' },
+    { site: 'here', kind: 'promote' },
+  ],
+  disaster: [
+    { site: 'there', kind: 'promote force' },
+    { site: 'there', kind: 'update' },
+    { site: 'here', kind: 'update' },
+    { site: 'there', kind: 'mirror snapshot' },
+    { site: 'here', kind: 'demote' },
+    { site: 'here', kind: 'resync' },
+  ],
+  'wrong side wins': [
+    { site: 'there', kind: 'promote force' },
+    { site: 'there', kind: 'update' },
+    { site: 'there', kind: 'snap create' },
+    { site: 'here', kind: 'update' },
+    { site: 'here', kind: 'mirror snapshot' },
+    { site: 'there', kind: 'demote' },
+    { site: 'there', kind: 'resync' },
+  ],
+  'two primaries': [
+    { site: 'there', kind: 'promote force' },
+    { site: 'here', kind: 'update' },
+    { site: 'there', kind: 'update' },
+    { site: 'here', kind: 'demote' },
+  ],
+};
+
+/** Images of every site. */
+export type Census = readonly { site: string; images: readonly ImageTruth[] }[];
+
+export class Workload {
+  readonly #story: { siteName: string; kind: Kind; globalId: string }[] = [];
+  readonly #dice: Dice;
+  readonly #shape: Shape;
+  readonly #units: Buffer[];
+
+  constructor(dice: Dice, shape: Shape) {
+    this.#dice = dice;
+    this.#shape = shape;
+    this.#units = Array.from({ length: 12 }, (_, index) =>
+      index % 2 === 0 ? dice.bytes(shape.unitBytes) : Buffer.alloc(shape.unitBytes, `text ${index} `),
+    );
+  }
+
+  /** What somebody does next: as a story goes on, or anything at this site. */
+  next(siteName: string, census: Census): Command {
+    if (this.#story.length === 0 && this.#dice.chance(0.12)) this.#beginStory(census);
+    const step = this.#dice.chance(0.6) ? this.#story.shift() : undefined;
+    const truth =
+      step &&
+      census.find(({ site }) => site === step.siteName)?.images.find(({ globalId }) => globalId === step.globalId);
+    if (step && truth) return this.make(step.kind, step.siteName, truth.view.name, truth);
+    return this.#anything(siteName, census.find(({ site }) => site === siteName)?.images ?? []);
+  }
+
+  #beginStory(census: Census): void {
+    const primaries = census.flatMap(({ images }) => images.filter(({ role }) => role === 'primary'));
+    if (primaries.length === 0) return;
+    const { site: here, globalId } = this.#dice.pick(primaries);
+    const there = census.find(
+      ({ site, images }) => site !== here && images.some((image) => image.globalId === globalId),
+    )?.site;
+    if (there === undefined || globalId === undefined) return;
+    const steps = stories[this.#dice.pick(Object.keys(stories))]!;
+    this.#story.push(...steps.map(({ site, kind }) => ({ siteName: site === 'here' ? here : there, kind, globalId })));
+  }
+
+  #anything(siteName: string, images: readonly ImageTruth[]): Command {
+    const name = this.#dice.pick(this.#shape.imageNames);
+    const truth =
+      images.length > 0 && this.#dice.chance(0.85)
+        ? this.#dice.pick(images)
+        : images.find(({ view }) => view.name === name);
+    const isSplit = truth?.header.mirror?.problem?.description === 'split-brain';
+    const drawn = this.#dice.weighted(weights[isSplit ? 'split-brain' : (truth?.role ?? 'none')]);
+    const lacksSnapshots = drawn.startsWith('snap ') && truth?.role === 'primary' && truth.view.snapshots.length === 0;
+    const kind = lacksSnapshots && this.#dice.chance(0.9) ? 'snap create' : drawn;
+    return this.make(kind, siteName, truth?.view.name ?? name, truth);
+  }
+
+  make(kind: Kind, siteName: string, image: string, truth: ImageTruth | undefined): Command {
+    const dice = this.#dice;
+    const spec = specOf(image);
+    const command = (
+      where: Command['where'],
+      effects: Effect[],
+      run: Command['run'],
+      options: { what?: string; mustLand?: boolean; mayRefuseLate?: boolean } = {},
+    ): Command => {
+      const { what = '', mustLand = true, mayRefuseLate = false } = options;
+      return {
+        operation: new Operation({
+          what: `${kind} ${image}${what && ` ${what}`}`,
+          siteName,
+          imageName: image,
+          effects,
+          mustLand,
+          mayRefuseLate,
+        }),
+        where,
+        run,
+      };
+    };
+    const write = (change: ReturnType<(typeof changes)['content']>): Effect[] => [{ type: 'write', change }];
+    const side = dice.chance(0.5) ? 'client' : 'site';
+    const snap = this.#snapshotFor(kind, truth);
+    switch (kind) {
+      case 'create': {
+        const sizeBytes = this.#sizeBytes();
+        const objectBytes = dice.pick(this.#shape.objectBytes);
+        return command(
+          side,
+          [{ type: 'create', view: emptyView(image, Buffer.alloc(sizeBytes)) }],
+          (deps) => createImage(deps, spec, { sizeBytes, objectBytes }),
+          { mayRefuseLate: true },
+        );
+      }
+      case 'import': {
+        const content = this.#content(undefined);
+        const objectBytes = dice.pick(this.#shape.objectBytes);
+        const run = (deps: MirrorDeps) =>
+          importContent(deps, spec, content, {
+            update: false,
+            objectBytes,
+            compression: dice.chance(0.5) ? 'auto' : 'none',
+          });
+        return command('client', [{ type: 'create', view: emptyView(image, content) }], run, {
+          what: `${content.length} bytes`,
+          mayRefuseLate: true,
+        });
+      }
+      case 'update': {
+        const content = this.#content(truth?.view.content.bytes);
+        const run = (deps: MirrorDeps) =>
+          importContent(deps, spec, content, { update: true, compression: dice.chance(0.5) ? 'auto' : 'none' });
+        return command('client', write(changes.content(content)), run, { what: `${content.length} bytes` });
+      }
+      case 'resize': {
+        const sizeBytes = this.#sizeBytes();
+        const allowShrink = dice.chance(0.8);
+        return command(
+          side,
+          write(changes.size(sizeBytes)),
+          (deps) => resizeImage(deps, spec, { sizeBytes, allowShrink }),
+          { what: `to ${sizeBytes}`, mustLand: false },
+        );
+      }
+      case 'snap create':
+        return command(side, write(changes.createSnapshot(snap)), (deps) => createSnapshot(deps, spec, snap), {
+          what: snap,
+        });
+      case 'snap rm':
+        return command(side, write(changes.removeSnapshot(snap)), (deps) => removeSnapshot(deps, spec, snap), {
+          what: snap,
+        });
+      case 'snap rename': {
+        const newName = dice.pick(snapshotNames);
+        return command(
+          side,
+          write(changes.renameSnapshot(snap, newName)),
+          (deps) => renameSnapshot(deps, spec, snap, newName),
+          { what: `${snap} to ${newName}` },
+        );
+      }
+      case 'snap protect':
+        return command(side, write(changes.protectSnapshot(snap, true)), (deps) => protectSnapshot(deps, spec, snap), {
+          what: snap,
+        });
+      case 'snap unprotect':
+        return command(
+          side,
+          write(changes.protectSnapshot(snap, false)),
+          (deps) => unprotectSnapshot(deps, spec, snap),
+          { what: snap },
+        );
+      case 'snap rollback':
+        return command(side, write(changes.rollback(snap)), (deps) => rollbackSnapshot(deps, spec, snap), {
+          what: snap,
+        });
+      case 'snap purge':
+        return command(side, write(changes.purge), (deps) => purgeSnapshots(deps, spec), { mustLand: false });
+      case 'meta set': {
+        const [key, value] = [dice.pick(metaKeys), String(dice.integer(1, 5))];
+        return command(side, write(changes.meta(key, value)), (deps) => setMeta(deps, spec, key, value), {
+          what: key,
+          mustLand: false,
+        });
+      }
+      case 'meta rm': {
+        const key = dice.pick([...Object.keys(truth?.view.meta ?? {}), ...metaKeys]);
+        return command(side, write(changes.meta(key, undefined)), (deps) => removeMeta(deps, spec, key), { what: key });
+      }
+      case 'rename': {
+        const newName = dice.pick(this.#shape.imageNames);
+        return command(side, write(changes.name(newName)), (deps) => renameImage(deps, spec, newName), {
+          what: `to ${newName}`,
+          mustLand: false,
+        });
+      }
+      case 'rm':
+        return command('site', [{ type: 'disable' }, { type: 'remove' }], (deps) => removeMirroredImage(deps, spec), {
+          mustLand: false,
+          mayRefuseLate: true,
+        });
+      case 'enable':
+        return command('site', [{ type: 'enable' }], (deps) => enableImage(deps, spec, 'snapshot'), {
+          mustLand: false,
+        });
+      case 'disable':
+      case 'disable force':
+        return command(
+          'site',
+          [{ type: 'disable' }],
+          (deps) => disableImage(deps, spec, { force: kind === 'disable force' }),
+          { mustLand: false },
+        );
+      case 'mirror snapshot':
+        return command('site', [{ type: 'snapshot' }], (deps) => createMirrorSnapshot(deps, spec));
+      case 'promote':
+      case 'promote force':
+        return command('site', [{ type: 'promote' }], (deps) =>
+          promoteImage(deps, spec, { force: kind === 'promote force' }),
+        );
+      case 'demote':
+        return command('site', [{ type: 'demote' }], (deps) => demoteImage(deps, spec));
+      case 'resync':
+        return command('site', [{ type: 'resync' }], (deps) => resyncImage(deps, spec), { mustLand: false });
+      case 'export':
+        return command('client', [], (deps) => exportContent(deps, image, dice.chance(0.5) ? snap : undefined, truth), {
+          mustLand: false,
+        });
+      case 'collect': {
+        const run = async (deps: MirrorDeps): Promise<void> => {
+          if (truth)
+            await deps.queue.send([{ type: 'collect', imageId: truth.imageId, run: deps.random.uuid(), step: 0 }]);
+        };
+        return command('site', [], run, { mustLand: false });
+      }
+    }
+  }
+
+  /** Mostly one that there is, and to unprotect mostly one that is protected. */
+  #snapshotFor(kind: Kind, truth: ImageTruth | undefined): string {
+    const fitting = truth?.view.snapshots.filter(({ isProtected }) => kind !== 'snap unprotect' || isProtected) ?? [];
+    const isNew = kind === 'snap create' || fitting.length === 0 || this.#dice.chance(0.1);
+    return isNew ? this.#dice.pick(snapshotNames) : this.#dice.pick(fitting).name;
+  }
+
+  #sizeBytes(): number {
+    const units = this.#dice.skewed(0, this.#shape.unitsMax);
+    const odd = this.#dice.chance(0.2) ? this.#dice.pick([1, 511, 512, 1000, 4095]) : 0;
+    return units * this.#shape.unitBytes + odd;
+  }
+
+  /** All new, or some units of `base` changed. */
+  #content(base: Buffer | undefined): Buffer {
+    const dice = this.#dice;
+    const isEdit = base !== undefined && base.length > 0 && dice.chance(0.75);
+    const sizeBytes = isEdit && dice.chance(0.8) ? base.length : this.#sizeBytes();
+    const content = Buffer.alloc(sizeBytes);
+    if (isEdit) base.copy(content);
+    const share = isEdit ? dice.pick([0, 0.1, 0.3]) : 0.8;
+    const { unitBytes } = this.#shape;
+    for (let at = 0; at < sizeBytes; at += unitBytes) {
+      if (!dice.chance(share)) continue;
+      if (dice.chance(0.15)) content.fill(0, at, Math.min(at + unitBytes, sizeBytes));
+      else dice.pick(this.#units).copy(content, at);
+    }
+    // A small write within a unit.
+    if (isEdit && sizeBytes > 0 && dice.chance(0.5)) content[dice.integer(0, sizeBytes - 1)] = dice.integer(1, 255);
+    return content;
+  }
+}
+
+export async function importContent(
+  deps: MirrorDeps,
+  spec: ImageSpec,
+  content: Buffer,
+  options: { update: boolean; objectBytes?: number; compression: 'auto' | 'none' },
+): Promise<void> {
+  const running = await startImport(deps, spec, options);
+  for (let at = 0; at < content.length; at += running.chunkBytes)
+    await running.write(at, content.subarray(at, at + running.chunkBytes));
+  await running.finish(content.length);
+}
+
+/** Reads the head or a snapshot, and compares with what the image showed when its header was read. */
+async function exportContent(
+  deps: MirrorDeps,
+  image: string,
+  snap: string | undefined,
+  truth: ImageTruth | undefined,
+): Promise<void> {
+  const { value: header } = await openHeader(deps, specOf(image));
+  const shown = truth?.imageId === header.imageId ? truth.view : undefined;
+  const { root, sizeBytes } = snap === undefined ? header : findUserSnapshot(header, snap);
+  const expected = snap === undefined ? shown?.content : shown?.snapshots.find(({ name }) => name === snap)?.content;
+  const store = new PackStore(deps.bucket, parseImageId(header.imageId), image, header.objectBytes, deps.settings);
+  try {
+    const bytes = await readRange(store, root, header.objectBytes, { offset: 0, length: sizeBytes });
+    if (expected && expected.bytes.compare(bytes) !== 0)
+      throw new Violation('I1', `an export of '${image}' differs from what it showed`);
+  } catch (error) {
+    const isStillThere =
+      root !== null &&
+      truth !== undefined &&
+      reachableRoots(truth.header).some(({ pack, entry }) => pack === root.pack && entry === root.entry);
+    if (error instanceof FarsideError && error.code === 'EBADMSG' && isStillThere)
+      throw new Violation('I7', `an export of '${image}' fails: ${error.message}`);
+    throw error;
+  }
+}
