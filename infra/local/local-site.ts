@@ -1,0 +1,16 @@
+// Owns what the two platforms of a local site have in common: what they are given, and what a running one can do.
+
+import type { SiteConfig } from '../../lib/site/config.ts';
+
+export type LocalSiteOptions = {
+  directory: string;
+  port: number;
+  config: SiteConfig;
+  log: (line: string) => void;
+};
+
+export type RunningSite = {
+  tick(nowMs: number): Promise<void>;
+  /** Lets what runs finish, within a few seconds; nothing that was acknowledged is lost either way. */
+  stop(): Promise<void>;
+};

@@ -1,0 +1,277 @@
+// Owns the CLI's view of a site's API: one method per operation, in the words of ARCHITECTURE.md's list. Answers are
+// checked against the shapes that plain text is made from and handed on as they came.
+
+import { z } from 'zod';
+import type { ImageSpec } from '../image/deps.ts';
+import type { Level, PoolSpec } from './grammar.ts';
+import { SiteHttp, type Query, type RequestOptions } from './http.ts';
+import type { Registration } from './registry.ts';
+import * as shapes from './shapes.ts';
+
+export type MirrorMode = 'image' | 'pool' | 'init-only';
+export type ImageMirrorMode = 'journal' | 'snapshot';
+export type Direction = 'rx-only' | 'rx-tx';
+export type ScheduleItem = { interval: string; startTime?: string };
+
+const imagePageShape = z.looseObject({ images: shapes.listedImagesShape, next: z.string().optional() });
+const poolsShape = z.array(z.looseObject({ name: z.string() }));
+
+/** A listing ends after so many pages: more is a site that repeats itself. */
+const pagesMax = 10_000;
+
+export class Client {
+  readonly #http: SiteHttp;
+
+  constructor(site: Registration, fetcher: typeof fetch) {
+    this.#http = new SiteHttp(site, fetcher);
+  }
+
+  async siteInfo(): Promise<shapes.Site> {
+    return await this.#get(shapes.siteShape, ['v1', 'site']);
+  }
+
+  // pools and tokens
+
+  async createPool(name: string): Promise<void> {
+    await this.#http.request('POST', ['v1', 'pools'], { body: { name } });
+  }
+
+  async listPools(): Promise<string[]> {
+    return (await this.#get(poolsShape, ['v1', 'pools'])).map((pool) => pool.name);
+  }
+
+  async removePool(name: string): Promise<void> {
+    await this.#http.request('DELETE', ['v1', 'pools', name]);
+  }
+
+  async createToken(options: {
+    scope: string;
+    expiresInSeconds?: number;
+  }): Promise<z.infer<typeof shapes.createdTokenShape>> {
+    return this.#http.checked(
+      shapes.createdTokenShape,
+      await this.#http.request('POST', ['v1', 'tokens'], { body: options }),
+    );
+  }
+
+  async listTokens(): Promise<shapes.Tokens> {
+    return await this.#get(shapes.tokensShape, ['v1', 'tokens']);
+  }
+
+  async removeToken(id: string): Promise<void> {
+    await this.#http.request('DELETE', ['v1', 'tokens', id]);
+  }
+
+  // images
+
+  async createImage(spec: ImageSpec, options: { sizeBytes: number; objectBytes?: number }): Promise<void> {
+    const { pool, namespace, image } = spec;
+    await this.#http.request('POST', ['v1', 'pools', pool, 'images'], {
+      query: { namespace },
+      body: { name: image, ...options },
+    });
+  }
+
+  async listImages({ pool, namespace }: PoolSpec): Promise<shapes.ListedImages> {
+    const images: shapes.ListedImages = [];
+    let after: string | undefined;
+    for (let pages = 0; pages < pagesMax; pages += 1) {
+      const page: z.infer<typeof imagePageShape> = await this.#get(imagePageShape, ['v1', 'pools', pool, 'images'], {
+        namespace,
+        after,
+      });
+      images.push(...page.images);
+      if (page.next === undefined) break;
+      after = page.next;
+    }
+    return images;
+  }
+
+  async imageInfo(spec: ImageSpec): Promise<shapes.Info> {
+    return this.#http.checked(shapes.infoShape, await this.#image('GET', spec, [], { query: { snap: spec.snap } }));
+  }
+
+  async renameImage(spec: ImageSpec, name: string): Promise<void> {
+    await this.#image('PATCH', spec, [], { body: { name } });
+  }
+
+  async resizeImage(spec: ImageSpec, options: { sizeBytes: number; allowShrink: boolean }): Promise<void> {
+    await this.#image('POST', spec, ['resize'], { body: options });
+  }
+
+  async removeImage(spec: ImageSpec): Promise<void> {
+    await this.#image('DELETE', spec, []);
+  }
+
+  /** Starts it; it goes on in the background. */
+  async collect(spec: ImageSpec): Promise<z.infer<typeof shapes.collectShape>> {
+    return this.#http.checked(shapes.collectShape, await this.#image('POST', spec, ['collect']));
+  }
+
+  // snapshots
+
+  async createSnapshot(spec: ImageSpec, name: string): Promise<void> {
+    await this.#image('POST', spec, ['snaps'], { body: { name } });
+  }
+
+  async listSnapshots(spec: ImageSpec, options: { all: boolean }): Promise<shapes.Snapshots> {
+    return this.#http.checked(
+      shapes.snapshotsShape,
+      await this.#image('GET', spec, ['snaps'], { query: { all: options.all || undefined } }),
+    );
+  }
+
+  async removeSnapshot(spec: ImageSpec, name: string): Promise<void> {
+    await this.#image('DELETE', spec, ['snaps', name]);
+  }
+
+  /** Removes all that are not protected, in one step. */
+  async purgeSnapshots(spec: ImageSpec): Promise<shapes.Purged> {
+    return this.#http.checked(shapes.purgedShape, await this.#image('DELETE', spec, ['snaps']));
+  }
+
+  async changeSnapshot(
+    spec: ImageSpec,
+    name: string,
+    change: { name: string } | { protected: boolean },
+  ): Promise<void> {
+    await this.#image('PATCH', spec, ['snaps', name], { body: change });
+  }
+
+  async rollbackSnapshot(spec: ImageSpec, name: string): Promise<void> {
+    await this.#image('POST', spec, ['snaps', name, 'rollback']);
+  }
+
+  // metadata
+
+  async listMeta(spec: ImageSpec): Promise<Record<string, string>> {
+    return this.#http.checked(shapes.metaShape, await this.#image('GET', spec, ['meta']));
+  }
+
+  async getMeta(spec: ImageSpec, key: string): Promise<string> {
+    const answer = await this.#image('GET', spec, ['meta', key]);
+    return this.#http.checked(z.looseObject({ value: z.string() }), answer).value;
+  }
+
+  async setMeta(spec: ImageSpec, key: string, value: string): Promise<void> {
+    await this.#image('PUT', spec, ['meta', key], { body: { value } });
+  }
+
+  async removeMeta(spec: ImageSpec, key: string): Promise<void> {
+    await this.#image('DELETE', spec, ['meta', key]);
+  }
+
+  // mirroring of a pool
+
+  async enablePool(
+    spec: PoolSpec,
+    options: { mode: MirrorMode; siteName?: string },
+  ): Promise<z.infer<typeof shapes.enabledPoolShape>> {
+    return this.#http.checked(shapes.enabledPoolShape, await this.#pool('PUT', spec, ['mirror'], { body: options }));
+  }
+
+  async disablePool(spec: PoolSpec): Promise<z.infer<typeof shapes.disabledPoolShape>> {
+    return this.#http.checked(shapes.disabledPoolShape, await this.#pool('DELETE', spec, ['mirror']));
+  }
+
+  async poolInfo(spec: PoolSpec, options: { all?: boolean } = {}): Promise<shapes.PoolInfo> {
+    return this.#http.checked(
+      shapes.poolInfoShape,
+      await this.#pool('GET', spec, ['mirror'], { query: { all: options.all || undefined } }),
+    );
+  }
+
+  async poolStatus(spec: PoolSpec, options: { verbose: boolean }): Promise<shapes.PoolStatus> {
+    return this.#http.checked(
+      shapes.poolStatusShape,
+      await this.#pool('GET', spec, ['mirror', 'status'], { query: { verbose: options.verbose || undefined } }),
+    );
+  }
+
+  async createBootstrapToken(pool: string, options: { siteName?: string }): Promise<string> {
+    const answer = await this.#http.request('POST', ['v1', 'pools', pool, 'mirror', 'bootstrap'], { body: options });
+    return this.#http.checked(shapes.bootstrapShape, answer).token;
+  }
+
+  async importBootstrapToken(
+    pool: string,
+    options: { token: string; direction: Direction; siteName?: string },
+  ): Promise<void> {
+    await this.#http.request('POST', ['v1', 'pools', pool, 'mirror', 'bootstrap', 'import'], { body: options });
+  }
+
+  async removePeer(pool: string, uuid: string): Promise<void> {
+    await this.#http.request('DELETE', ['v1', 'pools', pool, 'mirror', 'peers', uuid]);
+  }
+
+  // mirroring of an image
+
+  async enableImage(spec: ImageSpec, mode: ImageMirrorMode): Promise<void> {
+    await this.#image('POST', spec, ['mirror'], { body: { mode } });
+  }
+
+  async disableImage(spec: ImageSpec, options: { force: boolean }): Promise<void> {
+    await this.#image('DELETE', spec, ['mirror'], { query: { force: options.force || undefined } });
+  }
+
+  async promoteImage(spec: ImageSpec, options: { force: boolean }): Promise<void> {
+    await this.#image('POST', spec, ['mirror', 'promote'], { body: options });
+  }
+
+  async demoteImage(spec: ImageSpec): Promise<void> {
+    await this.#image('POST', spec, ['mirror', 'demote']);
+  }
+
+  async resyncImage(spec: ImageSpec): Promise<void> {
+    await this.#image('POST', spec, ['mirror', 'resync']);
+  }
+
+  async createMirrorSnapshot(spec: ImageSpec): Promise<number> {
+    return this.#http.checked(shapes.mirrorSnapshotShape, await this.#image('POST', spec, ['mirror', 'snapshot'])).id;
+  }
+
+  async imageStatus(spec: ImageSpec): Promise<shapes.ImageStatus> {
+    return this.#http.checked(shapes.imageStatusShape, await this.#image('GET', spec, ['mirror', 'status']));
+  }
+
+  // schedules
+
+  async addSchedule(level: Level, item: ScheduleItem): Promise<void> {
+    await this.#http.request('POST', ['v1', 'schedules'], { query: level, body: item });
+  }
+
+  async removeSchedule(level: Level, item: Partial<ScheduleItem>): Promise<void> {
+    await this.#http.request('DELETE', ['v1', 'schedules'], { query: { ...level, ...item } });
+  }
+
+  async listSchedule(level: Level): Promise<shapes.ScheduleItems> {
+    return await this.#get(shapes.scheduleItemsShape, ['v1', 'schedules'], level);
+  }
+
+  async listScheduleLevels(level: Level): Promise<shapes.ScheduleLevels> {
+    return await this.#get(shapes.scheduleLevelsShape, ['v1', 'schedules'], { ...level, recursive: true });
+  }
+
+  async scheduleStatus(level: Level): Promise<shapes.ScheduleStatus> {
+    return await this.#get(shapes.scheduleStatusShape, ['v1', 'schedules', 'status'], level);
+  }
+
+  async #get<T>(shape: z.ZodType<T>, segments: readonly string[], query: Query = {}): Promise<T> {
+    return this.#http.checked(shape, await this.#http.request('GET', segments, { query }));
+  }
+
+  #pool(method: string, spec: PoolSpec, tail: readonly string[], options: RequestOptions = {}): Promise<unknown> {
+    return this.#http.request(method, ['v1', 'pools', spec.pool, ...tail], {
+      ...options,
+      query: { ...options.query, namespace: spec.namespace },
+    });
+  }
+
+  #image(method: string, spec: ImageSpec, tail: readonly string[], options: RequestOptions = {}): Promise<unknown> {
+    const { pool, namespace, image } = spec;
+    return this.#http.request(method, ['v1', 'pools', pool, 'images', image, ...tail], {
+      ...options,
+      query: { ...options.query, namespace },
+    });
+  }
+}

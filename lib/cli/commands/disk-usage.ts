@@ -1,0 +1,47 @@
+// `du`: what images and snapshots take, next to what they could.
+
+import { defineCommand } from '../command.ts';
+import type { Context } from '../context.ts';
+import { resolvePoolSpec, type PoolSpec } from '../grammar.ts';
+import { imageDeps } from '../open-bucket.ts';
+import { optionalImageOrSnapArgument } from '../parameters.ts';
+import { plainUsage } from '../plain-image.ts';
+import { imageUsage, type Usage } from '../usage.ts';
+import { framed, snapshotContextFrame } from '../wording.ts';
+
+export const diskUsage = defineCommand({
+  path: 'disk-usage',
+  aliases: ['du'],
+  summary: 'show disk usage of a pool, an image or a snapshot',
+  description: 'Used is image data before compression. A snapshot is charged what changed since the one before it.',
+  arguments: { image: optionalImageOrSnapArgument },
+  options: {},
+  examples: ['farside du vm-1', 'farside du -p backup --format json'],
+  async run({ args: { image }, context }) {
+    const deps = imageDeps(await context.registration(), context.terminal);
+    const specs = image === undefined ? await imagesOf(context, resolvePoolSpec(undefined, context.general)) : [image];
+    const usages: Usage[] = [];
+    for (const spec of specs)
+      usages.push(...(await framed(snapshotContextFrame('du failed'), () => imageUsage(deps, spec))));
+    const total = totalOf(usages, image?.snap !== undefined);
+    const totals =
+      image === undefined ? { total_provisioned_size: total.provisioned, total_used_size: total.used } : {};
+    context.output.report({ value: { images: usages, ...totals }, plain: () => plainUsage(usages, total) });
+  },
+});
+
+async function imagesOf(context: Context, pool: PoolSpec): Promise<(PoolSpec & { image: string })[]> {
+  const client = await context.client();
+  const listed = await framed({ text: 'du failed', errno: true }, () => client.listImages(pool));
+  return listed.filter((one) => one.snapshot === undefined).map(({ image }) => ({ ...pool, image }));
+}
+
+/** rbd counts the provisioned size of heads; of snapshots only where one was asked for. */
+function totalOf(usages: readonly Usage[], ofSnapshot: boolean): { provisioned: number; used: number } {
+  const sum = (sizes: number[]): number => sizes.reduce((total, bytes) => total + bytes, 0);
+  const counted = usages.filter((one) => ofSnapshot || one.snapshot === undefined);
+  return {
+    provisioned: sum(counted.map((one) => one.provisioned_size)),
+    used: sum(usages.map((one) => one.used_size)),
+  };
+}

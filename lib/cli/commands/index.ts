@@ -1,0 +1,112 @@
+// The list of all commands: a command exists when it is named here. One file per command, named after its words.
+
+import type { Command } from '../command.ts';
+import { collect } from './collect.ts';
+import { create } from './create.ts';
+import { diskUsage } from './disk-usage.ts';
+import { exportCommand } from './export.ts';
+import { imageMetaGet } from './image-meta-get.ts';
+import { imageMetaList } from './image-meta-list.ts';
+import { imageMetaRemove } from './image-meta-remove.ts';
+import { imageMetaSet } from './image-meta-set.ts';
+import { importCommand } from './import.ts';
+import { info } from './info.ts';
+import { list } from './list.ts';
+import { mirrorImageDemote } from './mirror-image-demote.ts';
+import { mirrorImageDisable } from './mirror-image-disable.ts';
+import { mirrorImageEnable } from './mirror-image-enable.ts';
+import { mirrorImagePromote } from './mirror-image-promote.ts';
+import { mirrorImageResync } from './mirror-image-resync.ts';
+import { mirrorImageSnapshot } from './mirror-image-snapshot.ts';
+import { mirrorImageStatus } from './mirror-image-status.ts';
+import { mirrorPoolDisable } from './mirror-pool-disable.ts';
+import { mirrorPoolEnable } from './mirror-pool-enable.ts';
+import { mirrorPoolInfo } from './mirror-pool-info.ts';
+import { mirrorPoolPeerBootstrapCreate } from './mirror-pool-peer-bootstrap-create.ts';
+import { mirrorPoolPeerBootstrapImport } from './mirror-pool-peer-bootstrap-import.ts';
+import { mirrorPoolPeerRemove } from './mirror-pool-peer-remove.ts';
+import { mirrorPoolStatus } from './mirror-pool-status.ts';
+import { mirrorSnapshotScheduleAdd } from './mirror-snapshot-schedule-add.ts';
+import { mirrorSnapshotScheduleList } from './mirror-snapshot-schedule-list.ts';
+import { mirrorSnapshotScheduleRemove } from './mirror-snapshot-schedule-remove.ts';
+import { mirrorSnapshotScheduleStatus } from './mirror-snapshot-schedule-status.ts';
+import { poolCreate } from './pool-create.ts';
+import { poolInit } from './pool-init.ts';
+import { poolList } from './pool-list.ts';
+import { poolRemove } from './pool-remove.ts';
+import { remove } from './remove.ts';
+import { rename } from './rename.ts';
+import { resize } from './resize.ts';
+import { siteAdd } from './site-add.ts';
+import { siteInfo } from './site-info.ts';
+import { siteLs } from './site-ls.ts';
+import { siteRemove } from './site-remove.ts';
+import { siteStart } from './site-start.ts';
+import { siteStop } from './site-stop.ts';
+import { snapCreate } from './snap-create.ts';
+import { snapList } from './snap-list.ts';
+import { snapProtect } from './snap-protect.ts';
+import { snapPurge } from './snap-purge.ts';
+import { snapRemove } from './snap-remove.ts';
+import { snapRename } from './snap-rename.ts';
+import { snapRollback } from './snap-rollback.ts';
+import { snapUnprotect } from './snap-unprotect.ts';
+import { tokenCreate } from './token-create.ts';
+import { tokenList } from './token-list.ts';
+import { tokenRemove } from './token-remove.ts';
+
+export const commands: readonly Command[] = [
+  collect,
+  create,
+  diskUsage,
+  exportCommand,
+  imageMetaGet,
+  imageMetaList,
+  imageMetaRemove,
+  imageMetaSet,
+  importCommand,
+  info,
+  list,
+  mirrorImageDemote,
+  mirrorImageDisable,
+  mirrorImageEnable,
+  mirrorImagePromote,
+  mirrorImageResync,
+  mirrorImageSnapshot,
+  mirrorImageStatus,
+  mirrorPoolDisable,
+  mirrorPoolEnable,
+  mirrorPoolInfo,
+  mirrorPoolPeerBootstrapCreate,
+  mirrorPoolPeerBootstrapImport,
+  mirrorPoolPeerRemove,
+  mirrorPoolStatus,
+  mirrorSnapshotScheduleAdd,
+  mirrorSnapshotScheduleList,
+  mirrorSnapshotScheduleRemove,
+  mirrorSnapshotScheduleStatus,
+  poolCreate,
+  poolInit,
+  poolList,
+  poolRemove,
+  remove,
+  rename,
+  resize,
+  siteAdd,
+  siteInfo,
+  siteLs,
+  siteRemove,
+  siteStart,
+  siteStop,
+  snapCreate,
+  snapList,
+  snapProtect,
+  snapPurge,
+  snapRemove,
+  snapRename,
+  snapRollback,
+  snapUnprotect,
+  tokenCreate,
+  tokenList,
+  tokenRemove,
+];

@@ -1,0 +1,31 @@
+// `mirror pool enable`: lets images of a pool be mirrored.
+
+import { FarsideError } from '../../errors.ts';
+import type { MirrorMode } from '../client.ts';
+import { defineCommand } from '../command.ts';
+import { optionalTextArgument, poolAndNamespaceArgument, textOption } from '../parameters.ts';
+import { unframed } from '../wording.ts';
+
+const modes: readonly MirrorMode[] = ['image', 'pool', 'init-only'];
+
+export const mirrorPoolEnable = defineCommand({
+  path: 'mirror pool enable',
+  summary: 'enable mirroring of a pool',
+  description: "Mode 'image': images are enabled one by one. Mode 'pool': every image with journaling is mirrored.",
+  arguments: { pool: poolAndNamespaceArgument, mode: optionalTextArgument('mode', `mirror mode [${modes.join('|')}]`) },
+  options: { siteName: textOption('--site-name <name>', 'name by which peers know this site (default: its own)') },
+  examples: [
+    'farside mirror pool enable rbd image',
+    'farside --cluster site-b mirror pool enable --site-name site-b backup image',
+  ],
+  async run({ args, options, context }) {
+    const mode = modes.find((one) => one === args.mode);
+    if (mode === undefined) throw new FarsideError('EINVAL', "must specify 'image' or 'pool' mode.");
+    const siteName = options.siteName === undefined ? {} : { siteName: options.siteName };
+    const client = await context.client();
+    const { outcome, from } = await unframed(() => client.enablePool(args.pool, { mode, ...siteName }));
+    if (outcome === 'switched') context.output.line(`note: changing mirroring mode from ${from} to ${mode}`);
+    if (outcome === 'unchanged' && options.siteName === undefined)
+      context.output.line(`farside: mirroring is already configured for ${mode} mode`);
+  },
+});

@@ -1,0 +1,19 @@
+// `mirror pool status`: the health of a pool's mirroring.
+
+import { defineCommand } from '../command.ts';
+import { poolAndNamespaceArgument, switchOption } from '../parameters.ts';
+import { plainPoolStatus } from '../plain-mirror.ts';
+import { unframed } from '../wording.ts';
+
+export const mirrorPoolStatus = defineCommand({
+  path: 'mirror pool status',
+  summary: "show the status of a pool's mirroring",
+  arguments: { pool: poolAndNamespaceArgument },
+  options: { verbose: switchOption('--verbose', 'every image, and who mirrors them') },
+  examples: ['farside mirror pool status rbd', 'farside mirror pool status rbd --verbose --format json'],
+  async run({ args, options, context }) {
+    const client = await context.client();
+    const value = await unframed(() => client.poolStatus(args.pool, options));
+    context.output.report({ value, plain: () => plainPoolStatus(value) });
+  },
+});

@@ -1,0 +1,27 @@
+// `rename`: another name within the pool and namespace.
+
+import { FarsideError } from '../../errors.ts';
+import { defineCommand } from '../command.ts';
+import { destinationArgument, imageArgument } from '../parameters.ts';
+import { framed } from '../wording.ts';
+
+export const rename = defineCommand({
+  path: 'rename',
+  aliases: ['mv'],
+  summary: 'rename an image within its pool',
+  arguments: { image: imageArgument, destination: destinationArgument('image') },
+  options: {},
+  examples: ['farside rename vm-1 vm-1-old', 'farside mv backup/vm-1 backup/vm-2'],
+  async run({ args: { image, destination }, context }) {
+    const pool = destination.pool ?? image.pool;
+    const namespace = destination.namespace ?? (destination.pool === undefined ? image.namespace : '');
+    if (pool !== image.pool || namespace !== image.namespace) {
+      throw new FarsideError(
+        'EINVAL',
+        `mv/rename across pools not supported\nsource pool: ${image.pool} dest pool: ${pool}`,
+      );
+    }
+    const client = await context.client();
+    await framed({ text: 'rename error', errno: true }, () => client.renameImage(image, destination.image));
+  },
+});

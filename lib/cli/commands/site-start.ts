@@ -1,0 +1,161 @@
+// `site start`: a site on this machine, in the foreground or detached. The server itself is infra/local; here are its words,
+// its registration and its end.
+
+import { join, resolve } from 'node:path';
+import { startDetached } from '../../../infra/local/detach.ts';
+import { checkPortFree } from '../../../infra/local/free-port.ts';
+import type { ServedSite, SiteStart } from '../../../infra/local/serve-site.ts';
+import {
+  checkSameSite,
+  checkSiteName,
+  platforms,
+  readLocalSite,
+  sitePaths,
+} from '../../../infra/local/site-directory.ts';
+import { lockHolder } from '../../../infra/local/site-lock.ts';
+import { recordedPid } from '../../../infra/local/workerd-guard.ts';
+import { defineCommand } from '../command.ts';
+import type { Context } from '../context.ts';
+import { FarsideError } from '../../errors.ts';
+import { parseTuning } from '../../site/tuning.ts';
+import { invalidOption } from '../grammar.ts';
+import { answers, siteNameOption, withoutPid } from '../local-sites.ts';
+import { choiceOption, integerOption, parsedOption, switchOption, textOption } from '../parameters.ts';
+import { changeSite, findSite } from '../registry.ts';
+
+const tickSecondsDefault = 60;
+
+export const siteStart = defineCommand({
+  path: 'site start',
+  summary: 'start a site on this machine',
+  description: `The default platform, miniflare, runs the very Worker that is deployed to Cloudflare, with its objects in the directory. The
+platform node runs the same site in plain Node: faster, for a self-hosted site. A site keeps its platform and its port.
+In the foreground it runs until it is interrupted; with --detach until 'farside site stop'.`,
+  arguments: {},
+  options: {
+    name: siteNameOption,
+    directory: textOption('--dir <directory>', 'directory of the site (default: sites/<name> in FARSIDE_HOME)'),
+    port: integerOption('--port <port>', 'port on 127.0.0.1 (default: a free one, which the site then keeps)', {
+      min: 0,
+      max: 65_535,
+    }),
+    tickSeconds: parsedOption(
+      '--tick-seconds <seconds>',
+      `seconds between ticks (default: ${tickSecondsDefault})`,
+      parseTickSeconds,
+    ),
+    detach: switchOption('--detach', 'run in the background; returns when the site answers'),
+    platform: choiceOption('--platform <platform>', 'what to run on (default: miniflare)', platforms),
+  },
+  examples: [
+    'farside site start --name site-a --detach',
+    'farside site start --name backup --platform node --dir /srv/backup --port 8471',
+  ],
+  async run({ options, context }) {
+    const name = checkSiteName(options.name);
+    const directory = resolve(
+      options.directory ?? (await knownDirectory(context, name)) ?? join(context.home, 'sites', name),
+    );
+    const start: SiteStart = {
+      name,
+      directory,
+      platform: options.platform,
+      port: options.port || undefined,
+      tickSeconds: options.tickSeconds ?? tickSecondsDefault,
+    };
+    await checkStartable(context, start);
+    await (options.detach ? detach(start, context) : serve(start, context));
+  },
+});
+
+/** Whole seconds, or tenths for tests and demonstrations. */
+function parseTickSeconds(text: string): number {
+  const seconds = /^\d{1,5}(\.\d)?$/.test(text) ? Number(text) : 0;
+  if (seconds <= 0) throw invalidOption('--tick-seconds');
+  return seconds;
+}
+
+async function knownDirectory(context: Context, name: string): Promise<string | undefined> {
+  return (await findSite(context.home, name))?.directory;
+}
+
+/** So that a user hears it with its exit code; the server checks again, under its lock. */
+async function checkStartable(context: Context, start: SiteStart): Promise<void> {
+  const { name, directory } = start;
+  const present = await findSite(context.home, name);
+  if (present !== undefined && present.directory !== directory) {
+    throw new FarsideError(
+      'EEXIST',
+      `site '${name}' is registered already (${present.directory ?? present.url})\nforget it with 'farside site remove --name ${name}', or choose another name`,
+    );
+  }
+  const holder = lockHolder(directory);
+  if (holder !== undefined) throw new FarsideError('EBUSY', `site '${name}' runs already (pid ${holder.pid})`);
+  const local = readLocalSite(directory);
+  checkSameSite(local, start);
+  const port = start.port ?? local?.port;
+  // What a killed server left behind may hold the port: the new one ends it first, and then looks.
+  const leftover = recordedPid(sitePaths(directory).workerdPid);
+  if (port !== undefined && leftover === undefined) await checkPortFree(port);
+}
+
+async function serve(start: SiteStart, context: Context): Promise<void> {
+  const { serveSite } = await import('../../../infra/local/serve-site.ts');
+  const { clock, random, env, stderr } = context.terminal;
+  const log = (line: string): void => void stderr.write(`${new Date(clock.nowMs()).toISOString()} ${line}\n`);
+  const interrupted = nextSignal();
+  const site = await serveSite({ ...start, tuning: parseTuning(env['FARSIDE_TUNING']) }, { clock, random, log });
+  await register(start, context, site);
+  context.output.line(`${start.name} is up: ${site.url} (${site.platform}, pid ${process.pid}, ${start.directory})`);
+  log(`stopping: ${await interrupted}`);
+  await site.stop();
+  await changeSite(context.home, start.name, (present) => (present === undefined ? undefined : withoutPid(present)));
+  // Timers of delayed messages would hold the process for no use.
+  process.exit(0);
+}
+
+function nextSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, resolve);
+  });
+}
+
+async function register(start: SiteStart, context: Context, site: ServedSite): Promise<void> {
+  await changeSite(context.home, start.name, () => ({
+    name: start.name,
+    url: site.url,
+    token: site.adminToken,
+    platform: site.platform,
+    pid: process.pid,
+    directory: start.directory,
+  }));
+}
+
+async function detach(start: SiteStart, context: Context): Promise<void> {
+  const { clock, env, fetch } = context.terminal;
+  const words = [
+    'site',
+    'start',
+    '--name',
+    start.name,
+    '--dir',
+    start.directory,
+    '--tick-seconds',
+    String(start.tickSeconds),
+  ];
+  if (start.platform !== undefined) words.push('--platform', start.platform);
+  if (start.port !== undefined) words.push('--port', String(start.port));
+  const isReady = async (pid: number): Promise<boolean> => {
+    const site = await findSite(context.home, start.name);
+    return site?.pid === pid && (await answers(site.url, fetch));
+  };
+  const pid = await startDetached({
+    directory: start.directory,
+    words,
+    env: { ...env, FARSIDE_HOME: context.home },
+    clock,
+    isReady,
+  });
+  const site = await findSite(context.home, start.name);
+  context.output.line(`${start.name} is up: ${site?.url} (${site?.platform}, pid ${pid}, ${start.directory})`);
+}

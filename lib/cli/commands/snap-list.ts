@@ -1,0 +1,28 @@
+// `snap ls`: the snapshots of an image; with --all those of mirroring too.
+
+import { defineCommand } from '../command.ts';
+import { imageArgument, switchOption } from '../parameters.ts';
+import { plainSnapshots } from '../plain-image.ts';
+import type { Snapshots } from '../shapes.ts';
+import { framed } from '../wording.ts';
+
+export const snapList = defineCommand({
+  path: 'snap list',
+  aliases: ['ls'],
+  summary: "list an image's snapshots",
+  arguments: { image: imageArgument },
+  options: { all: switchOption('-a, --all', 'list snapshots from all namespaces: those of mirroring too') },
+  examples: ['farside snap ls vm-1', 'farside snap ls --all vm-1 --format json'],
+  async run({ args, options, context }) {
+    const { all } = options;
+    const client = await context.client();
+    const value = await framed({ text: 'failed to list snapshots', errno: true }, () =>
+      client.listSnapshots(args.image, { all }),
+    );
+    const needsCount = context.output.format === 'plain' && value.some(isCopying);
+    const objectCount = needsCount ? (await client.imageInfo(args.image)).objects : 0;
+    context.output.report({ value, plain: () => plainSnapshots(value, { all, objectCount }) });
+  },
+});
+
+const isCopying = (snapshot: Snapshots[number]): boolean => snapshot.namespace?.complete === false;

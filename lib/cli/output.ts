@@ -1,0 +1,53 @@
+// Owns what goes to stdout, and in which format. A command hands over a report (its data and how to say it plainly); the
+// formatter that `--format` names writes it. A further format is one more entry of `formatters`.
+
+import type { Writable } from 'node:stream';
+
+/** `value` is JSON, printed as it is, keys in their order; `plain` is called only for `--format plain` and ends its own lines. */
+export type Report = { value: unknown; plain(): string };
+
+type FormatOptions = { pretty: boolean };
+
+/** As Ceph's JSONFormatter: compact on one line, or indented by four. */
+const formatJson = (report: Report, options: FormatOptions): string =>
+  `${JSON.stringify(report.value, undefined, options.pretty ? 4 : 0)}\n`;
+
+const formatters = {
+  plain: (report: Report): string => report.plain(),
+  json: formatJson,
+} satisfies Record<string, (report: Report, options: FormatOptions) => string>;
+
+export type Format = keyof typeof formatters;
+export const formats = Object.keys(formatters) as Format[];
+export const formatDefault: Format = 'plain';
+
+type Streams = { stdout: Writable; stderr: Writable };
+
+export class Output {
+  readonly #streams: Streams;
+  readonly #options: FormatOptions & { format: Format };
+
+  constructor(streams: Streams, options: FormatOptions & { format: Format }) {
+    this.#streams = streams;
+    this.#options = options;
+  }
+
+  get format(): Format {
+    return this.#options.format;
+  }
+
+  /** A report in the format that the user chose. */
+  report(report: Report): void {
+    this.#streams.stdout.write(formatters[this.#options.format](report, this.#options));
+  }
+
+  /** One line of plain text on stdout, whatever the format: rbd's `Mirroring enabled`, a snapshot id, a token. */
+  line(text: string): void {
+    this.#streams.stdout.write(`${text}\n`);
+  }
+
+  /** One line for the user on stderr: neither result nor error. */
+  note(text: string): void {
+    this.#streams.stderr.write(`${text}\n`);
+  }
+}

@@ -1,0 +1,183 @@
+// Owns the kinds of argument and option that commands are made of, so that every command words them the same way.
+
+import { FarsideError } from '../errors.ts';
+import type { ImageSpec } from '../image/deps.ts';
+import type { Argument, Option, Words } from './command.ts';
+import {
+  invalidOption,
+  objectBytesMax,
+  objectBytesMin,
+  formatBytes,
+  parseImageSpec,
+  parseObjectBytes,
+  refuseSnap,
+  requireSnap,
+  resolveImageSpec,
+  resolveLevel,
+  resolvePoolSpec,
+  type Level,
+  type PoolSpec,
+  type SnapSpec,
+  type SpecOptions,
+  type SpecParts,
+} from './grammar.ts';
+
+/** As rbd: the spec is the first free word unless `--image` names the image. */
+const takeImage = (words: Words, options: SpecOptions): ImageSpec =>
+  resolveImageSpec(options.image === undefined ? words.shift() : undefined, options);
+
+export const imageArgument: Argument<ImageSpec> = {
+  placeholder: 'image-spec',
+  help: 'image specification: [<pool-name>/[<namespace>/]]<image-name>',
+  take: (words, options) => refuseSnap(takeImage(words, options)),
+};
+
+export const imageOrSnapArgument: Argument<ImageSpec> = {
+  placeholder: 'image-or-snap-spec',
+  help: 'image or snapshot specification: [<pool-name>/[<namespace>/]]<image-name>[@<snap-name>]',
+  take: takeImage,
+};
+
+export const snapArgument: Argument<SnapSpec> = {
+  placeholder: 'snap-spec',
+  help: 'snapshot specification: [<pool-name>/[<namespace>/]]<image-name>@<snap-name>',
+  take: (words, options) => requireSnap(takeImage(words, options)),
+};
+
+/** An image if one is named, else undefined: for verbs that take a whole pool too. */
+export const optionalImageOrSnapArgument: Argument<ImageSpec | undefined> = {
+  placeholder: '[image-or-snap-spec]',
+  help: imageOrSnapArgument.help,
+  take: (words, options) => (words.length === 0 && options.image === undefined ? undefined : takeImage(words, options)),
+};
+
+/** The new name: a spec whose missing parts are the source's. */
+export const destinationArgument = (what: 'image' | 'snap'): Argument<SpecParts & { image: string }> => ({
+  placeholder: `dest-${what}-spec`,
+  help: `destination ${what === 'image' ? 'image' : 'snapshot'} specification`,
+  take: (words) => {
+    const word = words.shift();
+    if (word === undefined)
+      throw new FarsideError('EINVAL', `destination ${what === 'image' ? 'image' : 'snapshot'} name was not specified`);
+    const { image, ...parts } = parseImageSpec(word);
+    if (image === undefined) throw new FarsideError('EINVAL', `invalid spec '${word}'`);
+    if (what === 'image' && parts.snap !== undefined)
+      throw new FarsideError('EINVAL', "snapshot name specified for a command that doesn't use it");
+    return { ...parts, image };
+  },
+});
+
+export const poolAndNamespaceArgument: Argument<PoolSpec> = {
+  placeholder: '[pool-spec]',
+  help: 'pool specification: <pool-name>[/<namespace>] (default pool: rbd)',
+  take: (words, options) => resolvePoolSpec(options.pool === undefined ? words.shift() : undefined, options),
+};
+
+/** A pool, which verbs that know no namespaces refuse to see with one. */
+export const poolArgument: Argument<string> = {
+  placeholder: 'pool-name',
+  help: 'pool name (default: rbd)',
+  take: (words, options) =>
+    wholePool(resolvePoolSpec(options.pool === undefined ? words.shift() : undefined, { pool: options.pool })),
+};
+
+function wholePool(spec: PoolSpec): string {
+  if (spec.namespace !== '') throw new FarsideError('EINVAL', `invalid pool '${spec.pool}/${spec.namespace}'`);
+  return spec.pool;
+}
+
+/** A pool that has to be named: for verbs where a default would surprise. */
+export const namedPoolArgument: Argument<string> = {
+  placeholder: 'pool-name',
+  help: 'pool name',
+  take: (words, options) => {
+    const word = options.pool ?? words.shift();
+    if (word === undefined) throw new FarsideError('EINVAL', 'pool name was not specified');
+    return wholePool(resolvePoolSpec(word, {}));
+  },
+};
+
+/** Where a schedule hangs; named by options only, as in rbd. */
+export const levelArgument: Argument<Level> = {
+  placeholder: '',
+  help: '',
+  take: (_, options) => resolveLevel(options),
+};
+
+/** Free text that must be there; `missing` is what rbd says when it is not. */
+export const textArgument = (placeholder: string, help: string, missing: string): Argument<string> => ({
+  placeholder,
+  help,
+  take: (words) => {
+    const word = words.shift();
+    if (word === undefined) throw new FarsideError('EINVAL', missing);
+    return word;
+  },
+});
+
+export const optionalTextArgument = (placeholder: string, help: string): Argument<string | undefined> => ({
+  placeholder: `[${placeholder}]`,
+  help,
+  take: (words) => words.shift(),
+});
+
+export const metaKeyArgument = textArgument('key', 'metadata key', 'metadata key was not specified');
+
+export const pathArgument = (help: string): Argument<string> =>
+  textArgument('path-name', help, 'path was not specified');
+
+export const switchOption = (flags: string, help: string): Option<boolean> => ({
+  flags,
+  help,
+  parse: (raw) => raw === true,
+});
+
+export const textOption = (flags: string, help: string): Option<string | undefined> => ({
+  flags,
+  help,
+  parse: (raw) => (typeof raw === 'string' ? raw : undefined),
+});
+
+/** One of a fixed set of words; the help and the check use the same list. */
+export function choiceOption<const C extends string>(
+  flags: string,
+  help: string,
+  choices: readonly C[],
+): Option<C | undefined> {
+  return {
+    flags,
+    help: `${help} [${choices.join('|')}]`,
+    parse: (raw) => {
+      if (raw === undefined) return undefined;
+      const choice = choices.find((one) => one === raw);
+      if (choice === undefined) throw invalidOption(longFlag(flags));
+      return choice;
+    },
+  };
+}
+
+/** A value that `parse` makes of the text; absent stays undefined. */
+export const parsedOption = <T>(flags: string, help: string, parse: (text: string) => T): Option<T | undefined> => ({
+  flags,
+  help,
+  parse: (raw) => (typeof raw === 'string' ? parse(raw) : undefined),
+});
+
+export const objectSizeOption = parsedOption(
+  '--object-size <size>',
+  `object size in B/K/M: a power of two, ${formatBytes(objectBytesMin)} to ${formatBytes(objectBytesMax)}`,
+  parseObjectBytes,
+);
+
+export const integerOption = (
+  flags: string,
+  help: string,
+  range: { min: number; max: number },
+): Option<number | undefined> =>
+  parsedOption(flags, help, (text) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= range.min && value <= range.max)) throw invalidOption(longFlag(flags));
+    return value;
+  });
+
+const longFlag = (flags: string): string => /--[a-z-]+/.exec(flags)?.[0] ?? flags;

@@ -1,0 +1,126 @@
+// Owns the plain text of images and snapshots, as rbd prints it. Pure: shapes in, text out.
+
+import { formatBytes } from './grammar.ts';
+import type { Info, ListedImages, Snapshots } from './shapes.ts';
+import { textTable, type Column } from './text-table.ts';
+import type { Usage } from './usage.ts';
+
+export function plainInfo(info: Info): string {
+  const lines = [
+    `size ${formatBytes(info.size)} in ${info.objects} objects`,
+    `order ${info.order} (${formatBytes(info.object_size)} objects)`,
+    `snapshot_count: ${info.snapshot_count}`,
+    `id: ${info.id}`,
+    `block_name_prefix: ${info.block_name_prefix}`,
+    `format: ${info.format}`,
+    `features: ${info.features.join(', ')}`,
+    `op_features: ${info.op_features.join(', ')}`,
+    `flags: ${info.flags.join(', ')}`,
+    `create_timestamp: ${info.create_timestamp}`,
+    `access_timestamp: ${info.access_timestamp}`,
+    `modify_timestamp: ${info.modify_timestamp}`,
+    ...(info.protected === undefined ? [] : [`protected: ${info.protected === 'true' ? 'True' : 'False'}`]),
+    ...(info.journal === undefined ? [] : [`journal: ${info.journal}`]),
+    ...mirroringLines(info.mirroring),
+  ];
+  return `rbd image '${info.name}':\n${lines.map((line) => `\t${line}\n`).join('')}`;
+}
+
+function mirroringLines(mirroring: Info['mirroring']): string[] {
+  if (!mirroring) return [];
+  const { state, mode, global_id: globalId, primary } = mirroring;
+  return [
+    `mirroring state: ${state}`,
+    ...(mode === undefined ? [] : [`mirroring mode: ${mode}`]),
+    ...(globalId === undefined ? [] : [`mirroring global id: ${globalId}`]),
+    ...(primary === undefined ? [] : [`mirroring primary: ${primary}`]),
+  ];
+}
+
+const listColumns: Column[] = [
+  { header: 'NAME' },
+  { header: 'SIZE', align: 'right' },
+  { header: 'PARENT' },
+  { header: 'FMT', align: 'right' },
+  { header: 'PROT' },
+  { header: 'LOCK' },
+];
+const lockWords: Record<string, string> = { exclusive: 'excl', shared: 'shr' };
+
+/** `ls -l`; nothing at all for an empty pool. */
+export function plainListedImages(images: ListedImages): string {
+  if (images.length === 0) return '';
+  const rows = images.map((one) => [
+    one.snapshot === undefined ? one.image : `${one.image}@${one.snapshot}`,
+    formatBytes(one.size),
+    '',
+    String(one.format),
+    one.protected === 'true' ? 'yes' : '',
+    lockWords[one.lock_type ?? ''] ?? '',
+  ]);
+  return textTable(listColumns, rows);
+}
+
+const snapshotColumns: Column[] = [
+  { header: 'SNAPID', align: 'right' },
+  { header: 'NAME' },
+  { header: 'SIZE', align: 'right' },
+  { header: 'PROTECTED' },
+  { header: 'TIMESTAMP', align: 'right' },
+];
+
+/** `snap ls`; nothing at all when there are none. `objectCount`: of the image, to tell how far a copy is. */
+export function plainSnapshots(snapshots: Snapshots, options: { all: boolean; objectCount?: number }): string {
+  if (snapshots.length === 0) return '';
+  const rows = snapshots.map((one) => [
+    String(one.id),
+    one.name,
+    formatBytes(one.size),
+    one.protected === 'true' ? 'yes' : '',
+    one.timestamp,
+    ...(options.all ? [namespaceText(one.namespace, options.objectCount)] : []),
+  ]);
+  return textTable(options.all ? [...snapshotColumns, { header: 'NAMESPACE' }] : snapshotColumns, rows);
+}
+
+function namespaceText(namespace: Snapshots[number]['namespace'], objectCount: number | undefined): string {
+  if (namespace?.type !== 'mirror') return namespace?.type ?? 'user';
+  const peers = `peer_uuids:[${(namespace.mirror_peer_uuids ?? []).join(',')}]`;
+  if (namespace.primary_snap_id === undefined) return `mirror (${namespace.state} ${peers})`;
+  const source = `${namespace.primary_mirror_uuid ?? ''}:${namespace.primary_snap_id}`;
+  return `mirror (${namespace.state} ${peers} ${source} ${copiedText(namespace, objectCount)})`;
+}
+
+function copiedText(
+  namespace: { complete?: boolean | undefined; last_copied_object_number?: number | undefined },
+  objectCount = 0,
+): string {
+  if (namespace.complete !== false) return 'copied';
+  if (objectCount === 0) return 'not copied';
+  return `${Math.min(100, Math.trunc((100 * (namespace.last_copied_object_number ?? 0)) / objectCount))}% copied`;
+}
+
+export function plainMeta(meta: Readonly<Record<string, string>>): string {
+  const entries = Object.entries(meta);
+  const count = entries.length;
+  const heading = `There ${count === 1 ? 'is' : 'are'} ${count} ${count === 1 ? 'metadatum' : 'metadata'} on this image${count === 0 ? '.' : ':'}\n`;
+  return count === 0 ? heading : `${heading}\n${textTable([{ header: 'Key' }, { header: 'Value' }], entries)}`;
+}
+
+/** `du`: the total's provisioned size counts heads only, its used size everything, as in rbd. */
+export function plainUsage(
+  usages: readonly Pick<Usage, 'name' | 'snapshot' | 'provisioned_size' | 'used_size'>[],
+  total: { provisioned: number; used: number },
+): string {
+  if (usages.length === 0) return '';
+  const rows = usages.map((one) => [
+    one.snapshot === undefined ? one.name : `${one.name}@${one.snapshot}`,
+    formatBytes(one.provisioned_size),
+    formatBytes(one.used_size),
+  ]);
+  if (rows.length > 1) rows.push(['<TOTAL>', formatBytes(total.provisioned), formatBytes(total.used)]);
+  return textTable(
+    [{ header: 'NAME' }, { header: 'PROVISIONED', align: 'right' }, { header: 'USED', align: 'right' }],
+    rows,
+  );
+}

@@ -1,0 +1,115 @@
+// Owns the plain text of mirroring: pools, images and schedules, as rbd prints it (people grep it). Pure.
+
+import type { ImageStatus, PoolInfo, PoolStatus, ScheduleItems, ScheduleLevels, ScheduleStatus } from './shapes.ts';
+import { textTable } from './text-table.ts';
+
+const lines = (texts: readonly string[]): string => texts.map((text) => `${text}\n`).join('');
+
+export function plainPoolInfo(info: PoolInfo): string {
+  const head = [
+    `Mode: ${info.mode}`,
+    ...(info.site_name === undefined ? [] : [`Site Name: ${info.site_name}`]),
+    ...(info.mirror_uuid === undefined ? [] : [`Mirror UUID: ${info.mirror_uuid}`]),
+    ...(info.remote_namespace === undefined ? [] : [`Remote Namespace: ${info.remote_namespace}`]),
+  ];
+  if (info.mode === 'disabled' || info.peers === undefined)
+    return lines(head.slice(0, info.mode === 'disabled' ? 1 : undefined));
+  if (info.peers.length === 0) return lines([...head, '', 'Peer Sites: none']);
+  return lines([...head, '', 'Peer Sites: ', ...info.peers.flatMap(peerLines)]);
+}
+
+function peerLines(peer: NonNullable<PoolInfo['peers']>[number]): string[] {
+  return [
+    '',
+    `UUID: ${peer.uuid}`,
+    `Name: ${peer.site_name}`,
+    ...(peer.direction === 'rx-only' && peer.mirror_uuid === '' ? [] : [`Mirror UUID: ${peer.mirror_uuid}`]),
+    `Direction: ${peer.direction}`,
+    `Client: ${peer.client_name}`,
+    ...(peer.mon_host === undefined ? [] : [`Mon Host: ${peer.mon_host}`]),
+    ...(peer.key === undefined ? [] : [`Key: ${peer.key}`]),
+  ];
+}
+
+export function plainPoolStatus(status: PoolStatus): string {
+  const { summary, daemons, images } = status;
+  const counts = Object.entries(summary.states);
+  const total = counts.reduce((sum, [, count]) => sum + count, 0);
+  const head = lines([
+    `health: ${summary.health}`,
+    `daemon health: ${summary.daemon_health}`,
+    `image health: ${summary.image_health}`,
+    `images: ${total} total`,
+    ...counts.map(([state, count]) => `    ${count} ${state}`),
+  ]);
+  return daemons === undefined && images === undefined
+    ? head
+    : `${head}\nDAEMONS\n${daemonsText(daemons ?? [])}\nIMAGES\n${imagesText(images ?? [])}`;
+}
+
+function daemonsText(daemons: NonNullable<PoolStatus['daemons']>): string {
+  if (daemons.length === 0) return '  none\n';
+  return daemons
+    .map((daemon) => lines([`service ${daemon.service_id}:`, ...daemonLines(daemon).map((line) => `  ${line}`), '']))
+    .join('');
+}
+
+function daemonLines(daemon: NonNullable<PoolStatus['daemons']>[number]): string[] {
+  return [
+    `instance_id: ${daemon.instance_id}`,
+    `client_id: ${daemon.client_id}`,
+    `hostname: ${daemon.hostname}`,
+    `version: ${daemon.ceph_version}`,
+    `leader: ${daemon.leader}`,
+    `health: ${daemon.health}`,
+    ...(daemon.callouts?.length ? [`callouts: ${daemon.callouts.join(', ')}`] : []),
+  ];
+}
+
+const imagesText = (images: readonly ImageStatus[]): string =>
+  images.length === 0 ? '  none\n' : images.map(plainImageStatus).join('\n');
+
+export function plainImageStatus(status: ImageStatus): string {
+  const { state, description, daemon_service: service, peer_sites: peers, snapshots } = status;
+  return lines([
+    `${status.name}:`,
+    `  global_id:   ${status.global_id}`,
+    ...(state === undefined ? [] : [`  state:       ${state}`]),
+    ...(description === undefined ? [] : [`  description: ${description}`]),
+    ...(service === undefined ? [] : [`  service:     ${service.daemon_id} on ${service.hostname}`]),
+    ...(status.last_update === undefined ? [] : [`  last_update: ${status.last_update}`]),
+    ...(peers?.length ? ['  peer_sites:', ...peers.flatMap(peerSiteLines)] : []),
+    ...(snapshots?.length ? ['  snapshots:', ...snapshots.map(snapshotLine)] : []),
+  ]);
+}
+
+function peerSiteLines(peer: NonNullable<ImageStatus['peer_sites']>[number], index: number): string[] {
+  return [
+    ...(index === 0 ? [] : ['']),
+    `    name: ${peer.site_name}`,
+    `    state: ${peer.state}`,
+    `    description: ${peer.description}`,
+    `    last_update: ${peer.last_update}`,
+  ];
+}
+
+const snapshotLine = (snapshot: NonNullable<ImageStatus['snapshots']>[number]): string =>
+  `    ${snapshot.id} ${snapshot.name} (${snapshot.demoted ? 'demoted ' : ''}peer_uuids:[${snapshot.mirror_peer_uuids.join(',')}])`;
+
+/** One level's schedule: `every 1d starting at 14:00:00-05:00, every 1h`. */
+export const scheduleText = (items: ScheduleItems): string =>
+  items
+    .map((item) => `every ${item.interval}${item.start_time === '' ? '' : ` starting at ${item.start_time}`}`)
+    .join(', ');
+
+export const plainScheduleLevels = (levels: ScheduleLevels): string =>
+  textTable(
+    ['POOL', 'NAMESPACE', 'IMAGE', 'SCHEDULE'].map((header) => ({ header })),
+    levels.map((level) => [level.pool, level.namespace, level.image, scheduleText(level.items)]),
+  );
+
+export const plainScheduleStatus = (status: ScheduleStatus): string =>
+  textTable(
+    ['SCHEDULE TIME', 'IMAGE'].map((header) => ({ header })),
+    status.map((one) => [one.schedule_time, one.image]),
+  );

@@ -1,0 +1,141 @@
+// Owns the way from command objects to a commander tree: the only file that knows how commander is used. General options
+// are accepted before and after the subcommand, as in rbd.
+
+import { Command as Node, Option as Flag } from 'commander';
+import { FarsideError } from '../errors.ts';
+import { version } from '../site/version.ts';
+import type { Command, Words } from './command.ts';
+import { createContext, type GeneralOptions, type Terminal } from './context.ts';
+import { poolDefault } from './grammar.ts';
+import { formatDefault, formats } from './output.ts';
+import { choiceOption, switchOption, textOption } from './parameters.ts';
+
+/** Options that every command takes. */
+export const generalOptions = {
+  cluster: textOption(
+    '--cluster <site>',
+    'site to speak to (default: $FARSIDE_CLUSTER, else the only registered site)',
+  ),
+  pool: textOption('-p, --pool <pool>', `pool name (default: ${poolDefault})`),
+  namespace: textOption('--namespace <namespace>', 'namespace name (default: the empty one)'),
+  image: textOption('--image <image>', 'image name, or image specification'),
+  snap: textOption('--snap <snap>', 'snapshot name'),
+  format: choiceOption('--format <format>', `output format (default: ${formatDefault})`, formats),
+  pretty: switchOption('--pretty-format', 'indent json output'),
+  noProgress: switchOption('--no-progress', 'disable progress output'),
+};
+
+/** What the words above a command are for; shown by `farside mirror --help`. */
+const groupSummaries: Record<string, string> = {
+  'image-meta': "an image's metadata",
+  mirror: 'mirroring between sites',
+  'mirror image': 'mirroring of one image',
+  'mirror pool': 'mirroring of a pool',
+  'mirror pool peer': 'the sites that a pool mirrors with',
+  'mirror pool peer bootstrap': 'introduce two sites to each other',
+  'mirror snapshot': 'mirror snapshots',
+  'mirror snapshot schedule': 'schedules of mirror snapshots',
+  pool: 'pools of a site',
+  site: 'sites on this machine, and those it knows',
+  snap: 'snapshots of an image',
+  token: 'access tokens of a site',
+};
+
+export function buildProgram(commands: readonly Command[], terminal: Terminal): Node {
+  const root = new Node('farside').description('Mirrors block-device images between sites, in the words of rbd.');
+  for (const option of Object.values(generalOptions)) root.addOption(new Flag(option.flags, option.help));
+  root.version(`farside version ${version}`, '-v, --version', 'show the version');
+  root.addHelpText('after', '\nEvery command has its own --help with examples: farside mirror image enable --help');
+  prepare(root, terminal);
+  for (const command of commands) addCommand(root, command, terminal);
+  return root;
+}
+
+function prepare(node: Node, terminal: Terminal): Node {
+  return node
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void terminal.stdout.write(text),
+      writeErr: (text) => void terminal.stderr.write(text),
+      outputError: () => {},
+    })
+    .configureHelp({
+      showGlobalOptions: true,
+      sortSubcommands: true,
+      subcommandTerm: termOf,
+    })
+    .helpOption('-h, --help', 'show this help')
+    .helpCommand(false);
+}
+
+/** A command with its usage in the list of its group; a group with an ellipsis. */
+const termOf = (node: Node): string =>
+  `${[node.name(), ...node.aliases()].join('|')} ${node.commands.length > 0 ? '…' : node.usage()}`;
+
+function addCommand(root: Node, command: Command, terminal: Terminal): void {
+  const words = command.path.split(' ');
+  const parent = words
+    .slice(0, -1)
+    .reduce((node, _, index) => groupNode(node, words.slice(0, index + 1), terminal), root);
+  const node = prepare(parent.command(words.at(-1)!), terminal).summary(command.summary);
+  node.description([capitalised(command.summary), command.description].filter(Boolean).join('\n\n'));
+  node.aliases(command.aliases ?? []);
+  addParameters(node, command);
+  node.addHelpText('after', `\nExamples:\n${command.examples.map((line) => `  $ ${line}`).join('\n')}`);
+  node.action(async () => runCommand(command, node, root, terminal));
+}
+
+function groupNode(parent: Node, path: string[], terminal: Terminal): Node {
+  const name = path.at(-1)!;
+  const present = parent.commands.find((node) => node.name() === name);
+  return present ?? prepare(parent.command(name), terminal).description(groupSummaries[path.join(' ')] ?? '');
+}
+
+/** Arguments are declared for the help only: general options may stand for any of them, so `take` decides what is missing. */
+function addParameters(node: Node, command: Command): void {
+  const placed = Object.values(command.arguments).filter((argument) => argument.placeholder !== '');
+  for (const argument of placed) {
+    const placeholder = argument.placeholder.replace(/^\[|\]$/g, '');
+    node.argument(`[${placeholder}]`, argument.help);
+  }
+  const hasOptions = Object.keys(command.options).length > 0;
+  node.usage([...(hasOptions ? ['[options]'] : []), ...placed.map(usageOf)].join(' '));
+  for (const option of Object.values(command.options)) node.addOption(new Flag(option.flags, option.help));
+}
+
+const usageOf = (argument: { placeholder: string }): string =>
+  argument.placeholder.startsWith('[') ? argument.placeholder : `<${argument.placeholder}>`;
+
+async function runCommand(command: Command, node: Node, root: Node, terminal: Terminal): Promise<void> {
+  const general = readGeneralOptions(root);
+  const words: Words = [...node.args];
+  const options = mapValues(command.options, (option) => option.parse(rawValue(node, option.flags)));
+  const args = mapValues(command.arguments, (argument) => argument.take(words, general));
+  // EPERM is 1, which is what rbd exits with here.
+  if (words.length > 0) throw new FarsideError('EPERM', `too many arguments: '${words.join(' ')}'`);
+  await command.run({ args, options, context: createContext(terminal, general) });
+}
+
+export function readGeneralOptions(root: Node): GeneralOptions {
+  const raw = mapValues(generalOptions, (option) => rawValue(root, option.flags));
+  return {
+    cluster: generalOptions.cluster.parse(raw.cluster),
+    pool: generalOptions.pool.parse(raw.pool),
+    namespace: generalOptions.namespace.parse(raw.namespace),
+    image: generalOptions.image.parse(raw.image),
+    snap: generalOptions.snap.parse(raw.snap),
+    format: generalOptions.format.parse(raw.format) ?? formatDefault,
+    pretty: generalOptions.pretty.parse(raw.pretty),
+    // commander stores `--no-x` as x, true unless given
+    progress: raw.noProgress !== false,
+  };
+}
+
+const rawValue = (node: Node, flags: string): string | boolean | undefined =>
+  node.getOptionValue(new Flag(flags).attributeName()) as string | boolean | undefined;
+
+function mapValues<K extends string, V, W>(record: Record<K, V>, change: (value: V) => W): Record<K, W> {
+  return Object.fromEntries(Object.entries<V>(record).map(([key, value]) => [key, change(value)])) as Record<K, W>;
+}
+
+const capitalised = (text: string): string => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}.`;

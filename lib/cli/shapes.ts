@@ -1,0 +1,185 @@
+// Owns what the CLI reads in the answers of a site's API: rbd's JSON shapes as far as plain text is made from them.
+// Answers may hold more; `--format json` prints them as they came.
+
+import { z } from 'zod';
+
+const uuids = z.array(z.string());
+
+export const infoShape = z.looseObject({
+  name: z.string(),
+  id: z.string(),
+  size: z.number(),
+  objects: z.number(),
+  order: z.number(),
+  object_size: z.number(),
+  snapshot_count: z.number(),
+  block_name_prefix: z.string(),
+  format: z.number(),
+  features: z.array(z.string()),
+  op_features: z.array(z.string()),
+  flags: z.array(z.string()),
+  create_timestamp: z.string(),
+  access_timestamp: z.string(),
+  modify_timestamp: z.string(),
+  protected: z.string().optional(),
+  journal: z.string().optional(),
+  mirroring: z
+    .looseObject({
+      mode: z.string().optional(),
+      state: z.string(),
+      global_id: z.string().optional(),
+      primary: z.boolean().optional(),
+    })
+    .optional(),
+});
+export type Info = z.infer<typeof infoShape>;
+
+/** `ls -l`: an image's line, then those of its snapshots. */
+export const listedImagesShape = z.array(
+  z.looseObject({
+    image: z.string(),
+    id: z.string(),
+    snapshot: z.string().optional(),
+    size: z.number(),
+    format: z.number(),
+    protected: z.string().optional(),
+    lock_type: z.string().optional(),
+  }),
+);
+export type ListedImages = z.infer<typeof listedImagesShape>;
+
+export const snapshotsShape = z.array(
+  z.looseObject({
+    id: z.number(),
+    name: z.string(),
+    size: z.number(),
+    protected: z.string(),
+    timestamp: z.string(),
+    namespace: z
+      .looseObject({
+        type: z.string(),
+        state: z.string().optional(),
+        mirror_peer_uuids: uuids.optional(),
+        complete: z.boolean().optional(),
+        primary_mirror_uuid: z.string().optional(),
+        primary_snap_id: z.number().optional(),
+        last_copied_object_number: z.number().optional(),
+      })
+      .optional(),
+  }),
+);
+export type Snapshots = z.infer<typeof snapshotsShape>;
+
+export const purgedShape = z.looseObject({ removed: z.array(z.string()), protected: z.array(z.string()) });
+export type Purged = z.infer<typeof purgedShape>;
+
+export const metaShape = z.record(z.string(), z.string());
+
+export const poolInfoShape = z.looseObject({
+  mode: z.string(),
+  site_name: z.string().optional(),
+  mirror_uuid: z.string().optional(),
+  remote_namespace: z.string().optional(),
+  peers: z
+    .array(
+      z.looseObject({
+        uuid: z.string(),
+        direction: z.string(),
+        site_name: z.string(),
+        mirror_uuid: z.string(),
+        client_name: z.string(),
+        mon_host: z.string().optional(),
+        key: z.string().optional(),
+      }),
+    )
+    .optional(),
+});
+export type PoolInfo = z.infer<typeof poolInfoShape>;
+
+const peerSiteShape = z.looseObject({
+  site_name: z.string(),
+  state: z.string(),
+  description: z.string(),
+  last_update: z.string(),
+});
+
+export const imageStatusShape = z.looseObject({
+  name: z.string(),
+  global_id: z.string(),
+  state: z.string().optional(),
+  description: z.string().optional(),
+  daemon_service: z.looseObject({ daemon_id: z.string(), hostname: z.string() }).optional(),
+  last_update: z.string().optional(),
+  peer_sites: z.array(peerSiteShape).optional(),
+  snapshots: z
+    .array(z.looseObject({ id: z.number(), name: z.string(), demoted: z.boolean(), mirror_peer_uuids: uuids }))
+    .optional(),
+});
+export type ImageStatus = z.infer<typeof imageStatusShape>;
+
+export const poolStatusShape = z.looseObject({
+  summary: z.looseObject({
+    health: z.string(),
+    daemon_health: z.string(),
+    image_health: z.string(),
+    states: z.record(z.string(), z.number()),
+  }),
+  daemons: z
+    .array(
+      z.looseObject({
+        service_id: z.string(),
+        instance_id: z.string(),
+        client_id: z.string(),
+        hostname: z.string(),
+        ceph_version: z.string(),
+        leader: z.boolean(),
+        health: z.string(),
+        callouts: z.array(z.string()).optional(),
+      }),
+    )
+    .optional(),
+  images: z.array(imageStatusShape).optional(),
+});
+export type PoolStatus = z.infer<typeof poolStatusShape>;
+
+export const scheduleItemsShape = z.array(z.looseObject({ interval: z.string(), start_time: z.string() }));
+export type ScheduleItems = z.infer<typeof scheduleItemsShape>;
+
+export const scheduleLevelsShape = z.array(
+  z.looseObject({ pool: z.string(), namespace: z.string(), image: z.string(), items: scheduleItemsShape }),
+);
+export type ScheduleLevels = z.infer<typeof scheduleLevelsShape>;
+
+export const scheduleStatusShape = z.array(z.looseObject({ schedule_time: z.string(), image: z.string() }));
+export type ScheduleStatus = z.infer<typeof scheduleStatusShape>;
+
+export const siteShape = z.looseObject({
+  name: z.string(),
+  url: z.string(),
+  site_id: z.string(),
+  platform: z.string(),
+  version: z.string(),
+  pools: z.array(z.string()),
+  requests: z.object({ A: z.number(), B: z.number(), free: z.number(), bytesIn: z.number(), bytesOut: z.number() }),
+});
+export type Site = z.infer<typeof siteShape>;
+
+export const tokensShape = z.array(
+  z.looseObject({ id: z.string(), scope: z.string(), created_at: z.string(), expires_at: z.string().optional() }),
+);
+export type Tokens = z.infer<typeof tokensShape>;
+
+/** The token's text is answered once, when it is made; the site keeps its hash. */
+export const createdTokenShape = z.looseObject({ id: z.string(), token: z.string() });
+
+export const collectShape = z.looseObject({ run: z.string() });
+export const bootstrapShape = z.looseObject({ token: z.string() });
+export const mirrorSnapshotShape = z.looseObject({ id: z.number() });
+
+/** What enabling a pool did; rbd says so. */
+export const enabledPoolShape = z.looseObject({
+  outcome: z.enum(['enabled', 'unchanged', 'switched']),
+  mode: z.string(),
+  from: z.string().optional(),
+});
+export const disabledPoolShape = z.looseObject({ outcome: z.enum(['disabled', 'unchanged']) });

@@ -1,0 +1,89 @@
+// Owns rbd's words around a failure. A site says what went wrong; the command says what it was doing, as rbd does:
+// `farside: resize error: (30) Read-only file system`, with the site's reason on a second line.
+
+import { FarsideError, type ErrorCode } from '../errors.ts';
+import { systemErrorCode, withErrno } from './failure.ts';
+
+/** Failures of reaching a site, which have nothing to do with the operation. */
+const unframedCodes: ReadonlySet<ErrorCode> = new Set(['ECONNREFUSED', 'ETIMEDOUT', 'EACCES', 'EBADMSG']);
+
+/** What rbd says while it opens a pool or image, before any verb begins. */
+const openingPattern = /^error opening (?:pool|image) /;
+const preconditionPattern =
+  /^(?:mirroring not enabled on the (?:pool|image)|snapshot based mirroring not enabled on the image)/;
+
+export type Frame = {
+  /** The first line: rbd's words for the verb. */
+  text: string;
+  /** Whether rbd adds `: (30) Read-only file system` to it. */
+  errno: boolean;
+  /** Puts the site's reason on the same line, as rbd does where a manager module answers. */
+  inline?: boolean;
+  /** Other words for some codes; they stand alone. */
+  instead?: Partial<Record<ErrorCode, string>>;
+};
+
+/** For reading `image@snap`: what is absent, if the image is there, is the snapshot. */
+export const snapshotContextFrame = (text: string): Frame => ({
+  text,
+  errno: true,
+  instead: { ENOENT: withErrno('error setting snapshot context', 'ENOENT') },
+});
+
+/** Schedules: rbd passes on what its manager module said, with the module's command in front. */
+export const scheduleFrame = (verb: 'add' | 'remove' | 'list' | 'status'): Frame => ({
+  text: `rbd mirror snapshot schedule ${verb} failed`,
+  errno: true,
+  inline: true,
+});
+
+/** Does the work; its failure, or the operating system's, is worded by the frame and keeps its code. */
+export async function framed<T>(frame: Frame, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const failure = failureOf(error);
+    throw failure
+      ? new FarsideError(failure.code, words(frame, failure), { cause: error, retry: failure.retry })
+      : error;
+  }
+}
+
+function failureOf(error: unknown): FarsideError | undefined {
+  if (error instanceof FarsideError) return error;
+  const code = systemErrorCode(error);
+  return code && error instanceof Error ? new FarsideError(code, error.message, { cause: error }) : undefined;
+}
+
+/** As `framed`, for verbs that rbd does not name: only opening errors get their errno. */
+export async function unframed<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw error instanceof FarsideError
+      ? new FarsideError(error.code, complete(error) ?? error.message, { cause: error, retry: error.retry })
+      : error;
+  }
+}
+
+function words(frame: Frame, error: FarsideError): string {
+  const whole = complete(error);
+  if (whole !== undefined) return whole;
+  const instead = frame.instead?.[error.code];
+  if (instead !== undefined) return instead;
+  const first = frame.errno ? withErrno(frame.text, error.code) : frame.text;
+  const reason = reasonOf(error.message, frame.text);
+  return reason === '' ? first : `${first}${frame.inline === true ? ': ' : '\n'}${reason}`;
+}
+
+/** A site may say the verb's words itself. */
+const reasonOf = (message: string, text: string): string =>
+  message.startsWith(text) ? message.slice(text.length).replace(/^[:\s]+/, '') : message;
+
+/** The message, when it needs no frame. */
+function complete(error: FarsideError): string | undefined {
+  const { code, message } = error;
+  if (unframedCodes.has(code) || preconditionPattern.test(message)) return message;
+  if (!openingPattern.test(message)) return undefined;
+  return / \(\d+\) /.test(message) ? message : withErrno(message, code);
+}
