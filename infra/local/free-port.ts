@@ -2,6 +2,7 @@
 // below the range that operating systems hand to outgoing connections: those could hold it when the site restarts.
 
 import { createServer } from 'node:net';
+import { systemClock } from '../../lib/clock.ts';
 import { FarsideError } from '../../lib/errors.ts';
 import type { Random } from '../../lib/random.ts';
 
@@ -10,6 +11,10 @@ export const loopback = '127.0.0.1';
 const portMin = 20_000;
 const portCount = 12_000;
 const triesMax = 50;
+
+/** The kernel gives back the port of a killed process only when the last of its threads is gone, which may be after the process. */
+const releaseWaitMs = 5000;
+const releasePollMs = 50;
 
 export async function choosePort(random: Random): Promise<number> {
   for (let tries = 0; tries < triesMax; tries += 1) {
@@ -30,9 +35,12 @@ export function isFree(port: number): Promise<boolean> {
   });
 }
 
-/** Throws EBUSY when something listens there. */
+/** Throws EBUSY when something listens there and goes on to. */
 export async function checkPortFree(port: number): Promise<void> {
-  if (!(await isFree(port))) throw portInUse(port);
+  for (let waitedMs = 0; !(await isFree(port)); waitedMs += releasePollMs) {
+    if (waitedMs >= releaseWaitMs) throw portInUse(port);
+    await systemClock.sleep(releasePollMs);
+  }
 }
 
 export function portInUse(port: number, cause?: unknown): FarsideError {

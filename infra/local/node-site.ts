@@ -9,7 +9,7 @@ import { systemClock } from '../../lib/clock.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { MemoryQueue } from '../../lib/site/queue-memory.ts';
 import { Site } from '../../lib/site/site.ts';
-import { loopback, portInUse } from './free-port.ts';
+import { checkPortFree, loopback, portInUse } from './free-port.ts';
 import type { LocalSiteOptions, RunningSite } from './local-site.ts';
 import { sitePaths } from './site-directory.ts';
 
@@ -22,6 +22,7 @@ export async function startNodeSite({ directory, port, config, log }: LocalSiteO
   const queue = new MemoryQueue({ ...deps, log });
   const site = new Site({ ...deps, bucket, queue, fetch: (input, init) => fetch(input, init), config, log });
   await site.start();
+  await checkPortFree(port);
   const server = await listen(site, port);
   queue.start(site);
   return {
