@@ -116,11 +116,19 @@ async function compare(
   };
 }
 
+const beatKey = (pool: string, peerUuid: string): string => `beat ${pool}/${peerUuid}`;
+
+/** When a poll of this process last had the peer's answers; a hint that is gone with the process. */
+export function lastContactMs(deps: MirrorDeps, pool: string, peerUuid: string): number | undefined {
+  const beatAtMs = recall(deps, beatKey(pool, peerUuid));
+  return typeof beatAtMs === 'number' ? beatAtMs : undefined;
+}
+
 /** At most every `heartbeatEveryMs`. A peer that cannot take it will see us as down, which is what it is to us. */
 async function beat(deps: MirrorDeps, { peer, pool, record }: Connection, cursor: number): Promise<void> {
   const nowMs = deps.clock.nowMs();
   const beatLimits = { ...deps.limits, cacheMs: deps.limits.heartbeatEveryMs };
-  await recent({ ...deps, limits: beatLimits }, `beat ${pool.name}/${record.uuid}`, async () => {
+  await recent({ ...deps, limits: beatLimits }, beatKey(pool.name, record.uuid), async () => {
     await peer.heartbeat({ siteName: pool.mirror.siteName, cursor });
     return nowMs;
   });
@@ -175,7 +183,7 @@ async function isSettled(
 }
 
 /** Our copy is at the peer's snapshot, or beyond; nothing else is asked of it. */
-function isAt(header: Header, mirrorUuid: string, snapId: number): boolean {
+export function isAt(header: Header, mirrorUuid: string, snapId: number): boolean {
   const snapshots = mirrorSnapshots(header);
   const { sync, resyncRequestedAtMs, problem } = header.mirror!;
   if (promotionState(snapshots) === 'primary') return true;

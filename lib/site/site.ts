@@ -12,6 +12,7 @@ import type { Clock } from '../clock.ts';
 import { FarsideError } from '../errors.ts';
 import { settingsDefault } from '../image/deps.ts';
 import { limitsDefault, type DocumentDeps, type MirrorDeps } from '../mirror/deps.ts';
+import { mirrorLag, type MirrorLag } from '../mirror/lag.ts';
 import type { Outcome, Queue } from '../mirror/messages.ts';
 import type { Random } from '../random.ts';
 import { buildApp } from './api/app.ts';
@@ -22,7 +23,7 @@ import { dispatch } from './dispatch.ts';
 import { recordFailure } from './failures.ts';
 import { httpPeers } from './peer-http.ts';
 import { Seal } from './seal.ts';
-import { createOrReadSite } from './site-document.ts';
+import { createOrReadSite, recentSite } from './site-document.ts';
 import { tick } from './tick.ts';
 import { version } from './version.ts';
 
@@ -71,6 +72,12 @@ export class Site {
   async tick(nowMs: number): Promise<void> {
     const { deps } = await this.#started();
     await tick(deps, { nowMs, log: this.#log });
+  }
+
+  /** How far replicas here are behind their primaries; to be asked after `tick`, by the same process. */
+  async lag(): Promise<MirrorLag> {
+    const { deps } = await this.#started();
+    return mirrorLag(deps, (await recentSite(deps)).pools);
   }
 
   /** `attempts`: how often the message was delivered, counting from 1. Throws only for bugs and when the site cannot start. */
