@@ -25,11 +25,13 @@ const number = (value: number): string => value.toString().padStart(12, '0');
 export type Key =
   | { kind: 'site' }
   | { kind: 'schedules' }
+  | { kind: 'config' }
   | { kind: 'probe'; id: string }
   | { kind: 'heartbeat' }
   | { kind: 'housekeeping' }
   | { kind: 'pool'; pool: string }
   | { kind: 'pool-schedules'; pool: string }
+  | { kind: 'pool-config'; pool: string }
   | { kind: 'catalog'; pool: string }
   | { kind: 'feed'; pool: string; seq: number }
   | { kind: 'feed-hint'; pool: string }
@@ -53,6 +55,8 @@ export function keyText(key: Key): string {
       return 'site.json';
     case 'schedules':
       return 'schedules.json';
+    case 'config':
+      return 'config.json';
     case 'probe':
       return `probe/${key.id}`;
     case 'heartbeat':
@@ -104,6 +108,8 @@ function poolKeyText(key: PoolKey): string {
       return `${pool}/pool.json`;
     case 'pool-schedules':
       return `${pool}/schedules.json`;
+    case 'pool-config':
+      return `${pool}/config.json`;
     case 'catalog':
       return `${pool}/catalog.json`;
     case 'feed':
@@ -128,6 +134,7 @@ const digits = '(\\d{12})';
 const patterns: ReadonlyArray<[RegExp, (m: string[]) => Key]> = [
   [/^site\.json$/, () => ({ kind: 'site' })],
   [/^schedules\.json$/, () => ({ kind: 'schedules' })],
+  [/^config\.json$/, () => ({ kind: 'config' })],
   [new RegExp(`^probe/${id}$`), (m) => ({ kind: 'probe', id: m[1]! })],
   [/^status\/heartbeat\.json$/, () => ({ kind: 'heartbeat' })],
   [/^status\/housekeeping\.json$/, () => ({ kind: 'housekeeping' })],
@@ -156,6 +163,7 @@ const patterns: ReadonlyArray<[RegExp, (m: string[]) => Key]> = [
   ],
   [new RegExp(`^pools/${segment}/pool\\.json$`), (m) => ({ kind: 'pool', pool: decode(m[1]!) })],
   [new RegExp(`^pools/${segment}/schedules\\.json$`), (m) => ({ kind: 'pool-schedules', pool: decode(m[1]!) })],
+  [new RegExp(`^pools/${segment}/config\\.json$`), (m) => ({ kind: 'pool-config', pool: decode(m[1]!) })],
   [new RegExp(`^pools/${segment}/catalog\\.json$`), (m) => ({ kind: 'catalog', pool: decode(m[1]!) })],
   [new RegExp(`^pools/${segment}/feed/${digits}$`), (m) => ({ kind: 'feed', pool: decode(m[1]!), seq: Number(m[2]) })],
   [new RegExp(`^pools/${segment}/feed-hint\\.json$`), (m) => ({ kind: 'feed-hint', pool: decode(m[1]!) })],

@@ -2,6 +2,7 @@
 // checked against the shapes that plain text is made from and handed on as they came.
 
 import { z } from 'zod';
+import type { ConfigOwner } from '../image/config.ts';
 import type { ImageSpec } from '../image/deps.ts';
 import type { Level, PoolSpec } from './grammar.ts';
 import { SiteHttp, type Query, type RequestOptions } from './http.ts';
@@ -12,6 +13,9 @@ export type MirrorMode = 'image' | 'pool' | 'init-only';
 export type ImageMirrorMode = 'journal' | 'snapshot';
 export type Direction = 'rx-only' | 'rx-tx';
 export type ScheduleItem = { interval: string; startTime?: string };
+
+const configPath = (owner: ConfigOwner): string[] =>
+  'pool' in owner ? ['v1', 'pools', owner.pool, 'config'] : ['v1', 'config', owner.section];
 
 const imagePageShape = z.looseObject({ images: shapes.listedImagesShape, next: z.string().optional() });
 const poolsShape = z.array(z.looseObject({ name: z.string() }));
@@ -159,6 +163,31 @@ export class Client {
 
   async removeMeta(spec: ImageSpec, key: string): Promise<void> {
     await this.#image('DELETE', spec, ['meta', key]);
+  }
+
+  // options
+
+  /** Every option as it holds for a pool or an image. */
+  async listConfig(spec: PoolSpec | ImageSpec): Promise<shapes.Options> {
+    const answer = 'image' in spec ? this.#image('GET', spec, ['config']) : this.#pool('GET', spec, ['config']);
+    return this.#http.checked(shapes.optionsShape, await answer);
+  }
+
+  async getConfig(owner: ConfigOwner, name: string): Promise<string> {
+    const answer = await this.#http.request('GET', [...configPath(owner), name]);
+    return this.#http.checked(z.looseObject({ value: z.string() }), answer).value;
+  }
+
+  async setConfig(owner: ConfigOwner, name: string, value: string): Promise<void> {
+    await this.#http.request('PUT', [...configPath(owner), name], { body: { value } });
+  }
+
+  async removeConfig(owner: ConfigOwner, name: string): Promise<void> {
+    await this.#http.request('DELETE', [...configPath(owner), name]);
+  }
+
+  async listSiteConfig(section: string): Promise<shapes.SiteOptions> {
+    return await this.#get(shapes.siteOptionsShape, ['v1', 'config', section]);
   }
 
   // mirroring of a pool

@@ -2,6 +2,7 @@
 
 import { FarsideError } from '../errors.ts';
 import type { ImageSpec } from '../image/deps.ts';
+import { checkOptionName, type OptionLevel } from '../image/options.ts';
 import type { Argument, Option, Words } from './command.ts';
 import {
   invalidOption,
@@ -122,6 +123,31 @@ export const optionalTextArgument = (placeholder: string, help: string): Argumen
 });
 
 export const metaKeyArgument = textArgument('key', 'metadata key', 'metadata key was not specified');
+
+/** An option of rbd; what is none is refused before anybody is asked, as rbd does. */
+export const configKeyArgument = (level: OptionLevel): Argument<string> => ({
+  placeholder: 'key',
+  help: 'config key',
+  take: (words) => {
+    const word = words.shift();
+    if (word === undefined) throw new FarsideError('EINVAL', 'config key was not specified');
+    checkOptionName(word, level);
+    return word;
+  },
+});
+
+/** As rbd: one that is left out is the empty text. */
+export const configValueArgument: Argument<string> = {
+  placeholder: 'value',
+  help: 'config value',
+  take: (words) => words.shift() ?? '',
+};
+
+export const configEntityArgument = textArgument(
+  'config-entity',
+  'config entity (global, client)',
+  'config entity was not specified',
+);
 
 export const pathArgument = (help: string): Argument<string> =>
   textArgument('path-name', help, 'path was not specified');

@@ -1,7 +1,7 @@
 // Owns the plain text of images and snapshots, as rbd prints it. Pure: shapes in, text out.
 
 import { formatBytes } from './grammar.ts';
-import type { Info, ListedImages, Snapshots } from './shapes.ts';
+import type { Info, ListedImages, Options, SiteOptions, Snapshots } from './shapes.ts';
 import { textTable, type Column } from './text-table.ts';
 import type { Usage } from './usage.ts';
 
@@ -106,6 +106,25 @@ export function plainMeta(meta: Readonly<Record<string, string>>): string {
   const heading = `There ${count === 1 ? 'is' : 'are'} ${count} ${count === 1 ? 'metadatum' : 'metadata'} on this image${count === 0 ? '.' : ':'}\n`;
   return count === 0 ? heading : `${heading}\n${textTable([{ header: 'Key' }, { header: 'Value' }], entries)}`;
 }
+
+/** `config pool list`, `config image list`. */
+export const plainOptions = (options: Options): string =>
+  textTable(
+    [{ header: 'Name' }, { header: 'Value' }, { header: 'Source' }],
+    options.map(({ name, value, source }) => [name, value, source]),
+  );
+
+export const plainImageOptions = (options: Options): string =>
+  `There ${options.length === 1 ? 'is 1 value' : `are ${options.length} values`}:\n${plainOptions(options)}`;
+
+/** `config global list`; nothing at all when nothing is overridden. */
+export const plainSiteOptions = (options: SiteOptions): string =>
+  options.length === 0
+    ? ''
+    : textTable(
+        [{ header: 'Name' }, { header: 'Value' }, { header: 'Section' }],
+        options.map(({ name, value, section }) => [name, value, section]),
+      );
 
 /** `du`: the total's provisioned size counts heads only, its used size everything, as in rbd. */
 export function plainUsage(

@@ -27,6 +27,10 @@ export const generalOptions = {
 
 /** What the words above a command are for; shown by `farside mirror --help`. */
 const groupSummaries: Record<string, string> = {
+  config: 'options of rbd, and who overrides them',
+  'config global': 'options overridden for the site',
+  'config image': 'options overridden for an image',
+  'config pool': 'options overridden for a pool',
   'image-meta': "an image's metadata",
   mirror: 'mirroring between sites',
   'mirror image': 'mirroring of one image',

@@ -75,6 +75,11 @@ export type Purged = z.infer<typeof purgedShape>;
 
 export const metaShape = z.record(z.string(), z.string());
 
+export const optionsShape = z.array(z.looseObject({ name: z.string(), value: z.string(), source: z.string() }));
+export type Options = z.infer<typeof optionsShape>;
+export const siteOptionsShape = z.array(z.looseObject({ name: z.string(), value: z.string(), section: z.string() }));
+export type SiteOptions = z.infer<typeof siteOptionsShape>;
+
 export const poolInfoShape = z.looseObject({
   mode: z.string(),
   site_name: z.string().optional(),

@@ -30,6 +30,13 @@ export const snapshotContextFrame = (text: string): Frame => ({
   instead: { ENOENT: withErrno('error setting snapshot context', 'ENOENT') },
 });
 
+/** One option that has no override here. */
+export const configGetFrame = (key: string): Frame => ({
+  text: `failed to get ${key}`,
+  errno: true,
+  instead: { ENOENT: `${key} is not set` },
+});
+
 /** Schedules: rbd passes on what its manager module said, with the module's command in front. */
 export const scheduleFrame = (verb: 'add' | 'remove' | 'list' | 'status'): Frame => ({
   text: `rbd mirror snapshot schedule ${verb} failed`,

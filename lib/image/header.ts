@@ -146,7 +146,6 @@ export const headerSchema = z.object({
 export type Header = z.infer<typeof headerSchema>;
 
 export const objectBytesDefault = 4 * 1024 * 1024;
-export const featuresDefault = ['layering', 'exclusive-lock', 'object-map', 'fast-diff', 'deep-flatten'];
 
 export const isMirrorSnapshot = (snapshot: Snapshot): snapshot is MirrorSnapshot =>
   snapshot.namespace.type === 'mirror';

@@ -14,10 +14,21 @@ import type { Queue } from '../mirror/messages.ts';
 import { assertWritable, isNonPrimary, openHeader, readHeader, updateHeader } from './access.ts';
 import { assertPacksSafe } from './commit.ts';
 import type { ImageDeps, ImageSpec } from './deps.ts';
-import { featuresDefault, headerSchema, objectBytesDefault, userSnapshots, type Header, type Root } from './header.ts';
+import { featuresDefault } from './features.ts';
+import { headerSchema, objectBytesDefault, userSnapshots, type Header, type Root } from './header.ts';
 import { newImageId, parseImageId, type ImageId } from './ids.ts';
 import { imageListing, type ImageListing } from './info.ts';
-import { bearsName, checkSpec, claimName, freeName, headerKey, readName, specText, type NameDeps } from './names.ts';
+import {
+  assertPool,
+  bearsName,
+  checkSpec,
+  claimName,
+  freeName,
+  headerKey,
+  readName,
+  specText,
+  type NameDeps,
+} from './names.ts';
 import { truncateRoot } from './write.ts';
 
 export { openHeader } from './access.ts';
@@ -250,9 +261,4 @@ async function listingOfName(deps: NameDeps, spec: ImageSpec): Promise<ImageList
   const imageId = await readName(deps, spec);
   const stored = imageId && (await readHeader(deps, imageId));
   return stored && bearsName(stored.value, spec) ? imageListing(stored.value) : [];
-}
-
-async function assertPool(deps: NameDeps, pool: string): Promise<void> {
-  if (await deps.bucket.head(keyText({ kind: 'pool', pool }))) return;
-  throw new FarsideError('ENOENT', `error opening pool '${pool}'`);
 }

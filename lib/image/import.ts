@@ -26,12 +26,14 @@ import { assertWritable, openHeader } from './access.ts';
 import { compareBlocks } from './compare.ts';
 import type { Compression } from './codec.ts';
 import { commitRoot } from './commit.ts';
+import { readLevels } from './config.ts';
 import type { ImageDeps, ImageSpec } from './deps.ts';
-import { headerSchema, objectBytesDefault, type Header } from './header.ts';
+import { headerSchema, type Header } from './header.ts';
 import { newImageId, parseImageId, type ImageId } from './ids.ts';
 import { checkNewImage, newHeader, throwExists } from './images.ts';
 import { claimName, headerKey, readName, specText } from './names.ts';
 import { sectorBytes } from './node.ts';
+import { compressionDefault, creationDefaults } from './options.ts';
 import type { UploadStats } from './pack-writer.ts';
 import { ImageWriter } from './write.ts';
 
@@ -46,9 +48,9 @@ type Upload = z.infer<typeof uploadSchema>;
 export type ImportOptions = {
   /** Bring an existing image to the content given, instead of making a new one. */
   update: boolean;
-  /** Of a new image. */
+  /** Of a new image; otherwise options of the pool decide. */
   objectBytes?: number | undefined;
-  compression: Compression;
+  compression?: Compression | undefined;
 };
 
 export type ImportResult = { imageId: ImageId; uploaded: UploadStats };
@@ -72,11 +74,13 @@ export async function startImport(deps: ImageDeps, spec: ImageSpec, options: Imp
 }
 
 async function startNew(deps: ImageDeps, spec: ImageSpec, options: ImportOptions): Promise<Import> {
-  const objectBytes = options.objectBytes ?? objectBytesDefault;
+  const levels = await readLevels(deps, spec.pool);
+  const objectBytes = options.objectBytes ?? creationDefaults(levels).objectBytes;
+  const compression = options.compression ?? compressionDefault(levels);
   await checkNewImage(deps, spec, { sizeBytes: 0, objectBytes });
   const { imageId, resumed, unnamed } = await beginNew(deps, spec);
   const target = { imageId, label: specText(spec), objectBytes, root: null };
-  const writer = new ImageWriter(deps, target, { compression: options.compression, resume: resumed });
+  const writer = new ImageWriter(deps, target, { compression, resume: resumed });
   return {
     chunkBytes: objectBytes,
     write: (offset, data) => writer.write(offset, padded(data)),
@@ -147,13 +151,14 @@ const sameImage = (a: Header, b: Header): boolean =>
 async function startUpdate(deps: ImageDeps, spec: ImageSpec, options: ImportOptions): Promise<Import> {
   const base = await openHeader(deps, spec);
   assertWritable(base.value);
-  const { objectBytes, root } = base.value;
+  const { objectBytes, root, meta } = base.value;
+  const compression = options.compression ?? compressionDefault(await readLevels(deps, spec.pool, meta));
   const imageId = parseImageId(base.value.imageId);
   const { resumed } = await beginUpload(deps, spec, { imageId, update: true });
   const writer = new ImageWriter(
     deps,
     { imageId, label: specText(spec), objectBytes, root },
-    { compression: options.compression, resume: resumed },
+    { compression, resume: resumed },
   );
   let end = 0;
   const write = async (offset: number, data: Uint8Array): Promise<void> => {

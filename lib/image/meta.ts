@@ -5,15 +5,17 @@ import { FarsideError } from '../errors.ts';
 import { openHeader, updateHeader, type HeaderTarget } from './access.ts';
 import type { ImageSpec } from './deps.ts';
 import type { NameDeps } from './names.ts';
+import { checkMetaOption } from './options.ts';
 
 export const metaKeyBytesMax = 255;
 export const metaValueBytesMax = 64 * 1024;
 /** All keys and values of one image: the header and every mirror snapshot carry them. */
 export const metaBytesMax = 256 * 1024;
 
-/** EINVAL: malformed key. EFBIG: value too long. ENOSPC: too much metadata in all. */
+/** EINVAL: malformed key, or no such option or value of one (`conf_…`). EFBIG: value too long. ENOSPC: too much metadata in all. */
 export async function setMeta(deps: NameDeps, target: HeaderTarget, key: string, value: string): Promise<void> {
   checkMeta(key, value);
+  checkMetaOption(key, value);
   await updateHeader(deps, target, (header) => {
     if (header.meta[key] === value && Object.hasOwn(header.meta, key)) return undefined;
     const meta = { ...header.meta, [key]: value };

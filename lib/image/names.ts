@@ -56,6 +56,12 @@ export function checkSpec(spec: ImageSpec): void {
   if (spec.snap !== undefined) checkName('snapshot', spec.snap);
 }
 
+/** ENOENT: no such pool. One HEAD. */
+export async function assertPool(deps: Pick<NameDeps, 'bucket'>, pool: string): Promise<void> {
+  if (await deps.bucket.head(keyText({ kind: 'pool', pool }))) return;
+  throw new FarsideError('ENOENT', `error opening pool '${pool}'`);
+}
+
 /** The image that a name document points to; the caller compares the header's own name. */
 export async function readName(deps: NameDeps, spec: ImageSpec): Promise<ImageId | undefined> {
   const stored = await readDocument(deps.bucket, nameKey(spec), nameSchema);

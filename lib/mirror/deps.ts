@@ -1,6 +1,7 @@
 // What every operation of mirroring is handed, and the limits that keep each invocation bounded (I10).
 
 import type { ImageDeps } from '../image/deps.ts';
+import { optionDefault } from '../image/options.ts';
 import type { Queue } from './messages.ts';
 import type { PeerConnector } from './peer-protocol.ts';
 
@@ -57,7 +58,7 @@ export type Limits = {
   rxPeersMax: number;
   /** Bootstrap tokens of one pool that are valid at once; the oldest is forgotten. */
   bootstrapKeysMax: number;
-  /** `rbd_mirroring_max_mirroring_snapshots`: primary mirror snapshots kept per peer. */
+  /** Primary mirror snapshots kept per peer, where `rbd_mirroring_max_mirroring_snapshots` is not overridden. */
   mirrorSnapshotsMax: number;
 };
 
@@ -87,7 +88,7 @@ export const limitsDefault: Limits = {
   wakeWaitMs: 2000,
   rxPeersMax: 1,
   bootstrapKeysMax: 16,
-  mirrorSnapshotsMax: 5,
+  mirrorSnapshotsMax: optionDefault('rbd_mirroring_max_mirroring_snapshots'),
 };
 
 export type MirrorDeps = ImageDeps & { queue: Queue; site: SiteIdentity; peers: PeerConnector; limits: Limits };

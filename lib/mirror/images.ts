@@ -12,8 +12,11 @@ import type { ImageSpec } from '../image/deps.ts';
 import { mirrorSnapshots, userSnapshots } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
 import { removeImage } from '../image/images.ts';
+import { overridden } from '../image/options.ts';
+import type { OptionLevels } from '../image/options.ts';
 import { announce, lookAtPeers } from './announce.ts';
 import { addToCatalog, removeFromCatalog } from './catalog.ts';
+import { recentLevels } from './config.ts';
 import type { MirrorDeps } from './deps.ts';
 import { newestMirrorSnapshot, withRoleChange } from './mirror-snapshots.ts';
 import { isMirroring, readPool, receives, recentPool, sends } from './pool.ts';
@@ -53,7 +56,7 @@ export async function enableImage(deps: MirrorDeps, spec: ImageSpec, mode = 'jou
     // Read again, now that the catalog has the image: see `disablePool`.
     const pool = (await readPool(deps, spec.pool)).value;
     checkPool(pool);
-    const now = drawn(deps);
+    const now = await drawn(deps, pool);
     const enabled = await swap(deps, pool, stored, globalId, (header) =>
       enabledHeader(deps, header, globalId, pool, now),
     );
@@ -179,7 +182,7 @@ export async function promoteImage(
   refuse(canAsk(stored.value.mirror));
   refuse(canPromote(stateOf(stored.value), { force }));
   const remotePrimary = !force && (await isPrimaryElsewhere(deps, pool, stored.value.mirror!.globalId));
-  const now = drawn(deps);
+  const now = await drawn(deps, pool);
   const promote = (header: Header): Header => {
     refuse(canAsk(header.mirror));
     refuse(canPromote(stateOf(header), { force, remotePrimary }));
@@ -209,7 +212,7 @@ async function isPrimaryElsewhere(deps: MirrorDeps, pool: Pool, globalId: string
 export async function demoteImage(deps: MirrorDeps, spec: ImageSpec): Promise<void> {
   const stored = await openHeader(deps, spec);
   const pool = (await readPool(deps, spec.pool)).value;
-  const now = drawn(deps);
+  const now = await drawn(deps, pool);
   const demote = (header: Header): Header => {
     refuse(canAsk(header.mirror));
     refuse(canDemote(stateOf(header)));
@@ -239,7 +242,7 @@ export async function resyncImage(deps: MirrorDeps, spec: ImageSpec): Promise<vo
 export async function createMirrorSnapshot(deps: MirrorDeps, spec: ImageSpec): Promise<number> {
   const stored = await openHeader(deps, spec);
   const pool = (await readPool(deps, spec.pool)).value;
-  const now = drawn(deps);
+  const now = await drawn(deps, pool);
   const take = (header: Header): Header => {
     refuse(canCreateSnapshot(mirrored(header), stateOf(header), senders(pool)));
     return changed(deps, header, primarySnapshot(mirrorSnapshots(header), senders(pool)), pool, now);
@@ -255,11 +258,12 @@ export const mirrored = (header: Header): MirroredView | undefined =>
   header.mirror && { mode: header.mirror.mode, state: header.mirror.state, snapshots: mirrorSnapshots(header) };
 
 /** What a change needs from outside, drawn once, so that the change is pure. */
-export type Drawn = { nowMs: number; uuids: readonly [string, string] };
+export type Drawn = { nowMs: number; uuids: readonly [string, string]; levels: OptionLevels };
 
-export const drawn = (deps: Pick<MirrorDeps, 'clock' | 'random'>): Drawn => ({
+export const drawn = async (deps: MirrorDeps, pool: Pool): Promise<Drawn> => ({
   nowMs: deps.clock.nowMs(),
   uuids: [deps.random.uuid(), deps.random.uuid()],
+  levels: await recentLevels(deps, pool.name),
 });
 
 export function changed(
@@ -269,7 +273,9 @@ export function changed(
   pool: Pool,
   now: Drawn & { slotMs?: number },
 ): Header {
-  return withRoleChange(header, change, senders(pool), { ...now, snapshotsMax: deps.limits.mirrorSnapshotsMax });
+  const levels = { ...now.levels, meta: header.meta };
+  const snapshotsMax = overridden('rbd_mirroring_max_mirroring_snapshots', levels) ?? deps.limits.mirrorSnapshotsMax;
+  return withRoleChange(header, change, senders(pool), { ...now, snapshotsMax });
 }
 
 /** Tells the peers about the newest mirror snapshot of a header just written. */

@@ -19,12 +19,13 @@
 // ones do no harm (I3).
 
 import type { MirrorSnapshot, Snapshot } from '../image/header.ts';
+import { optionDefault } from '../image/options.ts';
 import { findPoint, inOrder, isCopy, isOwn, newestPoint } from './history.ts';
 import type { Site } from './history.ts';
 import { promotionState } from './roles.ts';
 
 /** `rbd_mirroring_max_mirroring_snapshots`: primary mirror snapshots kept for a peer that does not catch up. */
-export const mirrorSnapshotsMaxDefault = 5;
+export const mirrorSnapshotsMaxDefault = optionDefault('rbd_mirroring_max_mirroring_snapshots');
 /** Below this, the snapshot that a peer is copying would not be safe from the cap. */
 export const mirrorSnapshotsMaxLeast = 3;
 

@@ -26,7 +26,7 @@ export async function handleSnapshot(
 ): Promise<Outcome> {
   const value = await recentPool(deps, pool);
   const peerUuids = value.peers.filter(sends).map((peer) => peer.uuid);
-  const now = { ...drawn(deps), slotMs };
+  const now = { ...(await drawn(deps, value)), slotMs };
   let taken = false;
   const take = (header: Header): Header | undefined => {
     const snapshots = mirrorSnapshots(header);

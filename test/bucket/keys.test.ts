@@ -14,11 +14,23 @@ const count = fc.nat({ max: 999_999_999_999 });
 
 const key: fc.Arbitrary<Key> = fc.oneof(
   fc.record({
-    kind: fc.constantFrom('site' as const, 'schedules' as const, 'heartbeat' as const, 'housekeeping' as const),
+    kind: fc.constantFrom(
+      'site' as const,
+      'schedules' as const,
+      'config' as const,
+      'heartbeat' as const,
+      'housekeeping' as const,
+    ),
   }),
   fc.record({ kind: fc.constant('probe' as const), id }),
   fc.record({
-    kind: fc.constantFrom('pool' as const, 'pool-schedules' as const, 'catalog' as const, 'feed-hint' as const),
+    kind: fc.constantFrom(
+      'pool' as const,
+      'pool-schedules' as const,
+      'pool-config' as const,
+      'catalog' as const,
+      'feed-hint' as const,
+    ),
     pool: name,
   }),
   fc.record({ kind: fc.constant('feed' as const), pool: name, seq: count }),

@@ -1,69 +1,23 @@
 // Sessions of an operator with two real sites in this process: the exit codes and messages are those of a real rbd where it
 // has the command (see reference/rbd-measured.md). The data path goes through the sites' store endpoint.
 
-import { createHash } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { registerSite } from '../../lib/cli/registry.ts';
-import { run } from '../../lib/cli/run.ts';
-import { adminToken } from '../site/harness.ts';
-import { TestNetwork } from '../site/network.ts';
-import { testTerminal } from './terminal.ts';
+import { content, Sessions } from './sessions.ts';
 
 let home: string;
-let network: TestNetwork;
+let network: Sessions['network'];
+let sessions: Sessions;
+let farside: Sessions['farside'];
+let session: Sessions['session'];
+let pairSites: Sessions['pairSites'];
 beforeEach(async () => {
-  home = await mkdtemp(join(tmpdir(), 'farside-session-'));
-  network = new TestNetwork();
-  for (const name of ['site-a', 'site-b']) {
-    network.add(name);
-    await registerSite(home, { name, url: `http://${name}.test`, token: adminToken, platform: 'test' });
-  }
+  sessions = await Sessions.start();
+  ({ home, network, farside, session, pairSites } = sessions);
 });
-afterEach(() => rm(home, { recursive: true }));
-
-type Result = { exitCode: number; stdout: string; stderr: string };
-
-async function farside(line: string, stdin?: Uint8Array): Promise<Result & { bytes: Buffer }> {
-  const { terminal, stdout, stderr } = testTerminal({
-    env: { FARSIDE_HOME: home },
-    fetch: network.fetch,
-    ...(stdin ? { stdin } : {}),
-  });
-  const words = line.replaceAll('$home', home).split(' ');
-  const exitCode = await run(words, terminal);
-  expect(stdout.text + stderr.text).not.toContain(adminToken);
-  return { exitCode, stdout: stdout.text, stderr: stderr.text, bytes: stdout.bytes };
-}
-
-/** Runs each line and compares what it said; `<uuid>` stands for any. A step without text expects silence and success. */
-async function session(steps: readonly (readonly [line: string, said?: string, exitCode?: number])[]): Promise<void> {
-  for (const [line, said = '', exitCode = 0] of steps) {
-    const result = await farside(line);
-    const text = (result.stdout + result.stderr).replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, '<uuid>');
-    expect({ line, exitCode: result.exitCode, text }).toEqual({ line, exitCode, text: said });
-  }
-}
-
-const content = (seed: string, byteCount: number): Buffer => {
-  const parts: Buffer[] = [];
-  for (let bytes = 0; bytes < byteCount; bytes += 32)
-    parts.push(createHash('sha256').update(`${seed} ${bytes}`).digest());
-  return Buffer.concat(parts).subarray(0, byteCount);
-};
-
-async function pairSites(): Promise<void> {
-  await session([
-    ['--cluster site-a pool create rbd'],
-    ['--cluster site-b pool create rbd'],
-    ['--cluster site-a mirror pool enable --site-name site-a rbd image'],
-  ]);
-  const { stdout } = await farside('--cluster site-a mirror pool peer bootstrap create rbd');
-  await writeFile(join(home, 'token'), stdout);
-  await session([['--cluster site-b mirror pool peer bootstrap import --site-name site-b rbd $home/token']]);
-}
+afterEach(() => sessions.end());
 
 test('pools: every answer of a real rbd', async () => {
   const a = '--cluster site-a';

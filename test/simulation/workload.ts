@@ -46,7 +46,7 @@ export type Shape = { objectBytes: number[]; unitBytes: number; unitsMax: number
 export type Command = { operation: Operation; where: 'client' | 'site'; run: (deps: MirrorDeps) => Promise<unknown> };
 
 const snapshotNames = ['s1', 's2', 's3'];
-const metaKeys = ['conf_rbd_cache', 'owner'];
+const metaKeys = ['tier', 'owner'];
 
 type Kind =
   | 'create'

@@ -17,6 +17,8 @@ const goodBodies: Record<string, unknown> = {
   'PATCH /v1/pools/:pool/images/:image': { name: 'new' },
   'POST /v1/pools/:pool/images/:image/resize': { sizeBytes: 2 ** 21, allowShrink: true },
   'PUT /v1/pools/:pool/images/:image/meta/:key': { value: 'v' },
+  'PUT /v1/pools/:pool/config/:option': { value: '5' },
+  'PUT /v1/config/:section/:option': { value: '5' },
   'POST /v1/pools/:pool/images/:image/snaps': { name: 's' },
   'PATCH /v1/pools/:pool/images/:image/snaps/:snap': { name: 't' },
   'PUT /v1/pools/:pool/mirror': { mode: 'image', siteName: 'a' },
@@ -82,6 +84,8 @@ const concrete = (path: string): string =>
     .replace(':pool', 'rbd')
     .replace(':image', 'disk')
     .replace(':snap', 's')
+    .replace(':section', 'global')
+    .replace(':option', 'rbd_mirroring_max_mirroring_snapshots')
     .replace(':key', path.startsWith('/v1/store') ? encodeURIComponent('pools/rbd/uploads/_/x.json') : 'k')
     .replace(/:(globalId|packId|id|uuid)/g, '0123456789abcdef');
 

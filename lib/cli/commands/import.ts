@@ -14,7 +14,6 @@ import type { ImageSpec } from '../../image/deps.ts';
 import { framed } from '../wording.ts';
 
 const compressions: readonly Compression[] = ['auto', 'none'];
-const compressionDefault: Compression = 'auto';
 
 /** Without a spec, the image is called like the file, as in rbd. */
 const targetArgument: Argument<(path: string) => ImageSpec> = {
@@ -44,7 +43,7 @@ export const importCommand = defineCommand({
     objectSize: objectSizeOption,
     compression: choiceOption(
       '--compression <when>',
-      `compress blocks: auto does it where a probe says that it pays (default: ${compressionDefault})`,
+      'compress blocks: auto does it where a probe says that it pays (default: by rbd_compression_hint, else auto)',
       compressions,
     ),
   },
@@ -56,7 +55,7 @@ export const importCommand = defineCommand({
   async run({ args: { path, image }, options, context }) {
     const spec = image(path);
     const objectBytes = options.objectSize === undefined ? {} : { objectBytes: options.objectSize };
-    const compression = options.compression ?? compressionDefault;
+    const compression = options.compression === undefined ? {} : { compression: options.compression };
     const source = await openSource(path, context.terminal.stdin);
     const progress = startProgress(context.terminal, context.general, {
       title: 'Importing image',
@@ -65,7 +64,7 @@ export const importCommand = defineCommand({
     try {
       const deps = imageDeps(await context.registration(), context.terminal);
       await framed({ text: 'import failed', errno: true }, () =>
-        importImage(deps, spec, source, { update: options.update, compression, ...objectBytes, progress }),
+        importImage(deps, spec, source, { update: options.update, ...compression, ...objectBytes, progress }),
       );
     } finally {
       progress.stop();

@@ -2,6 +2,18 @@
 
 import type { Command } from '../command.ts';
 import { collect } from './collect.ts';
+import { configGlobalGet } from './config-global-get.ts';
+import { configGlobalList } from './config-global-list.ts';
+import { configGlobalRemove } from './config-global-remove.ts';
+import { configGlobalSet } from './config-global-set.ts';
+import { configImageGet } from './config-image-get.ts';
+import { configImageList } from './config-image-list.ts';
+import { configImageRemove } from './config-image-remove.ts';
+import { configImageSet } from './config-image-set.ts';
+import { configPoolGet } from './config-pool-get.ts';
+import { configPoolList } from './config-pool-list.ts';
+import { configPoolRemove } from './config-pool-remove.ts';
+import { configPoolSet } from './config-pool-set.ts';
 import { create } from './create.ts';
 import { diskUsage } from './disk-usage.ts';
 import { exportCommand } from './export.ts';
@@ -57,6 +69,18 @@ import { tokenRemove } from './token-remove.ts';
 
 export const commands: readonly Command[] = [
   collect,
+  configGlobalGet,
+  configGlobalList,
+  configGlobalRemove,
+  configGlobalSet,
+  configImageGet,
+  configImageList,
+  configImageRemove,
+  configImageSet,
+  configPoolGet,
+  configPoolList,
+  configPoolRemove,
+  configPoolSet,
   create,
   diskUsage,
   exportCommand,

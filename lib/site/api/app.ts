@@ -13,6 +13,7 @@ import type { SiteConfig } from '../config.ts';
 import { version } from '../version.ts';
 import { authenticatePeers, authenticateUsers, securitySchemes, type ApiEnv } from './access.ts';
 import { answerError, errorBody } from './errors.ts';
+import { configRoutes } from './routes-config.ts';
 import { imageRoutes } from './routes-images.ts';
 import { mirrorRoutes } from './routes-mirror.ts';
 import { peerRoutes } from './routes-peer.ts';
@@ -55,6 +56,7 @@ function addRoutes(app: Api, deps: MirrorDeps, config: SiteConfig): void {
   app.route('/', siteRoutes(deps, config));
   app.route('/', poolRoutes(deps));
   app.route('/', imageRoutes(deps));
+  app.route('/', configRoutes(deps));
   app.route('/', snapshotRoutes(deps));
   app.route('/', mirrorRoutes(deps));
   app.route('/', statusRoutes(deps));
@@ -86,6 +88,7 @@ export function openApiDocument(app: Api): ReturnType<Api['getOpenAPI31Document'
       { name: 'site', description: 'The site itself' },
       { name: 'pools', description: 'Pools' },
       { name: 'images', description: 'Images and their metadata' },
+      { name: 'config', description: 'Options of rbd, overridden for the site, a pool or an image' },
       { name: 'snapshots', description: 'User snapshots' },
       { name: 'mirroring', description: 'Mirroring of pools and images' },
       { name: 'schedules', description: 'When mirror snapshots are taken' },

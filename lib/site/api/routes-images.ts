@@ -4,6 +4,8 @@ import { createRoute } from '@hono/zod-openapi';
 
 import { createImage, imageInfo, listImages, renameImage, resizeImage } from '../../image/images.ts';
 import { getMeta, listMeta, removeMeta, setMeta } from '../../image/meta.ts';
+import { creationDefaults } from '../../image/options.ts';
+import { recentLevels } from '../../mirror/config.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
 import { removeMirroredImage } from '../../mirror/images.ts';
 import { access } from './access.ts';
@@ -81,7 +83,9 @@ export function imageRoutes(deps: MirrorDeps): Api {
   api.openapi(create, async (c) => {
     const { name, sizeBytes, objectBytes } = c.req.valid('json');
     const spec = specOf({ pool: c.req.valid('param').pool, image: name }, c.req.valid('query'));
-    return c.json({ id: await createImage(deps, spec, { sizeBytes, objectBytes }) }, 201);
+    const defaults = creationDefaults(await recentLevels(deps, spec.pool));
+    const options = { sizeBytes, objectBytes: objectBytes ?? defaults.objectBytes };
+    return c.json({ id: await createImage(deps, spec, options) }, 201);
   });
   api.openapi(info, async (c) => {
     const query = c.req.valid('query');

@@ -13,7 +13,12 @@ const name = (example: string) => z.string().min(1).max(1024).openapi({ example 
 export const poolParams = z.object({ pool: name('rbd') });
 export const imageParams = poolParams.extend({ image: name('disk-1') });
 export const snapParams = imageParams.extend({ snap: name('before-upgrade') });
-export const metaParams = imageParams.extend({ key: name('conf_rbd_cache') });
+export const metaParams = imageParams.extend({ key: name('conf_rbd_mirroring_delete_delay') });
+const option = z.string().min(1).max(255).openapi({ example: 'rbd_mirroring_delete_delay' });
+export const poolOptionParams = poolParams.extend({ option });
+const section = z.string().min(1).max(255).openapi({ example: 'global' });
+export const sectionParams = z.object({ section });
+export const siteOptionParams = z.object({ section, option });
 export const peerUuidParams = poolParams.extend({ uuid: name('71249ac3-c569-4c3d-a9d0-50c2f0482888') });
 export const tokenIdParams = z.object({ id: name('0123456789abcdef') });
 
@@ -203,6 +208,12 @@ export const purgedSchema = z
   .openapi('Purged');
 export const metaSchema = z.record(z.string(), z.string()).openapi('Meta');
 export const metaValueSchema = z.object({ value: z.string() }).openapi('MetaValueAnswer');
+export const optionsSchema = z
+  .array(z.object({ name: z.string(), value: z.string(), source: z.enum(['config', 'pool', 'image']) }))
+  .openapi('Options');
+export const siteOptionsSchema = z
+  .array(z.object({ name: z.string(), value: z.string(), section: z.string() }))
+  .openapi('SiteOptions');
 export const bootstrapSchema = z.object({ token: z.string() }).openapi('BootstrapToken');
 export const enabledSchema = z
   .object({ outcome: z.enum(['enabled', 'unchanged', 'switched']), mode: z.string(), from: z.string().optional() })

@@ -67,7 +67,10 @@ async function authorizeRead(deps: MirrorDeps, principal: Principal, key: Key, m
       return assertPool(principal, await poolOfImage(deps, key.imageId));
     case 'name':
     case 'upload':
+    case 'pool-config':
       return assertPool(principal, key.pool);
+    case 'config':
+      return; // options that hold for every pool
     case 'pool':
       // Whether there is such a pool; the document itself holds hashes and sealed keys.
       if (method === 'HEAD' && key.pool === principal.pool) return;

@@ -1,0 +1,22 @@
+// `config pool list`: every option as it holds for a pool.
+
+import { defineCommand } from '../command.ts';
+import { namedPoolArgument } from '../parameters.ts';
+import { plainOptions } from '../plain-image.ts';
+import { framed } from '../wording.ts';
+
+export const configPoolList = defineCommand({
+  path: 'config pool list',
+  aliases: ['ls'],
+  summary: 'list the options of a pool and where they come from',
+  arguments: { pool: namedPoolArgument },
+  options: {},
+  examples: ['farside config pool ls rbd', 'farside config pool ls rbd --format json'],
+  async run({ args: { pool }, context }) {
+    const client = await context.client();
+    const value = await framed({ text: 'failed to list config', errno: true }, () =>
+      client.listConfig({ pool, namespace: '' }),
+    );
+    context.output.report({ value, plain: () => plainOptions(value) });
+  },
+});

@@ -1,0 +1,17 @@
+// `config pool set`: overrides an option for a pool.
+
+import { defineCommand } from '../command.ts';
+import { configKeyArgument, configValueArgument, namedPoolArgument } from '../parameters.ts';
+import { framed } from '../wording.ts';
+
+export const configPoolSet = defineCommand({
+  path: 'config pool set',
+  summary: 'override an option for a pool',
+  arguments: { pool: namedPoolArgument, key: configKeyArgument('pool'), value: configValueArgument },
+  options: {},
+  examples: ['farside config pool set rbd rbd_mirroring_max_mirroring_snapshots 8'],
+  async run({ args: { pool, key, value }, context }) {
+    const client = await context.client();
+    await framed({ text: `failed to set ${key}`, errno: true }, () => client.setConfig({ pool }, key, value));
+  },
+});
