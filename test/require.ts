@@ -13,6 +13,10 @@ const debianPackageOf: Record<string, string> = {
   e2fsck: 'e2fsprogs',
   debugfs: 'e2fsprogs',
   script: 'bsdutils',
+  radosgw: 'radosgw',
+  'ceph-mon': 'ceph-mon',
+  'ceph-osd': 'ceph-osd',
+  ceph: 'ceph-common',
 };
 
 /** mke2fs and e2fsck live where an ordinary user's PATH does not look. */

@@ -77,6 +77,14 @@ export class Bucket {
     return outcome;
   }
 
+  /** Undefined: this kind of store has no such URLs. The one request that it is for counts as sent. */
+  async presignGet(key: string, expiresSeconds: number): Promise<string | undefined> {
+    checkKey(key);
+    const url = await this.#driver.presignGet?.(key, expiresSeconds);
+    if (url !== undefined) this.#counts.B += 1;
+    return url;
+  }
+
   async head(key: string): Promise<ObjectMeta | undefined> {
     checkKey(key);
     return this.#request('head', () => this.#driver.head(key));

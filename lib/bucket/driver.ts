@@ -56,10 +56,12 @@ export interface Driver {
   /** At most 1,000 keys. Absent keys are fine; unconditional; after a failure some keys may be gone. */
   delete(keys: readonly string[]): Promise<void>;
   list(options: ListOptions): Promise<ListPage>;
+  /** A URL that reads the object without credentials until it expires, with Range and If-Match as the reader adds them. */
+  presignGet?(key: string, expiresSeconds: number): Promise<string>;
 }
 
 /** Price class of each driver method, as R2 and S3 bill them. */
-export const requestClassOf: Record<Exclude<keyof Driver, 'kind' | 'freesBody'>, RequestClass> = {
+export const requestClassOf: Record<Exclude<keyof Driver, 'kind' | 'freesBody' | 'presignGet'>, RequestClass> = {
   get: 'B',
   head: 'B',
   put: 'A',
