@@ -1,7 +1,7 @@
 // Owns every key of a site's bucket, with its inverse. No key string is written anywhere else.
 //
 // Two kinds and no third: *write-once* keys (packs, deltas, sync markers, feed records, tombstones) and *documents*
-// (site, pool, names, catalog, schedules, header, upload, peer state, status), changed only by compare-and-swap.
+// (site, pool, namespaces, names, catalog, schedules, header, upload, peer state, status), changed only by compare-and-swap.
 
 import { FarsideError } from '../errors.ts';
 
@@ -37,6 +37,7 @@ export type Key =
   | { kind: 'feed-hint'; pool: string }
   | { kind: 'tombstone'; pool: string; globalId: string }
   | { kind: 'peer'; pool: string; peerUuid: string }
+  | { kind: 'namespace'; pool: string; namespace: string }
   | { kind: 'name'; pool: string; namespace: string; image: string }
   | { kind: 'upload'; pool: string; namespace: string; image: string }
   | { kind: 'status'; pool: string; globalId: string; peerUuid: string }
@@ -120,6 +121,8 @@ function poolKeyText(key: PoolKey): string {
       return `${pool}/removed/${key.globalId}`;
     case 'peer':
       return `${pool}/peers/${key.peerUuid}.json`;
+    case 'namespace':
+      return `${pool}/namespaces/${encode(key.namespace)}.json`;
     case 'name':
       return `${pool}/names/${encodeNamespace(key.namespace)}/${encode(key.image)}.json`;
     case 'upload':
@@ -176,6 +179,10 @@ const patterns: ReadonlyArray<[RegExp, (m: string[]) => Key]> = [
     (m) => ({ kind: 'peer', pool: decode(m[1]!), peerUuid: m[2]! }),
   ],
   [
+    new RegExp(`^pools/${segment}/namespaces/${segment}\\.json$`),
+    (m) => ({ kind: 'namespace', pool: decode(m[1]!), namespace: decode(m[2]!) }),
+  ],
+  [
     new RegExp(`^pools/${segment}/(names|uploads)/(_|n-[^/]+)/${segment}\\.json$`),
     (m) => ({
       kind: m[2] === 'names' ? 'name' : 'upload',
@@ -215,6 +222,7 @@ export const prefixes = {
   collects: (imageId: string) => `images/${imageId}/collect/`,
   names: (pool: string, namespace: string) => `pools/${encode(pool)}/names/${encodeNamespace(namespace)}/`,
   pool: (pool: string) => `pools/${encode(pool)}/`,
+  namespaces: (pool: string) => `pools/${encode(pool)}/namespaces/`,
   /** Of every namespace. */
   allNames: (pool: string) => `pools/${encode(pool)}/names/`,
   failures: 'status/failures/',

@@ -18,7 +18,6 @@ const configPath = (owner: ConfigOwner): string[] =>
   'pool' in owner ? ['v1', 'pools', owner.pool, 'config'] : ['v1', 'config', owner.section];
 
 const imagePageShape = z.looseObject({ images: shapes.listedImagesShape, next: z.string().optional() });
-const poolsShape = z.array(z.looseObject({ name: z.string() }));
 
 /** A listing ends after so many pages: more is a site that repeats itself. */
 const pagesMax = 10_000;
@@ -41,11 +40,23 @@ export class Client {
   }
 
   async listPools(): Promise<string[]> {
-    return (await this.#get(poolsShape, ['v1', 'pools'])).map((pool) => pool.name);
+    return (await this.#get(shapes.namesShape, ['v1', 'pools'])).map((pool) => pool.name);
   }
 
   async removePool(name: string): Promise<void> {
     await this.#http.request('DELETE', ['v1', 'pools', name]);
+  }
+
+  async createNamespace({ pool, namespace }: PoolSpec): Promise<void> {
+    await this.#http.request('POST', ['v1', 'pools', pool, 'namespaces'], { body: { name: namespace } });
+  }
+
+  async listNamespaces(pool: string): Promise<shapes.Names> {
+    return await this.#get(shapes.namesShape, ['v1', 'pools', pool, 'namespaces']);
+  }
+
+  async removeNamespace({ pool, namespace }: PoolSpec): Promise<void> {
+    await this.#http.request('DELETE', ['v1', 'pools', pool, 'namespaces', namespace]);
   }
 
   async createToken(options: {
@@ -194,7 +205,7 @@ export class Client {
 
   async enablePool(
     spec: PoolSpec,
-    options: { mode: MirrorMode; siteName?: string },
+    options: { mode: MirrorMode; siteName?: string | undefined; remoteNamespace?: string | undefined },
   ): Promise<z.infer<typeof shapes.enabledPoolShape>> {
     return this.#http.checked(shapes.enabledPoolShape, await this.#pool('PUT', spec, ['mirror'], { body: options }));
   }

@@ -74,6 +74,18 @@ export const poolAndNamespaceArgument: Argument<PoolSpec> = {
   take: (words, options) => resolvePoolSpec(options.pool === undefined ? words.shift() : undefined, options),
 };
 
+/** A namespace that has to be named. */
+export const namespaceArgument: Argument<PoolSpec> = {
+  placeholder: 'pool-spec',
+  help: 'pool specification: <pool-name>/<namespace> (default pool: rbd)',
+  take: (words, options) => {
+    const isNamed = options.namespace !== undefined;
+    const spec = resolvePoolSpec(isNamed && options.pool !== undefined ? undefined : words.shift(), options);
+    if (spec.namespace === '') throw new FarsideError('EINVAL', 'namespace name was not specified');
+    return spec;
+  },
+};
+
 /** A pool, which verbs that know no namespaces refuse to see with one. */
 export const poolArgument: Argument<string> = {
   placeholder: 'pool-name',

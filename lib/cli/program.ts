@@ -39,6 +39,7 @@ const groupSummaries: Record<string, string> = {
   'mirror pool peer bootstrap': 'introduce two sites to each other',
   'mirror snapshot': 'mirror snapshots',
   'mirror snapshot schedule': 'schedules of mirror snapshots',
+  namespace: 'namespaces of a pool',
   pool: 'pools of a site',
   site: 'sites on this machine, and those it knows',
   snap: 'snapshots of an image',

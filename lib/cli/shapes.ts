@@ -5,6 +5,10 @@ import { z } from 'zod';
 
 const uuids = z.array(z.string());
 
+/** Of pools, of namespaces. */
+export const namesShape = z.array(z.looseObject({ name: z.string() }));
+export type Names = z.infer<typeof namesShape>;
+
 export const infoShape = z.looseObject({
   name: z.string(),
   id: z.string(),

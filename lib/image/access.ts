@@ -3,12 +3,11 @@
 
 import { backOff, raceBackoff } from '../bucket/backoff.ts';
 import { racesMax, readDocument, replaceDocument, type Stored } from '../bucket/document.ts';
-import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import type { ImageSpec } from './deps.ts';
 import { headerSchema, mirrorSnapshots, type Header } from './header.ts';
 import { parseImageId } from './ids.ts';
-import { bearsName, checkSpec, headerKey, readName, specText, type NameDeps } from './names.ts';
+import { assertPlace, bearsName, checkSpec, headerKey, readName, specText, type NameDeps } from './names.ts';
 
 /**
  * Whether only mirroring may write the image: RBD's NON_PRIMARY feature is set, the newest mirror snapshot is not a primary
@@ -46,10 +45,10 @@ export async function readHeader(deps: NameDeps, imageId: string): Promise<Store
   return stored && stored.value.removing !== true ? stored : undefined;
 }
 
-/** rbd tells a missing pool from a missing image; only a failure pays for the difference. */
+/** rbd tells a missing pool or namespace from a missing image; only a failure pays for the difference. */
 async function missing(deps: NameDeps, spec: ImageSpec): Promise<FarsideError> {
-  const pool = await deps.bucket.head(keyText({ kind: 'pool', pool: spec.pool }));
-  return new FarsideError('ENOENT', pool ? `error opening image ${spec.image}` : `error opening pool '${spec.pool}'`);
+  await assertPlace(deps, spec.pool, spec.namespace);
+  return new FarsideError('ENOENT', `error opening image ${spec.image}`);
 }
 
 export type UpdateOptions = {

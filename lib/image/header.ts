@@ -104,6 +104,8 @@ export const mirrorSchema = z.object({
   attempt: z.string().optional(),
   lastSync: z
     .object({
+      /** Our record of the peer that we copied from. */
+      peerUuid: uuid.optional(),
       bytes: count,
       seconds: z.number(),
       remoteTimestampMs: z.number(),

@@ -19,7 +19,7 @@ import { headerSchema, objectBytesDefault, userSnapshots, type Header, type Root
 import { newImageId, parseImageId, type ImageId } from './ids.ts';
 import { imageListing, type ImageListing } from './info.ts';
 import {
-  assertPool,
+  assertPlace,
   bearsName,
   checkSpec,
   claimName,
@@ -71,7 +71,7 @@ export async function checkNewImage(deps: NameDeps, spec: ImageSpec, options: Cr
   checkSpec(spec);
   checkObjectBytes(options.objectBytes ?? objectBytesDefault);
   checkSizeBytes(options.sizeBytes);
-  await assertPool(deps, spec.pool);
+  await assertPlace(deps, spec.pool, spec.namespace);
 }
 
 /** The first header of an image. */
@@ -246,7 +246,7 @@ export async function listImages(
     options.after === undefined ? undefined : keyText({ kind: 'name', pool, namespace, image: options.after });
   const page = await deps.bucket.list({ prefix: prefixes.names(pool, namespace), after, limit: options.limit ?? 1000 });
   const names = page.objects.map((object) => parseKey(object.key)).filter((key) => key?.kind === 'name');
-  if (names.length === 0 && after === undefined) await assertPool(deps, pool);
+  if (names.length === 0 && after === undefined) await assertPlace(deps, pool, namespace);
   const limit = pLimit(listTransfersMax);
   const listings = await Promise.all(names.map((name) => limit(() => listingOfName(deps, name))));
   const last = names.at(-1)?.image;

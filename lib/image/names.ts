@@ -56,6 +56,14 @@ export function checkSpec(spec: ImageSpec): void {
   if (spec.snap !== undefined) checkName('snapshot', spec.snap);
 }
 
+/** ENOENT unless there is such a pool, with such a namespace. One request when there is. */
+export async function assertPlace(deps: Pick<NameDeps, 'bucket'>, pool: string, namespace: string): Promise<void> {
+  if (namespace === '') return assertPool(deps, pool);
+  if (await deps.bucket.head(keyText({ kind: 'namespace', pool, namespace }))) return;
+  await assertPool(deps, pool);
+  throw new FarsideError('ENOENT', `namespace '${namespace}' does not exist.`);
+}
+
 /** ENOENT: no such pool. One HEAD. */
 export async function assertPool(deps: Pick<NameDeps, 'bucket'>, pool: string): Promise<void> {
   if (await deps.bucket.head(keyText({ kind: 'pool', pool }))) return;

@@ -32,6 +32,7 @@ import type { MirrorDeps } from './deps.ts';
 import type { Manifest } from './messages.ts';
 import { transferPacks } from './pack-transfer.ts';
 import type { PresentImage } from './peer-protocol.ts';
+import { mirrorOf } from './pool.ts';
 import { heldRoots, linkOf, planOf } from './plan.ts';
 import { report } from './report.ts';
 import type { SyncDecision } from './roles.ts';
@@ -48,7 +49,7 @@ export async function beginCopy(
   const { connection, globalId, stored } = copying;
   const header = stored.value;
   if (header.collect) return waitForCollection(deps, header);
-  const mirrorUuid = connection.pool.mirror.mirrorUuid;
+  const mirrorUuid = mirrorOf(connection.pool, header.namespace)?.mirrorUuid ?? '';
   const plan = planOf(decision, { header, remote, mirrorUuid, peerUuid: connection.record.uuid });
   if (!plan) return 'again';
   const startedAtMs = deps.clock.nowMs();

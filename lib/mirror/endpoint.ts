@@ -36,9 +36,10 @@ import type {
   PeerImage,
   RegisterAnswer,
 } from './peer-protocol.ts';
-import { receives, recentPool, sends } from './pool.ts';
+import { mirrorOf, receives, recentPool, sends } from './pool.ts';
 import type { PeerRecord } from './pool.ts';
 import { recent, remember } from './recent.ts';
+import { readTombstone } from './tombstone.ts';
 
 export class PeerEndpoint implements Peer {
   readonly #deps: MirrorDeps;
@@ -55,14 +56,14 @@ export class PeerEndpoint implements Peer {
     await this.#check(sends, 'read');
     const stored = await findImage(this.#deps, this.#pool, globalId);
     if (stored) return this.#present(stored.value);
-    const tombstone = await this.#deps.bucket.head(keyText({ kind: 'tombstone', pool: this.#pool, globalId }));
-    return { status: tombstone ? 'removed' : 'absent' };
+    const tombstone = await readTombstone(this.#deps, this.#pool, globalId);
+    return tombstone ? { status: 'removed', mirrorUuid: tombstone.mirrorUuid } : { status: 'absent' };
   }
 
   async #present(header: Header): Promise<PeerImage> {
     const { imageId, namespace, name, objectBytes, createdAtMs } = header;
     const { mode, state } = header.mirror!;
-    const mirrorUuid = (await recentPool(this.#deps, this.#pool)).mirror?.mirrorUuid ?? '';
+    const mirrorUuid = mirrorOf(await recentPool(this.#deps, this.#pool), namespace)?.mirrorUuid ?? '';
     // The replica asks for packs next.
     remember(this.#deps, servedKey(this.#pool, imageId), true);
     const snapshots = mirrorSnapshots(header);

@@ -5,7 +5,6 @@
 // longer says so (catalog.ts). Giving up mirroring leaves a tombstone first: only a tombstone makes a peer delete its replica.
 
 import type { Stored } from '../bucket/document.ts';
-import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { openHeader, updateHeader } from '../image/access.ts';
 import type { ImageSpec } from '../image/deps.ts';
@@ -19,7 +18,9 @@ import { addToCatalog, removeFromCatalog } from './catalog.ts';
 import { recentLevels } from './config.ts';
 import type { MirrorDeps } from './deps.ts';
 import { newestMirrorSnapshot, withRoleChange } from './mirror-snapshots.ts';
-import { isMirroring, readPool, receives, recentPool, sends } from './pool.ts';
+import { pointOf } from './history.ts';
+import { putTombstone } from './tombstone.ts';
+import { isMirroring, mirrorOf, mirrorsImages, readPool, receives, recentPool, sends } from './pool.ts';
 import type { Pool } from './pool.ts';
 import { canAsk, canCreateSnapshot, canDemote, canDisable, canPromote, canResync } from './role-changes.ts';
 import { demoteSnapshot, primarySnapshot, promoteSnapshots } from './role-changes.ts';
@@ -40,7 +41,7 @@ function refuse(refusal: Refusal | undefined): void {
 /** `mirror image enable`. Enabling twice is fine, also on a replica. EINVAL: mode, pool. EOPNOTSUPP: journal mode. */
 export async function enableImage(deps: MirrorDeps, spec: ImageSpec, mode = 'journal'): Promise<void> {
   checkMode(mode);
-  await checkPoolEarly(deps, spec.pool);
+  await checkPoolEarly(deps, spec);
   const stored = await openHeader(deps, spec);
   if (stored.value.mirror) return;
   const { imageId, namespace, name } = stored.value;
@@ -55,7 +56,7 @@ export async function enableImage(deps: MirrorDeps, spec: ImageSpec, mode = 'jou
   try {
     // Read again, now that the catalog has the image: see `disablePool`.
     const pool = (await readPool(deps, spec.pool)).value;
-    checkPool(pool);
+    checkPool(pool, namespace);
     const now = await drawn(deps, pool);
     const enabled = await swap(deps, pool, stored, globalId, (header) =>
       enabledHeader(deps, header, globalId, pool, now),
@@ -104,20 +105,22 @@ function checkMode(mode: string): void {
 }
 
 /** What is remembered may be out of date: a refusal is checked again. */
-async function checkPoolEarly(deps: MirrorDeps, pool: string): Promise<void> {
-  if ((await recentPool(deps, pool)).mirror?.mode !== 'image') checkPool((await readPool(deps, pool)).value);
+async function checkPoolEarly(deps: MirrorDeps, { pool, namespace }: ImageSpec): Promise<void> {
+  if (mirrorOf(await recentPool(deps, pool), namespace)?.mode !== 'image')
+    checkPool((await readPool(deps, pool)).value, namespace);
 }
 
-function checkPool(pool: Pool): void {
-  const mode = pool.mirror?.mode ?? 'disabled';
-  if (mode === 'image') return;
-  const why = mode === 'pool' ? 'pool is not in image mirror mode' : 'mirroring is not enabled on a pool';
+function checkPool(pool: Pool, namespace: string): void {
+  const mirror = mirrorOf(pool, namespace);
+  if (mirror?.mode === 'image') return;
+  const where = namespace === '' ? 'pool' : 'namespace';
+  const why = mirrorsImages(mirror) ? 'pool is not in image mirror mode' : `mirroring is not enabled on a ${where}`;
   throw new FarsideError('EINVAL', `cannot enable mirroring: ${why}`);
 }
 
 /**
  * `mirror image disable`. Not enabled: nothing happens. On a primary its replicas are removed. On a replica only with
- * `force`: it becomes an ordinary image with the content that it has.
+ * `force`: it becomes an ordinary image with the content that it has. EINVAL unless the namespace is in mode `image`.
  */
 export async function disableImage(
   deps: MirrorDeps,
@@ -125,18 +128,23 @@ export async function disableImage(
   { force = false }: { force?: boolean } = {},
 ): Promise<void> {
   const stored = await openHeader(deps, spec);
+  const pool = (await readPool(deps, spec.pool)).value;
+  if (mirrorOf(pool, spec.namespace)?.mode !== 'image')
+    throw new FarsideError('EINVAL', 'cannot disable mirroring in the current pool mirroring mode');
+  await stopMirroring(deps, pool, stored, force);
+}
+
+/** Whatever the mode: an image that is removed takes its mirroring with it. */
+async function stopMirroring(deps: MirrorDeps, pool: Pool, stored: Stored<Header>, force: boolean): Promise<void> {
   const { mirror } = stored.value;
   if (!mirror) return;
-  const pool = (await readPool(deps, spec.pool)).value;
-  if (pool.mirror?.mode === 'pool')
-    throw new FarsideError('EINVAL', 'cannot disable mirroring in the current pool mirroring mode');
   refuse(canDisable(stateOf(stored.value), { force }));
   const isPrimary = stateOf(stored.value) === 'primary';
-  if (isPrimary) await writeTombstone(deps, spec.pool, mirror.globalId);
   const { globalId } = mirror;
+  if (isPrimary) await writeTombstone(deps, pool, stored.value.namespace, globalId);
   await swap(deps, pool, stored, globalId, (header) => disabledHeader(header, globalId, { force, isPrimary }));
-  await removeFromCatalog(deps, spec.pool, mirror.globalId, stored.value.imageId);
-  if (isPrimary) await announce(deps, pool, { globalId: mirror.globalId });
+  await removeFromCatalog(deps, pool.name, globalId, stored.value.imageId);
+  if (isPrimary) await announce(deps, pool, { globalId });
 }
 
 function disabledHeader(
@@ -154,17 +162,17 @@ function disabledHeader(
 }
 
 /** Harmless while the image is mirrored: peers look at the header first. */
-async function writeTombstone(deps: MirrorDeps, pool: string, globalId: string): Promise<void> {
-  const body = new TextEncoder().encode(JSON.stringify({ removedAtMs: deps.clock.nowMs(), nonce: deps.random.uuid() }));
-  await deps.bucket.create(keyText({ kind: 'tombstone', pool, globalId }), body);
+async function writeTombstone(deps: MirrorDeps, pool: Pool, namespace: string, globalId: string): Promise<void> {
+  const mirrorUuid = mirrorOf(pool, namespace)?.mirrorUuid;
+  if (mirrorUuid !== undefined) await putTombstone(deps, pool.name, globalId, mirrorUuid);
 }
 
 /** `rm` of any image: a mirrored primary takes its replicas with it. ENOTEMPTY: snapshots. EBUSY: a replica. */
 export async function removeMirroredImage(deps: MirrorDeps, spec: ImageSpec): Promise<void> {
   const stored = await openHeader(deps, spec).catch(() => undefined); // a removal that died is continued below
   const header = stored?.value;
-  if (header?.mirror && stateOf(header) === 'primary' && userSnapshots(header).length === 0)
-    await disableImage(deps, spec);
+  if (stored && header?.mirror && stateOf(header) === 'primary' && userSnapshots(header).length === 0)
+    await stopMirroring(deps, (await readPool(deps, spec.pool)).value, stored, false);
   await removeImage(deps, spec, { queue: deps.queue });
 }
 
@@ -281,6 +289,8 @@ export function changed(
 /** Tells the peers about the newest mirror snapshot of a header just written. */
 export async function announceNewest(deps: MirrorDeps, pool: Pool, header: Header): Promise<void> {
   const newest = newestMirrorSnapshot(header);
-  if (header.mirror && newest && isMirroring(pool))
-    await announce(deps, pool, { globalId: header.mirror.globalId, snapId: newest.id });
+  if (!header.mirror || !newest || !isMirroring(pool)) return;
+  const { globalId } = header.mirror;
+  const point = pointOf(newest, mirrorOf(pool, header.namespace)?.mirrorUuid ?? '');
+  await announce(deps, pool, { globalId, ...point });
 }

@@ -23,7 +23,8 @@ export const peerSnapshotSchema = snapshotSchema.extend({ namespace: mirrorNames
 /**
  * One image as its site describes it to a peer.
  * - `present`: mirroring is enabled there. `peerUuid`: how that site names us in its snapshots' peer sets.
- * - `removed`: a tombstone says that mirroring of this global id was given up on purpose. Only this deletes a replica.
+ * - `removed`: a tombstone says that mirroring of this global id was given up on purpose, by the primary `mirrorUuid`. Only
+ *   this deletes a replica.
  * - `absent`: nothing is known. A lost bucket must look like this and delete nothing.
  */
 export const peerImageSchema = z.discriminatedUnion('status', [
@@ -42,14 +43,14 @@ export const peerImageSchema = z.discriminatedUnion('status', [
     peerUuid: id,
     snapshots: z.array(peerSnapshotSchema),
   }),
-  z.object({ status: z.literal('removed') }),
+  z.object({ status: z.literal('removed'), mirrorUuid: id.optional() }),
   z.object({ status: z.literal('absent') }),
 ]);
 export type PeerImage = z.infer<typeof peerImageSchema>;
 export type PresentImage = Extract<PeerImage, { status: 'present' }>;
 
-/** Something changed: `snapId` is the newest mirror snapshot at that time; absent when mirroring of the image was given up. */
-export const feedRecordSchema = z.object({ globalId: id, snapId: count.optional() });
+/** Something changed: the newest point at that time, `snapId` of the primary `mirrorUuid`; both absent when mirroring of the image was given up. */
+export const feedRecordSchema = z.object({ globalId: id, snapId: count.optional(), mirrorUuid: id.optional() });
 export type FeedRecord = z.infer<typeof feedRecordSchema>;
 /** `next`: the cursor to read on from. `more`: the page is full, read on at once. */
 export const feedPageSchema = z.object({ records: z.array(feedRecordSchema), next: count, more: z.boolean() });

@@ -30,7 +30,10 @@ export async function connectPeer(deps: MirrorDeps, pool: string, peerUuid: stri
 const peerStateSchema = z.object({
   cursor: z.int().min(0),
   comparedAtMs: z.number(),
-  pending: z.record(z.string(), z.object({ snapId: z.int().min(0).optional(), sinceMs: z.number() })),
+  pending: z.record(
+    z.string(),
+    z.object({ snapId: z.int().min(0).optional(), mirrorUuid: z.string().optional(), sinceMs: z.number() }),
+  ),
   seenAtMs: z.number(),
   seenCursor: z.int().min(0),
 });

@@ -92,8 +92,7 @@ async function readOn(
   let cursor = from;
   for (let pages = 0; pages < deps.limits.feedPagesMax; pages++) {
     const page = await peer.feed(cursor);
-    for (const { globalId, snapId } of page.records)
-      pending[globalId] = snapId === undefined ? { sinceMs } : { snapId, sinceMs };
+    for (const { globalId, ...point } of page.records) pending[globalId] = { ...point, sinceMs };
     cursor = page.next;
     if (!page.more) break;
   }
@@ -170,7 +169,7 @@ async function isSettled(
   deps: MirrorDeps,
   connection: Connection,
   globalId: string,
-  { snapId, sinceMs }: Pending[string],
+  { snapId, mirrorUuid = connection.record.mirrorUuid, sinceMs }: Pending[string],
 ): Promise<boolean> {
   const settledAtMs = recall(
     deps,
@@ -179,7 +178,7 @@ async function isSettled(
   if (typeof settledAtMs === 'number' && settledAtMs > sinceMs) return true;
   if (snapId === undefined) return false;
   const stored = await findImage(deps, connection.pool.name, globalId);
-  return stored !== undefined && isAt(stored.value, connection.record.mirrorUuid, snapId);
+  return stored !== undefined && isAt(stored.value, mirrorUuid, snapId);
 }
 
 /** Our copy is at the peer's snapshot, or beyond; nothing else is asked of it. */

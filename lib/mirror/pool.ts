@@ -1,8 +1,6 @@
-// Owns pools/{pool}/pool.json: a pool's mirroring mode and identity, its peers and its bootstrap keys. Secrets of others are
-// stored sealed, our own only as hashes. Pools are matched by name between sites.
-//
-// Mode `pool` is accepted, as in rbd, where it mirrors every image with the journaling feature; journals are a later issue, so
-// for now it mirrors nothing by itself.
+// Owns pools/{pool}/pool.json: how a pool and its namespaces are mirrored, the pool's peers and its bootstrap keys. Secrets of
+// others are stored sealed, our own only as hashes. Pools are matched by name between sites; peers belong to the pool, mode
+// and identity to each namespace. What changes the modes is in pool-mode.ts.
 
 import { z } from 'zod';
 
@@ -10,8 +8,7 @@ import { createDocument, readDocument, updateDocument, type Stored } from '../bu
 import { checkName, keyText, parseKey, prefixes } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { readHeader } from '../image/access.ts';
-import { readCatalog } from './catalog.ts';
-import type { DocumentDeps, MirrorDeps } from './deps.ts';
+import type { DocumentDeps } from './deps.ts';
 import { forget, recent, remember } from './recent.ts';
 
 export const mirrorModes = ['image', 'pool', 'init-only'] as const;
@@ -37,11 +34,22 @@ export const peerRecordSchema = z.object({
 });
 export type PeerRecord = z.infer<typeof peerRecordSchema>;
 
+/** How one namespace is mirrored. `remoteNamespace`: where its images are at the peers; absent: in the namespace of the same name. */
+const namespaceMirrorSchema = z.object({
+  mode: z.enum(mirrorModes),
+  mirrorUuid: z.string(),
+  remoteNamespace: z.string().optional(),
+});
+export type NamespaceMirror = z.infer<typeof namespaceMirrorSchema>;
+
 const poolSchema = z.object({
   name: z.string(),
   poolId: z.string(),
   createdAtMs: z.number(),
-  mirror: z.object({ mode: z.enum(mirrorModes), mirrorUuid: z.string(), siteName: z.string() }).optional(),
+  /** Of the default namespace. Without it the pool has no peers. */
+  mirror: namespaceMirrorSchema.extend({ siteName: z.string() }).optional(),
+  /** Other namespaces that are mirrored. */
+  namespaces: z.array(namespaceMirrorSchema.extend({ name: z.string() })).optional(),
   peers: z.array(peerRecordSchema),
   bootstrap: z.array(z.object({ hash: z.string(), createdAtMs: z.number() })),
 });
@@ -61,6 +69,23 @@ const poolKey = (pool: string): string => keyText({ kind: 'pool', pool });
 export const receives = (peer: PeerRecord): boolean => peer.direction !== 'tx-only';
 export const sends = (peer: PeerRecord): boolean => peer.direction !== 'rx-only';
 export const isMirroring = (pool: Pool): pool is MirroringPool => pool.mirror !== undefined;
+
+/** How a namespace (the default one is '') is mirrored; undefined: it is not. */
+export const mirrorOf = (pool: Pool, namespace: string): NamespaceMirror | undefined =>
+  namespace === '' ? pool.mirror : pool.namespaces?.find(({ name }) => name === namespace);
+
+/** Mode `init-only` prepares a pool for mirrored namespaces and mirrors nothing itself. */
+export const mirrorsImages = (mirror: NamespaceMirror | undefined): mirror is NamespaceMirror =>
+  mirror !== undefined && mirror.mode !== 'init-only';
+
+/** The namespace here that receives the images of a peer's namespace. Undefined: none. Modes see to it that there is one at most. */
+export function namespaceFor(pool: Pool, remoteNamespace: string): string | undefined {
+  return mirroredNamespaces(pool).find(({ name, remoteNamespace: remote = name }) => remote === remoteNamespace)?.name;
+}
+
+/** Of the pool, the default one included. */
+export const mirroredNamespaces = (pool: Pool): (NamespaceMirror & { name: string })[] =>
+  [...(pool.mirror ? [{ ...pool.mirror, name: '' }] : []), ...(pool.namespaces ?? [])].filter(mirrorsImages);
 
 const noPool = (pool: string): FarsideError => new FarsideError('ENOENT', `error opening pool '${pool}'`);
 export const notMirroring = (): FarsideError => new FarsideError('EINVAL', 'mirroring not enabled on the pool');
@@ -112,8 +137,10 @@ export const listPools = async (registry: PoolRegistry): Promise<string[]> => (a
 export async function removePool(deps: DocumentDeps, registry: PoolRegistry, pool: string): Promise<void> {
   const stored = await readDocument(deps.bucket, poolKey(checkName('pool', pool)), poolSchema);
   if (!stored && !(await registry.names()).includes(pool)) throw noPool(pool);
-  if (stored?.value.mirror) throw new FarsideError('EBUSY', `pool ${pool} is mirrored: disable mirroring first`);
-  if (await hasImages(deps, pool)) throw new FarsideError('ENOTEMPTY', `pool ${pool} has images: remove them first`);
+  if (stored && (stored.value.mirror || (stored.value.namespaces?.length ?? 0) > 0))
+    throw new FarsideError('EBUSY', `pool ${pool} is mirrored: disable mirroring of it and of its namespaces first`);
+  if (await hasImages(deps, prefixes.pool(pool)))
+    throw new FarsideError('ENOTEMPTY', `pool ${pool} has images: remove them first`);
   const keys: string[] = [];
   for await (const object of deps.bucket.listAll(prefixes.pool(pool))) keys.push(object.key);
   await deps.bucket.delete(keys);
@@ -121,120 +148,12 @@ export async function removePool(deps: DocumentDeps, registry: PoolRegistry, poo
   await registry.remove(pool);
 }
 
-/** Name documents outlive their images, so the headers are asked. */
-async function hasImages(deps: DocumentDeps, pool: string): Promise<boolean> {
-  for await (const { key } of deps.bucket.listAll(prefixes.pool(pool))) {
+/** Whether a name under the prefix is an image's. Name documents outlive their images, so the headers are asked. */
+export async function hasImages(deps: DocumentDeps, prefix: string): Promise<boolean> {
+  for await (const { key } of deps.bucket.listAll(prefix)) {
     if (parseKey(key)?.kind !== 'name') continue;
     const name = await readDocument(deps.bucket, key, z.object({ imageId: z.string().nullable() }));
     if (name?.value.imageId && (await readHeader(deps, name.value.imageId))) return true;
   }
   return false;
-}
-
-export type EnableResult = { outcome: 'enabled' | 'unchanged' | 'switched'; mode: MirrorMode; from?: MirrorMode };
-
-/** From disabled, the pool gets a new mirror uuid. EINVAL: unknown mode. */
-export async function enablePool(
-  deps: MirrorDeps,
-  pool: string,
-  mode: string,
-  options: { siteName?: string | undefined } = {},
-): Promise<EnableResult> {
-  const checked = checkMode(mode);
-  let result: EnableResult = { outcome: 'unchanged', mode: checked };
-  const mirrorUuid = deps.random.uuid();
-  await updatePool(deps, pool, (value) => {
-    const siteName = options.siteName ?? value.mirror?.siteName ?? deps.site.name;
-    result = enableResult(value.mirror?.mode, checked);
-    if (result.outcome === 'unchanged' && siteName === value.mirror?.siteName) return undefined;
-    return { ...value, mirror: { mode: checked, mirrorUuid: value.mirror?.mirrorUuid ?? mirrorUuid, siteName } };
-  });
-  return result;
-}
-
-function checkMode(mode: string): MirrorMode {
-  const found = mirrorModes.find((known) => known === mode);
-  if (!found) throw new FarsideError('EINVAL', "must specify 'image' or 'pool' mode.");
-  return found;
-}
-
-function enableResult(from: MirrorMode | undefined, mode: MirrorMode): EnableResult {
-  if (from === undefined) return { outcome: 'enabled', mode };
-  return from === mode ? { outcome: 'unchanged', mode } : { outcome: 'switched', mode, from };
-}
-
-/**
- * EBUSY while peers are registered, EINVAL while images are mirrored. Answers whether mirroring was on. An image may be
- * enabled at the same time, so the catalog is read again after the mode is off (see `enableImage`, which does the reverse):
- *
- *   disablePool                        enableImage
- *   mode off (compare-and-swap)        entry into the catalog (compare-and-swap)
- *   reads the catalog                  reads the pool
- *
- * Whoever reads last sees the other and steps back. An entry without a mirrored image counts for `enablingMs`, then as left over
- * from an attempt that died.
- */
-export async function disablePool(deps: MirrorDeps, pool: string): Promise<'disabled' | 'unchanged'> {
-  const { value } = await readPool(deps, pool);
-  if (!value.mirror) return 'unchanged';
-  const { mirror } = value;
-  await checkDisable(deps, value);
-  await updatePool(deps, pool, (now) => {
-    if (now.peers.length > 0) throw new FarsideError('EBUSY', 'mirror peers still registered');
-    const { mirror: _, ...rest } = now;
-    // Tokens stay valid, as rbd's do; with mirroring off they only learn that it is off.
-    return rest;
-  });
-  try {
-    await checkDisable(deps, value);
-  } catch (error) {
-    await updatePool(deps, pool, (now) => (now.mirror ? undefined : { ...now, mirror }));
-    throw error;
-  }
-  return 'disabled';
-}
-
-/** Longer than the few requests between an entry and its header take. */
-const enablingMs = 60_000;
-
-async function checkDisable(deps: MirrorDeps, pool: Pool): Promise<void> {
-  if (pool.peers.length > 0) throw new FarsideError('EBUSY', 'mirror peers still registered');
-  const leftOverMs = deps.clock.nowMs() - enablingMs;
-  for (const [globalId, { imageId, addedAtMs }] of Object.entries(await readCatalog(deps, pool.name))) {
-    const header = await readHeader(deps, imageId);
-    if (header?.value.mirror?.globalId !== globalId && addedAtMs < leftOverMs) continue;
-    throw new FarsideError('EINVAL', 'failed to disable mirror mode: there are still images with mirroring enabled');
-  }
-}
-
-type PeerInfo = {
-  uuid: string;
-  direction: Direction;
-  site_name: string;
-  mirror_uuid: string;
-  client_name: string;
-  mon_host?: string;
-  key?: string;
-};
-export type PoolInfo =
-  | { mode: 'disabled' }
-  | { mode: MirrorMode; site_name: string; mirror_uuid: string; peers: PeerInfo[] };
-
-/** `mirror pool info`. With `all`, as rbd's `--all`: where the peer is; its key is sealed and never shown. */
-export async function poolInfo(
-  deps: MirrorDeps,
-  pool: string,
-  options: { all?: boolean | undefined } = {},
-): Promise<PoolInfo> {
-  const { value } = await readPool(deps, pool);
-  if (!value.mirror) return { mode: 'disabled' };
-  const { mode, siteName, mirrorUuid } = value.mirror;
-  const peers = value.peers.map((peer) => peerInfo(peer, options.all === true));
-  return { mode, site_name: siteName, mirror_uuid: mirrorUuid, peers };
-}
-
-function peerInfo(peer: PeerRecord, all: boolean): PeerInfo {
-  const { uuid, direction, siteName, mirrorUuid, clientName, url } = peer;
-  const info: PeerInfo = { uuid, direction, site_name: siteName, mirror_uuid: mirrorUuid, client_name: clientName };
-  return all ? { ...info, mon_host: url, key: '' } : info;
 }

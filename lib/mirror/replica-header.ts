@@ -65,6 +65,7 @@ function completedMirror(
     // A request that came while an ordinary sync was running is still to be done.
     ...(resyncRequestedAtMs !== undefined && !plan.resync ? { resyncRequestedAtMs } : {}),
     lastSync: {
+      peerUuid: plan.peerUuid,
       bytes,
       seconds: Math.max(0, nowMs - startedAtMs) / 1000,
       remoteTimestampMs: plan.target.createdAtMs,

@@ -57,7 +57,7 @@ export type LocalView = {
   nameTaken: boolean;
 };
 
-/** `removed`: the remote says that it removed the image or stopped mirroring it. Mere absence is `absent`, and deletes nothing. */
+/** `removed`: the image of that primary was removed, or its mirroring given up. Mere absence is `absent`, and deletes nothing. */
 export type RemoteView =
   | {
       kind: 'present';
@@ -66,7 +66,7 @@ export type RemoteView =
       snapshots: readonly MirrorSnapshot[];
     }
   | { kind: 'removed'; mirrorUuid: string }
-  | { kind: 'absent'; mirrorUuid: string };
+  | { kind: 'absent' };
 
 export type StopReason =
   | 'local-primary'

@@ -10,12 +10,13 @@ import { createDocument, readDocument, updateDocument } from '../bucket/document
 import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { openHeader, readHeader } from '../image/access.ts';
+import { assertPlace } from '../image/names.ts';
 import { mirrorSnapshots } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
 import { readCatalog } from './catalog.ts';
 import type { DocumentDeps } from './deps.ts';
 import type { Message } from './messages.ts';
-import { readPool } from './pool.ts';
+import { mirrorOf, readPool } from './pool.ts';
 import { promotionState } from './roles.ts';
 import {
   itemRows,
@@ -125,7 +126,11 @@ async function storedSpec(deps: DocumentDeps, level: ScheduleLevel): Promise<str
     if (namespace === undefined && image === undefined) return '';
     throw new FarsideError('EINVAL', 'Invalid level spec: a namespace or image needs its pool');
   }
-  await readPool(deps, pool).catch(absent(() => fail(`pool ${pool} does not exist`)));
+  const { value } = await readPool(deps, pool).catch(absent(() => fail(`pool ${pool} does not exist`)));
+  if (namespace !== undefined && namespace !== '') {
+    await assertPlace(deps, pool, namespace).catch(absent(() => fail(`namespace ${namespace} does not exist`)));
+    if (mirrorOf(value, namespace)?.mode !== 'image') throw fail(`namespace ${namespace} is not in mirror image mode`);
+  }
   if (image === undefined) return levelSpec(level);
   const stored = await openHeader(deps, { pool, namespace: namespace ?? '', image }).catch(
     absent(() => fail(`image ${image} does not exist`)),

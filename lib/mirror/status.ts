@@ -20,7 +20,7 @@ import type { MirrorDeps } from './deps.ts';
 import { poolStatusReport } from './health.ts';
 import type { PoolStatusReport } from './health.ts';
 import { readPeerState } from './peer-state.ts';
-import { isMirroring, notMirroring, readPool, receives } from './pool.ts';
+import { mirrorOf, notMirroring, readPool, receives } from './pool.ts';
 import type { PeerRecord, Pool } from './pool.ts';
 import { mirroringNotEnabled } from './role-changes.ts';
 import { promotionState, stopStatus } from './roles.ts';
@@ -37,7 +37,7 @@ import type {
 
 /** `mirror image status`. EINVAL: not mirrored. A replica that is still being made has a status too. */
 export async function imageStatus(deps: MirrorDeps, spec: ImageSpec): Promise<ImageStatusReport> {
-  const pool = await mirroringPool(deps, spec.pool);
+  const pool = await mirroringPool(deps, spec.pool, spec.namespace);
   const { value: header } = await openHeader(deps, spec);
   if (!header.mirror) throw new FarsideError(mirroringNotEnabled.code, mirroringNotEnabled.message);
   const input = await statusInput(deps, header, await contextOf(deps, pool));
@@ -48,15 +48,15 @@ export async function imageStatus(deps: MirrorDeps, spec: ImageSpec): Promise<Im
 
 const headersMax = 16;
 
-/** `mirror pool status`. EINVAL: the pool is not mirrored. */
+/** `mirror pool status` of a pool's default namespace or another. EINVAL: it is not mirrored. */
 export async function poolStatus(
   deps: MirrorDeps,
   pool: string,
-  { verbose = false }: { verbose?: boolean } = {},
+  { verbose = false, namespace = '' }: { verbose?: boolean; namespace?: string } = {},
 ): Promise<PoolStatusReport> {
-  const context = await contextOf(deps, await mirroringPool(deps, pool));
+  const context = await contextOf(deps, await mirroringPool(deps, pool, namespace));
   const limit = pLimit(headersMax);
-  const entries = Object.entries(await readCatalog(deps, pool));
+  const entries = Object.entries(await readCatalog(deps, pool)).filter(([, entry]) => entry.namespace === namespace);
   const inputs = await Promise.all(
     entries.map(([globalId, { imageId }]) => limit(() => inputOf(deps, globalId, imageId, context))),
   );
@@ -75,9 +75,9 @@ export async function poolStatus(
   return poolStatusReport({ images, daemons: [daemon], verbose });
 }
 
-async function mirroringPool(deps: MirrorDeps, pool: string): Promise<Pool> {
+async function mirroringPool(deps: MirrorDeps, pool: string, namespace: string): Promise<Pool> {
   const { value } = await readPool(deps, pool);
-  if (!isMirroring(value)) throw notMirroring();
+  if (!mirrorOf(value, namespace)) throw notMirroring();
   return value;
 }
 
@@ -150,10 +150,12 @@ const newer = (a: StoredStatus | undefined, b: StoredStatus | undefined): Stored
   !a || (b && b.updatedAtMs > a.updatedAtMs) ? b : a;
 
 /** Where our copy came from was primary when we copied; no message says so, and none is needed. */
-function sourceStatus(header: Header, { mirrorUuid }: PeerRecord): StoredStatus | undefined {
+function sourceStatus(header: Header, { uuid, mirrorUuid }: PeerRecord): StoredStatus | undefined {
   const { lastSync } = header.mirror!;
   const newest = mirrorSnapshots(header).at(-1)?.namespace;
-  const isCopied = newest?.state === 'non-primary' && newest.primaryMirrorUuid === mirrorUuid;
+  const source = newest?.primaryMirrorUuid;
+  const isCopied =
+    newest?.state === 'non-primary' && (header.namespace === '' ? source === mirrorUuid : lastSync?.peerUuid === uuid);
   return isCopied && lastSync ? { ...primaryStatus, updatedAtMs: lastSync.completedAtMs } : undefined;
 }
 

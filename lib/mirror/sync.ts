@@ -19,7 +19,7 @@ import type { Message, Outcome } from './messages.ts';
 import { connectPeer } from './peer-state.ts';
 import type { Connection } from './peer-state.ts';
 import type { PeerImage } from './peer-protocol.ts';
-import { receives } from './pool.ts';
+import { mirrorOf, namespaceFor, receives } from './pool.ts';
 import { noteFailure, noteProblem } from './problem.ts';
 import { isUnreachable } from './reachable.ts';
 import { remember } from './recent.ts';
@@ -81,7 +81,8 @@ async function syncOnce(
   const { pool, globalId } = message;
   // In this order: see copy.ts.
   const { stored, entry, catalog } = await lookUp(deps, pool, globalId);
-  const remote = await connection.peer.image(globalId);
+  const remote = placed(connection, stored, await connection.peer.image(globalId));
+  if (!remote) return 'settled'; // of a namespace that is not mirrored here
   if (entry && (await finishRemoval(deps, pool, globalId, entry)) === 'more') return 'later';
   const nameTaken = !stored && remote.status === 'present' && (await isNameTaken(deps, pool, remote));
   const both: Both = { connection, globalId, remote, stored, catalog: entry ? undefined : catalog };
@@ -94,8 +95,16 @@ async function syncOnce(
   }
 }
 
+/** In the namespace that it has, or would have, here. Undefined: there is none for it. */
+function placed({ pool }: Connection, stored: Stored<Header> | undefined, remote: PeerImage): PeerImage | undefined {
+  if (remote.status !== 'present') return remote;
+  const namespace = stored?.value.namespace ?? namespaceFor(pool, remote.namespace);
+  return namespace === undefined ? undefined : { ...remote, namespace };
+}
+
 function localView({ connection, remote, stored }: Both, nameTaken: boolean): LocalView {
-  const mirrorUuid = connection.pool.mirror.mirrorUuid;
+  const namespace = stored?.value.namespace ?? (remote.status === 'present' ? remote.namespace : '');
+  const mirrorUuid = mirrorOf(connection.pool, namespace)?.mirrorUuid ?? '';
   const peerUuid = remote.status === 'present' ? remote.peerUuid : '';
   if (!stored) return { mirrorUuid, peerUuid, nameTaken };
   const { state, resyncRequestedAtMs, sync } = stored.value.mirror!;
@@ -109,7 +118,9 @@ function localView({ connection, remote, stored }: Both, nameTaken: boolean): Lo
 }
 
 function remoteView({ connection, remote }: Both): RemoteView {
-  if (remote.status !== 'present') return { kind: remote.status, mirrorUuid: connection.record.mirrorUuid };
+  if (remote.status === 'absent') return { kind: 'absent' };
+  if (remote.status === 'removed')
+    return { kind: 'removed', mirrorUuid: remote.mirrorUuid ?? connection.record.mirrorUuid };
   const { mirrorUuid, state, snapshots } = remote;
   return { kind: 'present', mirrorUuid, state, snapshots };
 }

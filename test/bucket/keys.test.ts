@@ -36,6 +36,7 @@ const key: fc.Arbitrary<Key> = fc.oneof(
   fc.record({ kind: fc.constant('feed' as const), pool: name, seq: count }),
   fc.record({ kind: fc.constant('tombstone' as const), pool: name, globalId: id }),
   fc.record({ kind: fc.constant('peer' as const), pool: name, peerUuid: id }),
+  fc.record({ kind: fc.constant('namespace' as const), pool: name, namespace: name }),
   fc.record({ kind: fc.constantFrom('name' as const, 'upload' as const), pool: name, namespace, image: name }),
   fc.record({ kind: fc.constant('status' as const), pool: name, globalId: id, peerUuid: id }),
   fc.record({ kind: fc.constant('failure' as const), id: fc.stringMatching(/^[0-9a-z-]{1,40}$/) }),

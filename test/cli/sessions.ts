@@ -37,9 +37,9 @@ export class Sessions {
     this.home = home;
   }
 
-  static async start(): Promise<Sessions> {
+  static async start(siteNames: readonly string[] = ['site-a', 'site-b']): Promise<Sessions> {
     const sessions = new Sessions(new TestNetwork(), await mkdtemp(join(tmpdir(), 'farside-session-')));
-    for (const name of ['site-a', 'site-b']) {
+    for (const name of siteNames) {
       sessions.#sites.set(name, sessions.network.add(name));
       await registerSite(sessions.home, { name, url: `http://${name}.test`, token: adminToken, platform: 'test' });
     }
@@ -58,7 +58,10 @@ export class Sessions {
       fetch: this.network.fetch,
       ...(stdin ? { stdin } : {}),
     });
-    const words = line.replaceAll('$home', this.home).split(' ');
+    const words = line
+      .replaceAll('$home', this.home)
+      .split(' ')
+      .map((word) => (word === "''" ? '' : word));
     const exitCode = await run(words, terminal);
     holdsNoSecret(stdout.text + stderr.text);
     return { exitCode, stdout: stdout.text, stderr: stderr.text, bytes: stdout.bytes };

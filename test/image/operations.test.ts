@@ -143,6 +143,8 @@ describe('create', () => {
 
   test('create: one name in two namespaces is two images', async () => {
     await create('a');
+    await refused(createImage(deps, { pool, namespace: 'ns', image: 'a' }, { sizeBytes: 1 }), 'ENOENT');
+    await createDocument(deps.bucket, keyText({ kind: 'namespace', pool, namespace: 'ns' }), {}, systemRandom);
     await createImage(deps, { pool, namespace: 'ns', image: 'a' }, { sizeBytes: 1 });
     expect((await openHeader(deps, { pool, namespace: 'ns', image: 'a' })).value.sizeBytes).toBe(1);
     expect((await openHeader(deps, spec('a'))).value.sizeBytes).toBe(GiB);
@@ -596,6 +598,8 @@ describe('what is shown', () => {
     expect(second.images.map((one) => one.image)).toEqual(['c']);
     expect(second.next).toBeUndefined();
     await refused(listImages(deps, 'nopool', ''), 'ENOENT');
+    await refused(listImages(deps, pool, 'none'), 'ENOENT');
+    await createDocument(deps.bucket, keyText({ kind: 'namespace', pool, namespace: 'empty' }), {}, systemRandom);
     expect((await listImages(deps, pool, 'empty')).images).toEqual([]);
   });
 });

@@ -14,15 +14,9 @@ import {
   registerPeer,
   removePeer,
 } from '../../lib/mirror/peer.ts';
-import {
-  createPool,
-  disablePool,
-  enablePool,
-  listPools,
-  poolInfo,
-  readPool,
-  removePool,
-} from '../../lib/mirror/pool.ts';
+import { createPool, listPools, readPool, removePool } from '../../lib/mirror/pool.ts';
+import { poolInfo } from '../../lib/mirror/pool-info.ts';
+import { disablePool, enablePool } from '../../lib/mirror/pool-mode.ts';
 import { poolStatus } from '../../lib/mirror/status.ts';
 import { decodeToken, encodeToken } from '../../lib/mirror/token.ts';
 import { headContent, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';

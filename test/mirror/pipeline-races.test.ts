@@ -8,7 +8,7 @@ import { createImage } from '../../lib/image/images.ts';
 import { mirrorSnapshots } from '../../lib/image/header.ts';
 import { createSnapshot, removeSnapshot, rollbackSnapshot } from '../../lib/image/snapshots.ts';
 import { createMirrorSnapshot, disableImage, enableImage, promoteImage } from '../../lib/mirror/images.ts';
-import { disablePool } from '../../lib/mirror/pool.ts';
+import { disablePool } from '../../lib/mirror/pool-mode.ts';
 import { checkReadable, headContent, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
 
 const kib = 1024;

@@ -190,7 +190,7 @@ export function decisionOf(world: World, at: number, from: number): Decision {
     remote:
       other.image && other.snapshots.length > 0
         ? { kind: 'present', mirrorUuid: mirrorUuid(from), state: 'enabled', snapshots: other.snapshots }
-        : { kind: 'absent', mirrorUuid: mirrorUuid(from) },
+        : { kind: 'absent' },
   });
 }
 

@@ -26,7 +26,8 @@ import type { Message, Outcome, Queue } from '../../lib/mirror/messages.ts';
 import { authenticatePeer, createBootstrapToken, importBootstrapToken, registerPeer } from '../../lib/mirror/peer.ts';
 import type { Peer } from '../../lib/mirror/peer-protocol.ts';
 import { handlePoll } from '../../lib/mirror/poll.ts';
-import { createPool, enablePool, readPool, receives, type PoolRegistry } from '../../lib/mirror/pool.ts';
+import { createPool, readPool, receives, type PoolRegistry } from '../../lib/mirror/pool.ts';
+import { enablePool } from '../../lib/mirror/pool-mode.ts';
 import { handleSnapshot } from '../../lib/mirror/snapshot.ts';
 import { handleSync } from '../../lib/mirror/sync.ts';
 import { seededRandom } from '../image/model.ts';
@@ -289,8 +290,9 @@ export async function write(
   name: string,
   seed: number,
   extents: readonly { offset: number; length: number }[],
+  namespace = '',
 ): Promise<void> {
-  const base = await openHeader(site.deps, spec(name));
+  const base = await openHeader(site.deps, spec(name, namespace));
   const { imageId, objectBytes, root, sizeBytes } = base.value;
   const target = { imageId: parseImageId(imageId), label: name, objectBytes, root };
   const writer = new ImageWriter(site.deps, target, { compression: 'none', resume: false });
@@ -300,8 +302,8 @@ export async function write(
   await commitRoot(site.deps, base, { root: made, sizeBytes, written: writer.written });
 }
 
-export const headerOf = async (site: TestSite, name: string): Promise<Header> =>
-  (await openHeader(site.deps, spec(name))).value;
+export const headerOf = async (site: TestSite, name: string, namespace = ''): Promise<Header> =>
+  (await openHeader(site.deps, spec(name, namespace))).value;
 
 /** Everything that a root holds, read and verified. */
 export async function contentOf(site: TestSite, header: Header, root: Root | null, sizeBytes: number): Promise<Buffer> {
@@ -315,8 +317,8 @@ export async function contentOf(site: TestSite, header: Header, root: Root | nul
   return Buffer.from(await readRange(store, root, header.objectBytes, { offset: 0, length: sizeBytes }));
 }
 
-export async function headContent(site: TestSite, name: string): Promise<Buffer> {
-  const header = await headerOf(site, name);
+export async function headContent(site: TestSite, name: string, namespace = ''): Promise<Buffer> {
+  const header = await headerOf(site, name, namespace);
   return contentOf(site, header, header.root, header.sizeBytes);
 }
 

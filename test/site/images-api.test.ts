@@ -67,6 +67,7 @@ test('images: names with spaces, percent signs, unicode and URL syntax work in p
 
 test('images: one name in two namespaces is two images', async () => {
   await site.ok('POST', images, { name: 'a', sizeBytes: 1 });
+  await site.ok('POST', '/v1/pools/rbd/namespaces', { name: 'n 1' });
   await site.ok('POST', `${images}?namespace=n%201`, { name: 'a', sizeBytes: 2 });
   expect((await site.ok('GET', `${images}/a`)).json.size).toBe(1);
   expect((await site.ok('GET', `${images}/a?namespace=n%201`)).json.size).toBe(2);

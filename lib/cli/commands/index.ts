@@ -42,6 +42,9 @@ import { mirrorSnapshotScheduleAdd } from './mirror-snapshot-schedule-add.ts';
 import { mirrorSnapshotScheduleList } from './mirror-snapshot-schedule-list.ts';
 import { mirrorSnapshotScheduleRemove } from './mirror-snapshot-schedule-remove.ts';
 import { mirrorSnapshotScheduleStatus } from './mirror-snapshot-schedule-status.ts';
+import { namespaceCreate } from './namespace-create.ts';
+import { namespaceList } from './namespace-list.ts';
+import { namespaceRemove } from './namespace-remove.ts';
 import { poolCreate } from './pool-create.ts';
 import { poolInit } from './pool-init.ts';
 import { poolList } from './pool-list.ts';
@@ -109,6 +112,9 @@ export const commands: readonly Command[] = [
   mirrorSnapshotScheduleList,
   mirrorSnapshotScheduleRemove,
   mirrorSnapshotScheduleStatus,
+  namespaceCreate,
+  namespaceList,
+  namespaceRemove,
   poolCreate,
   poolInit,
   poolList,

@@ -15,6 +15,7 @@ import { authenticatePeers, authenticateUsers, securitySchemes, type ApiEnv } fr
 import { answerError, errorBody } from './errors.ts';
 import { configRoutes } from './routes-config.ts';
 import { imageRoutes } from './routes-images.ts';
+import { mirrorPoolRoutes } from './routes-mirror-pools.ts';
 import { mirrorRoutes } from './routes-mirror.ts';
 import { peerRoutes } from './routes-peer.ts';
 import { poolRoutes } from './routes-pools.ts';
@@ -58,6 +59,7 @@ function addRoutes(app: Api, deps: MirrorDeps, config: SiteConfig): void {
   app.route('/', imageRoutes(deps));
   app.route('/', configRoutes(deps));
   app.route('/', snapshotRoutes(deps));
+  app.route('/', mirrorPoolRoutes(deps));
   app.route('/', mirrorRoutes(deps));
   app.route('/', statusRoutes(deps));
   app.route('/', scheduleRoutes(deps));

@@ -5,7 +5,7 @@ import { createRoute } from '@hono/zod-openapi';
 import type { MirrorDeps } from '../../mirror/deps.ts';
 import { imageStatus, poolStatus } from '../../mirror/status.ts';
 import { access } from './access.ts';
-import { defaultNamespace, newApi, ok, specOf, type Api } from './routing.ts';
+import { newApi, ok, specOf, type Api } from './routing.ts';
 import * as schemas from './schemas.ts';
 import { imageStatusSchema, poolStatusSchema } from './status-schemas.ts';
 
@@ -33,9 +33,9 @@ const ofImage = createRoute({
 export function statusRoutes(deps: MirrorDeps): Api {
   const api = newApi();
   api.openapi(ofPool, async (c) => {
-    const query = c.req.valid('query');
-    defaultNamespace(query);
-    return c.json(await poolStatus(deps, c.req.valid('param').pool, { verbose: schemas.isSet(query.verbose) }), 200);
+    const { namespace, verbose } = c.req.valid('query');
+    const { pool } = c.req.valid('param');
+    return c.json(await poolStatus(deps, pool, { namespace, verbose: schemas.isSet(verbose) }), 200);
   });
   api.openapi(ofImage, async (c) =>
     c.json(await imageStatus(deps, specOf(c.req.valid('param'), c.req.valid('query'))), 200),

@@ -47,12 +47,3 @@ type ImageRequest = { pool: string; image: string };
 
 export const specOf = ({ pool, image }: ImageRequest, { namespace }: { namespace: string }, snap?: string): ImageSpec =>
   snap === undefined ? { pool, namespace, image } : { pool, namespace, image, snap };
-
-/** Namespaces have images, but mirror only with their pool's default namespace so far. */
-export function defaultNamespace({ namespace }: { namespace: string }): void {
-  if (namespace !== '')
-    throw new FarsideError(
-      'EOPNOTSUPP',
-      `mirroring of a namespace of its own ('${namespace}') is not available yet: leave the namespace out`,
-    );
-}

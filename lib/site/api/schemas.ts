@@ -19,6 +19,7 @@ export const poolOptionParams = poolParams.extend({ option });
 const section = z.string().min(1).max(255).openapi({ example: 'global' });
 export const sectionParams = z.object({ section });
 export const siteOptionParams = z.object({ section, option });
+export const namespaceParams = poolParams.extend({ namespace: name('tenant-1') });
 export const peerUuidParams = poolParams.extend({ uuid: name('71249ac3-c569-4c3d-a9d0-50c2f0482888') });
 export const tokenIdParams = z.object({ id: name('0123456789abcdef') });
 
@@ -50,6 +51,7 @@ export const changeSnapBody = z
   .openapi('ChangeSnapshot');
 export const metaValueBody = z.object({ value: z.string().max(metaValueBytesMax) }).openapi('MetaValue');
 
+export const createNamespaceBody = z.object({ name: name('tenant-1') }).openapi('CreateNamespace');
 export const createPoolBody = z.object({ name: name('rbd') }).openapi('CreatePool');
 export const createTokenBody = z
   .object({
@@ -67,7 +69,11 @@ export const enablePoolBody = z
   .object({
     mode: z.string().max(64).openapi({ example: 'image' }),
     siteName,
-    remoteNamespace: z.string().max(255).optional(),
+    remoteNamespace: z
+      .string()
+      .max(255)
+      .optional()
+      .openapi({ description: "The peers' namespace; '' is their default one" }),
   })
   .openapi('EnablePoolMirroring');
 export const bootstrapBody = z.object({ siteName }).openapi('CreateBootstrapToken');
@@ -121,6 +127,7 @@ export const siteSchema = z
   })
   .openapi('Site');
 export const poolsSchema = z.array(z.object({ name: z.string() })).openapi('Pools');
+export const namespacesSchema = z.array(z.object({ name: z.string() })).openapi('Namespaces');
 export const newTokenSchema = z.object({ id: z.string(), token: z.string() }).openapi('NewToken');
 export const tokensSchema = z
   .array(z.object({ id: z.string(), scope: z.string(), created_at: z.string(), expires_at: z.string().optional() }))

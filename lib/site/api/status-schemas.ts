@@ -70,7 +70,7 @@ const peerInfo = z.object({
   mirror_uuid: z.string(),
   client_name: z.string(),
   mon_host: z.string().optional(),
-  key: z.string().optional().openapi({ description: 'Always empty: keys are sealed' }),
+  key: z.string().optional().openapi({ description: 'With `all`; empty unless an admin asks' }),
 });
 
 export const poolInfoSchema = z
@@ -78,6 +78,7 @@ export const poolInfoSchema = z
     mode: z.string(),
     site_name: z.string().optional(),
     mirror_uuid: z.string().optional(),
+    remote_namespace: z.string().optional(),
     peers: z.array(peerInfo).optional(),
   })
   .openapi('MirrorPoolInfo');

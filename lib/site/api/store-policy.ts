@@ -72,7 +72,8 @@ async function authorizeRead(deps: MirrorDeps, principal: Principal, key: Key, m
     case 'config':
       return; // options that hold for every pool
     case 'pool':
-      // Whether there is such a pool; the document itself holds hashes and sealed keys.
+    case 'namespace':
+      // Whether there is such a one; a pool's document itself holds hashes and sealed keys.
       if (method === 'HEAD' && key.pool === principal.pool) return;
       throw notYours();
     default:

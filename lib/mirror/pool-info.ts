@@ -1,0 +1,55 @@
+// Owns `mirror pool info`: rbd's JSON about a pool or one of its namespaces.
+
+import type { MirrorDeps } from './deps.ts';
+import { mirrorOf, readPool } from './pool.ts';
+import type { Direction, MirrorMode, PeerRecord } from './pool.ts';
+
+type PeerInfo = {
+  uuid: string;
+  direction: Direction;
+  site_name: string;
+  mirror_uuid: string;
+  client_name: string;
+  key?: string;
+  mon_host?: string;
+};
+export type PoolInfo = {
+  mode: MirrorMode | 'disabled';
+  site_name?: string;
+  mirror_uuid?: string;
+  remote_namespace?: string;
+  peers?: PeerInfo[];
+};
+
+/** `all`: where the peers are, and, when `showKeys`, the keys that we show them; otherwise the key is an empty text. */
+export type InfoOptions = {
+  namespace?: string | undefined;
+  all?: boolean | undefined;
+  showKeys?: boolean | undefined;
+};
+
+export async function poolInfo(
+  deps: MirrorDeps,
+  pool: string,
+  { namespace = '', all = false, showKeys = false }: InfoOptions = {},
+): Promise<PoolInfo> {
+  const { value } = await readPool(deps, pool);
+  const mirror = mirrorOf(value, namespace);
+  if (!mirror) return { mode: 'disabled' };
+  const { mode, mirrorUuid, remoteNamespace = namespace } = mirror;
+  if (namespace !== '' || !value.mirror) return { mode, mirror_uuid: mirrorUuid, remote_namespace: remoteNamespace };
+  return {
+    mode,
+    site_name: value.mirror.siteName,
+    mirror_uuid: mirrorUuid,
+    ...(remoteNamespace === '' ? {} : { remote_namespace: remoteNamespace }),
+    peers: await Promise.all(value.peers.map((peer) => peerInfo(deps, peer, { all, showKeys }))),
+  };
+}
+
+async function peerInfo(deps: MirrorDeps, peer: PeerRecord, { all, showKeys }: InfoOptions): Promise<PeerInfo> {
+  const { uuid, direction, siteName, mirrorUuid, clientName, sealedKey, url } = peer;
+  const info = { uuid, direction, site_name: siteName, mirror_uuid: mirrorUuid, client_name: clientName };
+  if (all !== true) return info;
+  return { ...info, key: showKeys === true ? await deps.site.unseal(sealedKey) : '', mon_host: url };
+}

@@ -1,0 +1,132 @@
+// Sessions about pools, namespaces and peers; see session.test.ts.
+
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Sessions } from './sessions.ts';
+
+let operator: Sessions;
+beforeEach(async () => {
+  operator = await Sessions.start();
+});
+afterEach(() => operator.end());
+
+const a = '--cluster site-a';
+
+test('modes: each change says what rbd says, and none stops the mirroring of an image in passing', async () => {
+  const stillMirrored = 'farside: failed to disable mirror mode: there are still images with mirroring enabled';
+  await operator.session([
+    [`${a} pool create rbd`],
+    [`${a} create vm-1 --size 8M`],
+    [`${a} mirror pool enable rbd`, "farside: must specify 'image' or 'pool' mode.\n", 22],
+    [`${a} mirror pool enable rbd bogus`, "farside: must specify 'image' or 'pool' mode.\n", 22],
+    [`${a} mirror pool enable rbd init-only`],
+    [`${a} mirror pool enable rbd init-only`, 'farside: mirroring is already configured for init-only mode\n'],
+    [`${a} mirror pool info rbd`, 'Mode: init-only\nSite Name: site-a\nMirror UUID: <uuid>\n\nPeer Sites: none\n'],
+    [
+      `${a} mirror image enable vm-1 snapshot`,
+      'farside: cannot enable mirroring: mirroring is not enabled on a pool\n',
+      22,
+    ],
+    [`${a} mirror pool enable rbd image`],
+    [`${a} mirror image enable vm-1 snapshot`, 'Mirroring enabled\n'],
+    [`${a} mirror pool disable rbd`, `${stillMirrored}\n`, 22],
+    [`${a} mirror pool enable rbd init-only`, `${stillMirrored}\n`, 22],
+    [`${a} mirror pool enable rbd pool`, 'note: changing mirroring mode from image to pool\n'],
+    [`${a} mirror image disable vm-1`, 'farside: cannot disable mirroring in the current pool mirroring mode\n', 22],
+    [`${a} mirror pool disable rbd`, `${stillMirrored}: switch to image mode, then disable them one by one\n`, 22],
+    [`${a} mirror pool status rbd`, expectedStatus],
+    [`${a} mirror pool enable rbd image`, 'note: changing mirroring mode from pool to image\n'],
+    [`${a} mirror image disable vm-1`, 'Mirroring disabled\n'],
+    [`${a} mirror pool disable rbd`],
+    [`${a} mirror image disable vm-1`, 'farside: cannot disable mirroring in the current pool mirroring mode\n', 22],
+  ]);
+});
+
+const expectedStatus = `health: WARNING
+daemon health: WARNING
+image health: WARNING
+images: 1 total
+    1 unknown
+`;
+
+test('namespaces: made, listed, mirrored by themselves, and removed when empty', async () => {
+  const disabled = 'farside: mirroring not enabled on the pool\n';
+  await operator.session([
+    [`${a} pool create rbd`],
+    [`${a} namespace ls rbd`],
+    [`${a} namespace create rbd`, 'farside: namespace name was not specified\n', 22],
+    [`${a} namespace create rbd/ns1`],
+    [
+      `${a} namespace create rbd/ns1`,
+      expect.stringMatching(/^farside: failed to created namespace: \(17\) File exists/),
+      17,
+    ],
+    [`${a} namespace create --pool rbd --namespace ns2`],
+    [`${a} namespace ls rbd`, 'NAME\nns1 \nns2 \n'],
+    [`${a} namespace ls rbd --format json`, '[{"name":"ns1"},{"name":"ns2"}]\n'],
+    [`${a} create rbd/none/vm-1 --size 8M`, expect.stringContaining("namespace 'none' does not exist."), 2],
+    [`${a} ls rbd/none`, expect.stringContaining("namespace 'none' does not exist."), 2],
+    [`${a} mirror pool enable rbd/none image`, "farside: namespace 'none' does not exist.\n", 2],
+    [`${a} mirror pool enable rbd/ns1 init-only`, 'farside: init-only mode cannot be set on a namespace\n', 22],
+    [`${a} create rbd/ns1/vm-1 --size 8M`],
+    [
+      `${a} mirror image enable rbd/ns1/vm-1 snapshot`,
+      'farside: cannot enable mirroring: mirroring is not enabled on a namespace\n',
+      22,
+    ],
+    [`${a} mirror pool enable rbd/ns1 image`],
+    [`${a} mirror pool enable rbd/ns1 image`, 'farside: mirroring is already configured for image mode\n'],
+    [`${a} mirror pool info rbd/ns1`, 'Mode: image\nMirror UUID: <uuid>\nRemote Namespace: ns1\n'],
+    [`${a} mirror pool info rbd`, 'Mode: disabled\n'],
+    [`${a} mirror pool status rbd`, disabled, 22],
+    [`${a} mirror pool status rbd/ns1 --format json`, expect.stringContaining('"states":{}')],
+    [`${a} mirror image enable rbd/ns1/vm-1 snapshot`, 'Mirroring enabled\n'],
+    [`${a} mirror pool status rbd/ns1 --format json`, expect.stringContaining('"states":{"unknown":1}')],
+    [`${a} mirror snapshot schedule add -p rbd --namespace ns1 5m`],
+    [
+      `${a} mirror snapshot schedule add -p rbd --namespace ns2 5m`,
+      expect.stringContaining('namespace ns2 is not in mirror image mode'),
+      22,
+    ],
+    [
+      `${a} mirror snapshot schedule add -p rbd --namespace none 5m`,
+      expect.stringContaining('namespace none does not exist'),
+      22,
+    ],
+    [`${a} namespace rm rbd/ns1`, expect.stringContaining("namespace 'ns1' is mirrored"), 16],
+    [`${a} pool rm rbd`, expect.stringContaining('is mirrored'), 16],
+    [`${a} mirror image disable rbd/ns1/vm-1`, 'Mirroring disabled\n'],
+    [`${a} mirror pool disable rbd/ns1`],
+    [`${a} namespace rm rbd/ns1`, 'farside: namespace contains images which must be deleted first.\n', 16],
+    [`${a} rm rbd/ns1/vm-1`],
+    [`${a} namespace rm rbd/ns1`],
+    [`${a} namespace rm rbd/ns1`, 'farside: namespace does not exist.\n', 2],
+    [`${a} namespace ls rbd`, 'NAME\nns2 \n'],
+  ]);
+});
+
+test('remote namespaces: stored when they differ, and fixed while mirroring is on', async () => {
+  const enabling = `${a} mirror pool enable`;
+  await operator.session([
+    [`${a} pool create rbd`],
+    ...['x', 'y', 'z'].map((name) => [`${a} namespace create rbd/${name}`] as const),
+    [`${enabling} --remote-namespace there rbd/x image`],
+    [`${a} mirror pool info rbd/x`, 'Mode: image\nMirror UUID: <uuid>\nRemote Namespace: there\n'],
+    [
+      `${enabling} --remote-namespace elsewhere rbd/x image`,
+      expect.stringContaining('cannot change the remote namespace while mirroring is enabled'),
+      22,
+    ],
+    [`${enabling} rbd/x image`, 'farside: mirroring is already configured for image mode\n'],
+    [
+      `${enabling} --remote-namespace there rbd/y image`,
+      "farside: remote namespace 'there' is mirrored by namespace 'x' already\n",
+      22,
+    ],
+    [`${enabling} --remote-namespace '' rbd/z image`],
+    [`${enabling} rbd image`, "farside: remote namespace '' is mirrored by namespace 'z' already\n", 22],
+    [`${enabling} rbd init-only`],
+    [`${a} mirror pool disable rbd/x`],
+    [`${enabling} rbd/x image`],
+    [`${a} mirror pool info rbd/x`, 'Mode: image\nMirror UUID: <uuid>\nRemote Namespace: x\n'],
+  ]);
+});
