@@ -28,6 +28,7 @@ export const errnoOf = {
 } as const;
 
 export type ErrorCode = keyof typeof errnoOf;
+export const errorCodes = Object.keys(errnoOf) as ErrorCode[];
 
 /** `now`: the same call may be repeated at once. `later`: after a back-off. `never`: only a changed call can succeed. */
 export type Retry = 'now' | 'later' | 'never';

@@ -228,6 +228,14 @@ export class Client {
     );
   }
 
+  async promotePool(spec: PoolSpec, body: { force: boolean; after: string | undefined }): Promise<shapes.PoolRoles> {
+    return this.#http.checked(shapes.poolRolesShape, await this.#pool('POST', spec, ['mirror', 'promote'], { body }));
+  }
+
+  async demotePool(spec: PoolSpec, body: { after: string | undefined }): Promise<shapes.PoolRoles> {
+    return this.#http.checked(shapes.poolRolesShape, await this.#pool('POST', spec, ['mirror', 'demote'], { body }));
+  }
+
   async createBootstrapToken(pool: string, options: { siteName?: string }): Promise<string> {
     const answer = await this.#http.request('POST', ['v1', 'pools', pool, 'mirror', 'bootstrap'], { body: options });
     return this.#http.checked(shapes.bootstrapShape, answer).token;

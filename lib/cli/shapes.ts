@@ -2,6 +2,7 @@
 // Answers may hold more; `--format json` prints them as they came.
 
 import { z } from 'zod';
+import { errorCodes } from '../errors.ts';
 
 const uuids = z.array(z.string());
 
@@ -104,6 +105,13 @@ export const poolInfoShape = z.looseObject({
     .optional(),
 });
 export type PoolInfo = z.infer<typeof poolInfoShape>;
+
+export const poolRolesShape = z.looseObject({
+  changed: z.number(),
+  failed: z.array(z.looseObject({ image: z.string(), code: z.enum(errorCodes), message: z.string() })),
+  next: z.string().optional(),
+});
+export type PoolRoles = z.infer<typeof poolRolesShape>;
 
 const peerSiteShape = z.looseObject({
   site_name: z.string(),

@@ -130,3 +130,35 @@ test('remote namespaces: stored when they differ, and fixed while mirroring is o
     [`${a} mirror pool info rbd/x`, 'Mode: image\nMirror UUID: <uuid>\nRemote Namespace: x\n'],
   ]);
 });
+
+test('whole pools are demoted and promoted, in a namespace too; what fails is told, what is done already is skipped', async () => {
+  const b = '--cluster site-b';
+  await operator.pairSites();
+  for (const site of [a, b])
+    await operator.session([[`${site} namespace create rbd/ns`], [`${site} mirror pool enable rbd/ns image`]]);
+  for (const spec of ['vm-1', 'vm-2', 'ns/vm-3'])
+    await operator.session([
+      [`${a} create rbd/${spec} --size 8M`],
+      [`${a} mirror image enable rbd/${spec} snapshot`, 'Mirroring enabled\n'],
+    ]);
+  await operator.session([[`${a} create vm-0 --size 8M`]]);
+  await operator.network.settle();
+  const busy = (image: string) =>
+    `farside: failed to promote image ${image}: (16) Device or resource busy\nimage is primary within a remote cluster or demotion is not propagated yet\n`;
+  await operator.session([
+    [`${b} mirror pool promote rbd`, `Promoted 0 mirrored images\n${busy('vm-1')}${busy('vm-2')}`, 16],
+    [`${a} mirror pool demote rbd`, 'Demoted 2 mirrored images\n'],
+    [`${a} mirror pool demote rbd`, 'Demoted 0 mirrored images\n'],
+    [`${a} mirror pool demote rbd/ns`, 'Demoted 1 mirrored images\n'],
+  ]);
+  await operator.network.settle();
+  await operator.session([
+    [`${b} mirror pool promote rbd`, 'Promoted 2 mirrored images\n'],
+    [`${b} mirror pool promote rbd`, 'Promoted 0 mirrored images\n'],
+    [`${b} mirror pool promote --force rbd/ns`, 'Promoted 1 mirrored images\n'],
+    [`${b} mirror pool promote none`, "farside: error opening pool 'none': (2) No such file or directory\n", 2],
+    [`${b} pool create other`],
+    [`${b} mirror pool promote other`, 'farside: mirroring not enabled on the pool\n', 22],
+    [`${b} mirror pool demote other`, 'farside: mirroring not enabled on the pool\n', 22],
+  ]);
+});

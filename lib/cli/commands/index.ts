@@ -31,12 +31,14 @@ import { mirrorImagePromote } from './mirror-image-promote.ts';
 import { mirrorImageResync } from './mirror-image-resync.ts';
 import { mirrorImageSnapshot } from './mirror-image-snapshot.ts';
 import { mirrorImageStatus } from './mirror-image-status.ts';
+import { mirrorPoolDemote } from './mirror-pool-demote.ts';
 import { mirrorPoolDisable } from './mirror-pool-disable.ts';
 import { mirrorPoolEnable } from './mirror-pool-enable.ts';
 import { mirrorPoolInfo } from './mirror-pool-info.ts';
 import { mirrorPoolPeerBootstrapCreate } from './mirror-pool-peer-bootstrap-create.ts';
 import { mirrorPoolPeerBootstrapImport } from './mirror-pool-peer-bootstrap-import.ts';
 import { mirrorPoolPeerRemove } from './mirror-pool-peer-remove.ts';
+import { mirrorPoolPromote } from './mirror-pool-promote.ts';
 import { mirrorPoolStatus } from './mirror-pool-status.ts';
 import { mirrorSnapshotScheduleAdd } from './mirror-snapshot-schedule-add.ts';
 import { mirrorSnapshotScheduleList } from './mirror-snapshot-schedule-list.ts';
@@ -101,12 +103,14 @@ export const commands: readonly Command[] = [
   mirrorImageResync,
   mirrorImageSnapshot,
   mirrorImageStatus,
+  mirrorPoolDemote,
   mirrorPoolDisable,
   mirrorPoolEnable,
   mirrorPoolInfo,
   mirrorPoolPeerBootstrapCreate,
   mirrorPoolPeerBootstrapImport,
   mirrorPoolPeerRemove,
+  mirrorPoolPromote,
   mirrorPoolStatus,
   mirrorSnapshotScheduleAdd,
   mirrorSnapshotScheduleList,

@@ -6,6 +6,7 @@ import type { MirrorDeps } from '../../mirror/deps.ts';
 import { createBootstrapToken, importBootstrapToken, removePeer } from '../../mirror/peer.ts';
 import { poolInfo } from '../../mirror/pool-info.ts';
 import { disablePool, enablePool } from '../../mirror/pool-mode.ts';
+import { demotePool, promotePool } from '../../mirror/pool-roles.ts';
 import { access } from './access.ts';
 import { body, done, made, newApi, ok, optionalBody, type Api } from './routing.ts';
 import * as schemas from './schemas.ts';
@@ -72,6 +73,25 @@ const forgetPeer = createRoute({
   responses: done('Forgotten'),
 });
 
+const promote = createRoute({
+  method: 'post',
+  path: `${path}/promote`,
+  tags,
+  summary: 'Make the copies here of all mirrored images primary',
+  ...access.client,
+  request: { ...poolRequest, body: optionalBody(schemas.promotePoolBody) },
+  responses: ok(schemas.poolRolesSchema, 'How many were promoted, and which failed'),
+});
+const demote = createRoute({
+  method: 'post',
+  path: `${path}/demote`,
+  tags,
+  summary: 'Demote all mirrored images that are primary here',
+  ...access.client,
+  request: { ...poolRequest, body: optionalBody(schemas.demotePoolBody) },
+  responses: ok(schemas.poolRolesSchema, 'How many were demoted, and which failed'),
+});
+
 export function mirrorPoolRoutes(deps: MirrorDeps): Api {
   const api = newApi();
   api.openapi(showPool, async (c) => {
@@ -98,6 +118,15 @@ export function mirrorPoolRoutes(deps: MirrorDeps): Api {
     const { pool, uuid } = c.req.valid('param');
     await removePeer(deps, pool, uuid);
     return c.body(null, 204);
+  });
+  api.openapi(promote, async (c) => {
+    const options = schemas.promotePoolBody.parse(c.req.valid('json')); // without a body nothing was parsed yet
+    const { namespace } = c.req.valid('query');
+    return c.json(await promotePool(deps, c.req.valid('param').pool, { ...options, namespace }), 200);
+  });
+  api.openapi(demote, async (c) => {
+    const options = { ...c.req.valid('json'), ...c.req.valid('query') };
+    return c.json(await demotePool(deps, c.req.valid('param').pool, options), 200);
   });
   return api;
 }

@@ -83,6 +83,10 @@ export const importBody = z
 export const enableImageBody = z
   .object({ mode: z.string().max(64).optional().openapi({ example: 'snapshot' }) })
   .openapi('EnableImageMirroring');
+export const promotePoolBody = z
+  .object({ force: z.boolean().default(false), after: z.string().max(1024).optional() })
+  .openapi('PromotePool');
+export const demotePoolBody = z.object({ after: z.string().max(1024).optional() }).openapi('DemotePool');
 export const promoteBody = z.object({ force: z.boolean().default(false) }).openapi('Promote');
 
 export const levelQuery = z.object({
@@ -226,5 +230,12 @@ export const enabledSchema = z
   .object({ outcome: z.enum(['enabled', 'unchanged', 'switched']), mode: z.string(), from: z.string().optional() })
   .openapi('PoolMirroringEnabled');
 export const disabledSchema = z.object({ outcome: z.enum(['disabled', 'unchanged']) }).openapi('PoolMirroringDisabled');
+export const poolRolesSchema = z
+  .object({
+    changed: z.number(),
+    failed: z.array(z.object({ image: z.string(), code: z.string(), message: z.string() })),
+    next: z.string().optional().openapi({ description: 'Pass as `after`: there are more images.' }),
+  })
+  .openapi('PoolRoles');
 export const runSchema = z.object({ run: z.string() }).openapi('CollectRun');
 export const uuidSchema = z.object({ uuid: z.string() }).openapi('PeerUuid');
