@@ -14,6 +14,7 @@ test('a call that ran out of time says where the next one goes on', async () => 
     await makeImage(world.a, name, 512);
     await world.run(enableImage(world.a.deps, spec(name), 'snapshot'));
   }
+  await world.settle();
   // Each demotion takes 15 seconds: ten at once, twice, then the call is over.
   const { queue } = world.a.deps;
   const slow = { ...queue, send: async () => world.clock.sleep(15_000) };
