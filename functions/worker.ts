@@ -3,7 +3,7 @@
 
 import type { Message, MessageBatch, ScheduledController } from '@cloudflare/workers-types';
 import { systemRandom } from '../lib/random.ts';
-import { backOffMs, delaySeconds, deliver, deliverySettings, describeFailure } from '../lib/site/delivery.ts';
+import { backOffMs, delaySeconds, deliver, deliverDeadLetter, describeFailure } from '../lib/site/delivery.ts';
 import { parseEnv } from './worker-env.ts';
 import { siteOf } from './worker-site.ts';
 
@@ -43,11 +43,6 @@ async function settleMessage(site: Site, message: Message): Promise<void> {
 }
 
 async function settleDeadLetter(site: Site, message: Message): Promise<void> {
-  try {
-    await site.deadLetter(message.body, `not handled after ${deliverySettings.retriesMax + 1} attempts`);
-    message.ack();
-  } catch (cause) {
-    log(`a dead letter could not be recorded: ${describeFailure(cause)}`);
-    message.retry({ delaySeconds: delaySeconds(backOffMs(message.attempts, systemRandom.fraction())) });
-  }
+  if (await deliverDeadLetter(site, message.body, { log })) message.ack();
+  else message.retry({ delaySeconds: delaySeconds(backOffMs(message.attempts, systemRandom.fraction())) });
 }

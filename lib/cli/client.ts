@@ -77,6 +77,24 @@ export class Client {
     await this.#http.request('DELETE', ['v1', 'tokens', id]);
   }
 
+  // messages that were given up
+
+  async listFailures(): Promise<shapes.Failures> {
+    return await this.#get(shapes.failuresShape, ['v1', 'failures']);
+  }
+
+  /** Without an id: all of them. */
+  async retryFailures(id: string | undefined): Promise<z.infer<typeof shapes.retriedShape>> {
+    return this.#http.checked(
+      shapes.retriedShape,
+      await this.#http.request('POST', ['v1', 'failures', 'retry'], { query: { id } }),
+    );
+  }
+
+  async purgeFailures(id: string | undefined): Promise<void> {
+    await this.#http.request('DELETE', ['v1', 'failures'], { query: { id } });
+  }
+
   // images
 
   async createImage(spec: ImageSpec, options: { sizeBytes: number; objectBytes?: number }): Promise<void> {

@@ -32,7 +32,7 @@ function peerLines(peer: NonNullable<PoolInfo['peers']>[number]): string[] {
 }
 
 export function plainPoolStatus(status: PoolStatus): string {
-  const { summary, daemons, images } = status;
+  const { summary, warnings, daemons, images } = status;
   const counts = Object.entries(summary.states);
   const total = counts.reduce((sum, [, count]) => sum + count, 0);
   const head = lines([
@@ -41,6 +41,7 @@ export function plainPoolStatus(status: PoolStatus): string {
     `image health: ${summary.image_health}`,
     `images: ${total} total`,
     ...counts.map(([state, count]) => `    ${count} ${state}`),
+    ...(warnings ?? []).map((warning) => `warning: ${warning}`),
   ]);
   return daemons === undefined && images === undefined
     ? head

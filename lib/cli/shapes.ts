@@ -141,6 +141,7 @@ export const poolStatusShape = z.looseObject({
     image_health: z.string(),
     states: z.record(z.string(), z.number()),
   }),
+  warnings: z.array(z.string()).optional(),
   daemons: z
     .array(
       z.looseObject({
@@ -185,6 +186,19 @@ export const tokensShape = z.array(
   z.looseObject({ id: z.string(), scope: z.string(), created_at: z.string(), expires_at: z.string().optional() }),
 );
 export type Tokens = z.infer<typeof tokensShape>;
+
+export const failuresShape = z.array(
+  z.looseObject({
+    id: z.string(),
+    type: z.string(),
+    pool: z.string().optional(),
+    why: z.string(),
+    count: z.number(),
+    lastAtMs: z.number(),
+  }),
+);
+export type Failures = z.infer<typeof failuresShape>;
+export const retriedShape = z.looseObject({ sent: z.number(), left: z.number() });
 
 /** The token's text is answered once, when it is made; the site keeps its hash. */
 export const createdTokenShape = z.looseObject({ id: z.string(), token: z.string() });

@@ -61,6 +61,8 @@ export type PoolStatusInput = {
   images: readonly ImageStatusInput[];
   daemons: readonly DaemonInput[];
   verbose: boolean;
+  /** What else an operator should look at: a warning each. */
+  callouts?: readonly string[] | undefined;
   heartbeatFreshMs?: number | undefined;
 };
 
@@ -78,15 +80,20 @@ export type PoolStatusReport = {
 };
 
 /** rbd's JSON, in rbd's order of keys. */
-export function poolStatusReport({ images, daemons, verbose, heartbeatFreshMs }: PoolStatusInput): PoolStatusReport {
+export function poolStatusReport(input: PoolStatusInput): PoolStatusReport {
+  const { images, daemons, verbose, callouts = [], heartbeatFreshMs } = input;
   const states = images.map((image) => summaryState(image));
-  const warnings = images.filter(bothPrimary).map((image) => `image ${image.name} is primary on more than one site`);
+  const doubled = images.filter(bothPrimary).map((image) => `image ${image.name} is primary on more than one site`);
+  const warnings = [...doubled, ...callouts];
   const daemonReports = daemons.map((daemon) => daemonReport(daemon, heartbeatFreshMs));
   const imageHealth = worstHealth([
     ...states.map((state) => healthOfState[state]),
-    ...(warnings.length > 0 ? ['WARNING' as const] : []),
+    ...(doubled.length > 0 ? ['WARNING' as const] : []),
   ]);
-  const daemonHealth = daemonHealthOf(daemonReports);
+  const daemonHealth = worstHealth([
+    daemonHealthOf(daemonReports),
+    ...(callouts.length > 0 ? ['WARNING' as const] : []),
+  ]);
   return {
     summary: {
       health: worstHealth([daemonHealth, imageHealth]),

@@ -84,11 +84,14 @@ export const messageSchema = z.discriminatedUnion('type', [
 ]);
 export type Message = z.infer<typeof messageSchema>;
 
-/** What a site does with a message after handling it. */
-export type Outcome = { kind: 'ack' } | { kind: 'retry'; delayMs: number };
+/** What a site does with a message after handling it. `why` it was not handled goes into the record of a dead letter. */
+export type Outcome = { kind: 'ack' } | { kind: 'retry'; delayMs: number; why?: string };
 
 /** The queue as the pipeline sees it. At least once, unordered, may lose everything on a restart. */
 export interface Queue {
-  /** Enqueues; each message is handled some time after `delayMs` (at most 12 h). */
+  /**
+   * Enqueues; each message is handled some time after `delayMs`, of which more than 15 minutes count as 15. What has to wait
+   * longer is in the bucket, as pending or unfinished work, where every tick looks for it.
+   */
   send(messages: readonly Message[], options?: { delayMs?: number }): Promise<void>;
 }

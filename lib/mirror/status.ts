@@ -17,6 +17,7 @@ import { statusFrom } from './acknowledge.ts';
 import { readCatalog } from './catalog.ts';
 import { listCheckpoints, readCheckpoint } from './checkpoints.ts';
 import type { MirrorDeps } from './deps.ts';
+import { listFailures } from './failures.ts';
 import { poolStatusReport } from './health.ts';
 import type { PoolStatusReport } from './health.ts';
 import { readPeerState } from './peer-state.ts';
@@ -72,7 +73,12 @@ export async function poolStatus(
     leader: true,
     heartbeatAgeMs,
   };
-  return poolStatusReport({ images, daemons: [daemon], verbose });
+  return poolStatusReport({ images, daemons: [daemon], verbose, callouts: await givenUp(deps, pool) });
+}
+
+async function givenUp(deps: MirrorDeps, pool: string): Promise<string[]> {
+  const count = (await listFailures(deps)).filter((failure) => failure.pool === pool).length;
+  return count === 0 ? [] : [`messages given up: ${count} ('farside queue ls' shows them)`];
 }
 
 async function mirroringPool(deps: MirrorDeps, pool: string, namespace: string): Promise<Pool> {

@@ -1,7 +1,9 @@
 // Owns the numbers and rules of message delivery, so that every runtime (Worker, node) delivers alike: how often, how many at
 // once, how long until the next attempt, and what becomes of a handler that throws.
 //
-// Promised: `deliver` never throws, so one bad message cannot take its batch back with it.
+// Promised: `deliver` never throws, so one bad message cannot take its batch back with it. The last attempt that fails puts its
+// error on record and takes the message off the queue. The platform's own dead letters are for what nobody could record: an
+// invocation that was killed, a bucket that was away.
 // Not promised: order, or exactly once. Messages are wake-ups; the tick finds the same work without them.
 
 import { FarsideError } from '../errors.ts';
@@ -25,8 +27,8 @@ export const deliverySettings = {
 const backOffFirstMs = 1000;
 const backOffMaxMs = 5 * 60 * 1000;
 
-/** Cloudflare Queues delay at most 12 hours. */
-export const delaySecondsMax = 12 * 60 * 60;
+/** SQS delays a message that is sent by at most 15 minutes (Cloudflare Queues by 12 hours). */
+export const delaySecondsMax = 15 * 60;
 
 /** What delivery needs of a Site. */
 export type Consumer = {
@@ -48,14 +50,55 @@ export function delaySeconds(delayMs: number): number {
 
 export type Delivery = { body: unknown; attempts: number };
 export type DeliveryDeps = { random: Random; log: (line: string) => void };
+export type DeliveryOptions = { retriesMax: number };
 
-/** Hands one message to the site. A throw becomes a retry with back-off, and a line in the log. */
-export async function deliver(consumer: Consumer, delivery: Delivery, deps: DeliveryDeps): Promise<Outcome> {
+/** Hands one message to the site. A throw becomes a retry with back-off, and a line in the log; the last one a record. */
+export async function deliver(
+  consumer: Consumer,
+  delivery: Delivery,
+  deps: DeliveryDeps,
+  { retriesMax }: DeliveryOptions = deliverySettings,
+): Promise<Outcome> {
+  const outcome = await attempt(consumer, delivery, deps);
+  if (outcome.kind === 'ack' || delivery.attempts <= retriesMax) return outcome;
+  const last = outcome.why === undefined ? '' : `; the last said: ${outcome.why}`;
+  return (await bury(consumer, delivery.body, `${notHandled(delivery.attempts)}${last}`, deps))
+    ? { kind: 'ack' }
+    : outcome;
+}
+
+async function attempt(consumer: Consumer, delivery: Delivery, deps: DeliveryDeps): Promise<Outcome> {
   try {
     return await consumer.handle(delivery.body, delivery.attempts);
   } catch (cause) {
-    deps.log(`${describeMessage(delivery.body)} failed (attempt ${delivery.attempts}): ${describeFailure(cause)}`);
-    return { kind: 'retry', delayMs: backOffMs(delivery.attempts, deps.random.fraction()) };
+    const why = describeFailure(cause);
+    deps.log(`${describeMessage(delivery.body)} failed (attempt ${delivery.attempts}): ${why}`);
+    return { kind: 'retry', delayMs: backOffMs(delivery.attempts, deps.random.fraction()), why };
+  }
+}
+
+const notHandled = (attempts: number): string => `not handled after ${attempts} attempts`;
+
+/** A message that its platform gave up, wherever it died. False: it has to be tried again. */
+export const deliverDeadLetter = (
+  consumer: Consumer,
+  body: unknown,
+  deps: Pick<DeliveryDeps, 'log'>,
+): Promise<boolean> => bury(consumer, body, notHandled(deliverySettings.retriesMax + 1), deps);
+
+/** Whether it could be recorded. */
+async function bury(
+  consumer: Consumer,
+  body: unknown,
+  why: string,
+  { log }: Pick<DeliveryDeps, 'log'>,
+): Promise<boolean> {
+  try {
+    await consumer.deadLetter(body, why);
+    return true;
+  } catch (cause) {
+    log(`a dead letter could not be recorded: ${describeFailure(cause)}`);
+    return false;
   }
 }
 

@@ -15,12 +15,12 @@ import { handleApply } from '../mirror/apply.ts';
 import { handleComplete } from '../mirror/complete.ts';
 import { handleDelta } from '../mirror/delta.ts';
 import type { MirrorDeps } from '../mirror/deps.ts';
+import { recordFailure } from '../mirror/failures.ts';
 import { messageSchema, type Message, type Outcome } from '../mirror/messages.ts';
 import { handlePoll } from '../mirror/poll.ts';
 import { handleSnapshot } from '../mirror/snapshot.ts';
 import { handleSync } from '../mirror/sync.ts';
 import { backOffMs } from './delivery.ts';
-import { recordFailure } from './failures.ts';
 
 type Handlers = {
   [Type in Message['type']]: (deps: MirrorDeps, message: Extract<Message, { type: Type }>) => Promise<Outcome>;
@@ -57,7 +57,8 @@ export async function dispatch(deps: MirrorDeps, message: unknown, attempts = at
   } catch (error) {
     if (!(error instanceof FarsideError)) throw error;
     if (error.retry === 'never') return give(deps, message, `${error.code}: ${error.message}`);
-    return { kind: 'retry', delayMs: backOffMs(attempts, deps.random.fraction()) };
+    const why = `${error.code}: ${error.message}`;
+    return { kind: 'retry', delayMs: backOffMs(attempts, deps.random.fraction()), why };
   }
 }
 

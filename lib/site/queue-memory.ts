@@ -9,7 +9,7 @@ import type { Clock } from '../clock.ts';
 import { assert, FarsideError } from '../errors.ts';
 import type { Message, Queue } from '../mirror/messages.ts';
 import type { Random } from '../random.ts';
-import { deliver, deliverySettings, describeFailure, type Consumer } from './delivery.ts';
+import { deliver, deliverySettings, type Consumer } from './delivery.ts';
 
 export type MemoryQueueSettings = { handledAtOnceMax: number; retriesMax: number; backlogMessagesMax: number };
 
@@ -106,18 +106,9 @@ export class MemoryQueue implements Queue {
 
   async #attempt(consumer: Consumer, entry: Entry): Promise<void> {
     const attempts = entry.attempts + 1;
-    const outcome = await deliver(consumer, { body: JSON.parse(entry.text), attempts }, this.#deps);
-    if (outcome.kind === 'ack') return;
-    if (attempts <= this.#settings.retriesMax) this.#enqueue({ text: entry.text, attempts }, outcome.delayMs);
-    else await this.#bury(consumer, entry.text, attempts);
-  }
-
-  /** A dead letter that cannot be recorded is logged and dropped: the message was a wake-up, its work is not lost. */
-  async #bury(consumer: Consumer, text: string, attempts: number): Promise<void> {
-    try {
-      await consumer.deadLetter(JSON.parse(text), `not handled after ${attempts} attempts`);
-    } catch (cause) {
-      this.#deps.log(`a dead letter could not be recorded: ${describeFailure(cause)}`);
-    }
+    const outcome = await deliver(consumer, { body: JSON.parse(entry.text), attempts }, this.#deps, this.#settings);
+    // A dead letter that cannot be recorded is dropped: the message was a wake-up, its work is not lost.
+    if (outcome.kind === 'ack' || attempts > this.#settings.retriesMax) return;
+    this.#enqueue({ text: entry.text, attempts }, outcome.delayMs);
   }
 }

@@ -51,6 +51,9 @@ import { poolCreate } from './pool-create.ts';
 import { poolInit } from './pool-init.ts';
 import { poolList } from './pool-list.ts';
 import { poolRemove } from './pool-remove.ts';
+import { queueList } from './queue-list.ts';
+import { queuePurge } from './queue-purge.ts';
+import { queueRetry } from './queue-retry.ts';
 import { remove } from './remove.ts';
 import { rename } from './rename.ts';
 import { resize } from './resize.ts';
@@ -123,6 +126,9 @@ export const commands: readonly Command[] = [
   poolInit,
   poolList,
   poolRemove,
+  queueList,
+  queuePurge,
+  queueRetry,
   remove,
   rename,
   resize,

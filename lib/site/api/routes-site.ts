@@ -3,9 +3,9 @@
 import { createRoute } from '@hono/zod-openapi';
 
 import type { MirrorDeps } from '../../mirror/deps.ts';
+import { clearFailures, listFailures, retryFailures } from '../../mirror/failures.ts';
 import { createToken, listTokens, parseScope, removeToken } from '../auth.ts';
 import type { SiteConfig } from '../config.ts';
-import { clearFailures, listFailures } from '../failures.ts';
 import { readSite } from '../site-document.ts';
 import { version } from '../version.ts';
 import { access } from './access.ts';
@@ -68,9 +68,19 @@ const forgetFailures = createRoute({
   method: 'delete',
   path: '/v1/failures',
   tags,
-  summary: 'Forget the recorded failures',
+  summary: 'Forget the recorded failures, or one of them',
   ...access.admin,
+  request: { query: schemas.failureIdQuery },
   responses: done('Forgotten'),
+});
+const sendFailures = createRoute({
+  method: 'post',
+  path: '/v1/failures/retry',
+  tags,
+  summary: 'Send again the messages of the recorded failures, or of one of them, and forget these',
+  ...access.admin,
+  request: { query: schemas.failureIdQuery },
+  responses: ok(schemas.retriedSchema, 'How many were sent, and how many cannot be'),
 });
 
 export function siteRoutes(deps: MirrorDeps, config: SiteConfig): Api {
@@ -98,8 +108,9 @@ export function siteRoutes(deps: MirrorDeps, config: SiteConfig): Api {
   });
   api.openapi(failures, async (c) => c.json(await listFailures(deps), 200));
   api.openapi(forgetFailures, async (c) => {
-    await clearFailures(deps);
+    await clearFailures(deps, c.req.valid('query').id);
     return c.body(null, 204);
   });
+  api.openapi(sendFailures, async (c) => c.json(await retryFailures(deps, c.req.valid('query').id), 200));
   return api;
 }

@@ -141,7 +141,8 @@ export const failuresSchema = z
     z.object({
       id: z.string(),
       type: z.string(),
-      message: z.string(),
+      pool: z.string().optional(),
+      message: z.string().openapi({ description: 'As JSON text, cut' }),
       why: z.string(),
       count: z.number(),
       firstAtMs: z.number(),
@@ -149,6 +150,15 @@ export const failuresSchema = z
     }),
   )
   .openapi('Failures');
+export const failureIdQuery = z.object({
+  id: z
+    .string()
+    .regex(/^[0-9a-f]{32}$/, 'not the id of a failure')
+    .optional(),
+});
+export const retriedSchema = z
+  .object({ sent: z.number(), left: z.number().openapi({ description: 'What this version cannot send' }) })
+  .openapi('RetriedFailures');
 
 const protectedText = z.enum(['true', 'false']);
 export const infoSchema = z

@@ -1,0 +1,31 @@
+// `queue ls`: messages of a site that were given up.
+
+import { defineCommand } from '../command.ts';
+import { textTable } from '../text-table.ts';
+import { unframed } from '../wording.ts';
+
+const columns = ['ID', 'TYPE', 'POOL', 'COUNT', 'LAST', 'WHY'].map((header) => ({ header }));
+
+export const queueList = defineCommand({
+  path: 'queue list',
+  aliases: ['ls'],
+  summary: 'list messages that were given up',
+  description: `A message whose every attempt failed leaves a record. Nothing depends on it: ticks look for the same work. When the reason is
+gone, 'farside queue retry' has it done at once.`,
+  arguments: {},
+  options: {},
+  examples: ['farside queue ls', 'farside --cluster site-b queue ls --format json'],
+  async run({ context }) {
+    const client = await context.client();
+    const value = await unframed(() => client.listFailures());
+    const rows = value.map(({ id, type, pool, count, lastAtMs, why }) => [
+      id,
+      type,
+      pool ?? '-',
+      String(count),
+      new Date(lastAtMs).toISOString(),
+      why,
+    ]);
+    context.output.report({ value, plain: () => textTable(columns, rows) });
+  },
+});

@@ -1,0 +1,19 @@
+// `queue retry`: sends messages again that were given up.
+
+import { defineCommand } from '../command.ts';
+import { failureIdArgument } from '../parameters.ts';
+import { unframed } from '../wording.ts';
+
+export const queueRetry = defineCommand({
+  path: 'queue retry',
+  summary: 'send again messages that were given up: one, or all',
+  arguments: { id: failureIdArgument },
+  options: {},
+  examples: ['farside queue retry', 'farside queue retry 4c1f7bd0e6a94d1b8a7f30a95f1f0e1c'],
+  async run({ args, context }) {
+    const client = await context.client();
+    const value = await unframed(() => client.retryFailures(args.id));
+    const left = value.left === 0 ? '' : `; ${value.left} cannot be, see 'farside queue ls'`;
+    context.output.report({ value, plain: () => `${value.sent} sent again${left}\n` });
+  },
+});
