@@ -78,6 +78,20 @@ test.each(['nonsense', `farside_0123456789abcdef_${'A'.repeat(43)}`, '%%%', 'a b
   },
 );
 
+test('routes: not a byte of a stranger’s body is read, announced or not', async () => {
+  for (const path of ['/v1/pools', '/v1/store:delete', '/v1/store/x', '/peer/v1/pools/rbd/wake', '/peer/x', '/nowhere']) {
+    let pulls = 0;
+    const pull = (controller: ReadableStreamDefaultController): void => {
+      pulls += 1;
+      controller.enqueue(new Uint8Array(1024));
+    };
+    const body = new ReadableStream({ pull }, { highWaterMark: 0 });
+    const init = { method: 'POST', body, duplex: 'half', headers: { 'content-type': 'application/json' } };
+    const response = await site.site.fetch(new Request(`http://site-a.test${path}`, init as RequestInit));
+    expect({ path, status: response.status, pulls }).toEqual({ path, status: 401, pulls: 0 });
+  }
+});
+
 test('routes: a token of another pool, or of the wrong kind, answers 403 everywhere', async () => {
   for (const route of closed()) {
     const path =
@@ -125,7 +139,8 @@ test('routes: unknown paths tell strangers nothing, and friends that they do not
   expect((await site.call('GET', '/HEALTH', undefined, null)).status).toBe(401);
   expect((await site.call('GET', '/health/', undefined, null)).status).toBe(401);
   expect((await site.call('GET', '//v1/site', undefined, null)).status).toBe(401);
-  expect((await site.call('GET', '/peer/v1/nothing', undefined, null)).status).toBe(404);
+  for (const path of ['/peer', '/peer/v1/nothing', '/peer/v1/pools', '/peer/v1/pools/rbd', '/peer/v2/pools/rbd/feed'])
+    expect({ path, status: (await site.call('GET', path, undefined, null)).status }).toEqual({ path, status: 401 });
 });
 
 describe('tokens', () => {

@@ -22,10 +22,13 @@ export const securitySchemes = {
   bootstrap: { type: 'http', scheme: 'bearer', description: 'The key in a bootstrap token of the pool.' },
 } as const;
 
+/** What `authenticatePeers` sees to; anything else that begins with /peer is nobody's. */
+const peerPath = /^\/peer\/v1\/pools\/[^/]+\//;
+
 /** For everything but the peer endpoints. */
 export function authenticateUsers(deps: MirrorDeps, adminTokenHash: string): MiddlewareHandler<ApiEnv> {
   return async (c, next) => {
-    if (publicPaths.includes(c.req.path) || c.req.path.startsWith('/peer/')) return next();
+    if (publicPaths.includes(c.req.path) || peerPath.test(c.req.path)) return next();
     const token = bearerOf(c.req.header('authorization'));
     const principal = token === undefined ? undefined : await authenticate(deps, adminTokenHash, token);
     if (!principal) return answerUnauthorized(c);

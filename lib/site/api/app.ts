@@ -1,7 +1,7 @@
 // Owns the assembly of a site's HTTP API: order of middleware, all routes, the OpenAPI document.
 //
-// Order matters: security headers wrap everything, bodies are bounded before they are read, and every request is authenticated
-// before it is routed.
+// Order matters: security headers wrap everything, every request is authenticated before it is routed and before a byte of its
+// body is read, and bodies are bounded.
 
 import { bodyLimit } from 'hono/body-limit';
 import { secureHeaders } from 'hono/secure-headers';
@@ -43,11 +43,11 @@ export function buildApp({ deps, config, log }: AppOptions): Api {
     await next();
     if (!c.res.headers.has('cache-control')) c.res.headers.set('cache-control', 'no-store');
   });
+  app.use(authenticateUsers(deps, config.adminTokenHash));
+  app.use('/peer/v1/pools/:pool/*', authenticatePeers(deps, config.adminTokenHash));
   const limitJson = bodyLimit({ maxSize: jsonBytesMax, onError: refuseBody });
   // The store has its own, larger limit.
   app.use((c, next) => (c.req.path.startsWith(storePath) ? next() : limitJson(c, next)));
-  app.use(authenticateUsers(deps, config.adminTokenHash));
-  app.use('/peer/v1/pools/:pool/*', authenticatePeers(deps, config.adminTokenHash));
   addRoutes(app, deps, config);
   describe(app);
   return app;
@@ -70,7 +70,9 @@ function addRoutes(app: Api, deps: MirrorDeps, config: SiteConfig): void {
 function describe(app: Api): void {
   for (const [name, scheme] of Object.entries(securitySchemes))
     app.openAPIRegistry.registerComponent('securitySchemes', name, scheme);
-  app.get('/openapi.json', (c) => c.json(openApiDocument(app)));
+  // Made once: it is public, and making it takes longer than most answers.
+  let document: ReturnType<typeof openApiDocument> | undefined;
+  app.get('/openapi.json', (c) => c.json((document ??= openApiDocument(app))));
 }
 
 /** OpenAPI 3.1. Operations without `security` of their own (the store) need a user's token. */
