@@ -19,6 +19,7 @@ import type { Random } from '../random.ts';
 import { buildApp } from './api/app.ts';
 import { errorBody, statusOf } from './api/errors.ts';
 import type { Api } from './api/routing.ts';
+import { bearerOf, isConfiguredAdmin } from './auth.ts';
 import type { SiteConfig } from './config.ts';
 import { dispatch } from './dispatch.ts';
 import { httpPeers } from './peer-http.ts';
@@ -119,13 +120,17 @@ export class Site {
     return { deps, app: buildApp({ deps, config, log: this.#log }) };
   }
 
+  /** Why is for the log, and for the admin, whose token the configuration knows: a store's own words may name accounts. */
   #answerNotStarted(request: Request, error: unknown): Response {
     this.#log(`the site cannot start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
-    const { name, platform } = this.#deps.config;
+    const { name, platform, adminTokenHash } = this.#deps.config;
     if (new URL(request.url).pathname === '/health')
       return Response.json({ status: 'failing', name, platform, version }, { status: 503 });
-    const known =
-      error instanceof FarsideError ? error : new FarsideError('EIO', 'the site cannot start: its log says why');
-    return Response.json(errorBody(known.code, known.message), { status: statusOf[known.code] });
+    const token = bearerOf(request.headers.get('authorization') ?? undefined);
+    const isAdmin = token !== undefined && isConfiguredAdmin(adminTokenHash, token);
+    const told = isAdmin && error instanceof FarsideError ? error : cannotStart();
+    return Response.json(errorBody(told.code, told.message), { status: statusOf[told.code] });
   }
 }
+
+const cannotStart = (): FarsideError => new FarsideError('EIO', 'the site cannot start: its log says why');

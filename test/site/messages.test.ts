@@ -138,6 +138,12 @@ test('start: a bucket that ignores conditions is refused, and health says so', a
   const health = await site.call('GET', '/health', undefined, null);
   expect(health).toMatchObject({ status: 503, json: { status: 'failing' } });
   expect((await site.call('GET', '/v1/pools')).json.error.code).toBe('EOPNOTSUPP');
+  const strangers = [null, 'nonsense'].map((token) => site.call('GET', '/v1/pools', undefined, token));
+  for (const answer of await Promise.all(strangers))
+    expect(answer).toMatchObject({
+      status: 500,
+      json: { error: { code: 'EIO', message: 'the site cannot start: its log says why' } },
+    });
 });
 
 test('start: a passing fault at the first call does not stick', async () => {
