@@ -11,9 +11,12 @@ import { mirrorNamespaceSchema, rootSchema, snapshotSchema } from '../image/head
 import { objectBytesMax, objectBytesMin } from '../image/images.ts';
 import { manifestSchema, type Manifest } from './messages.ts';
 import type { PeerRecord } from './pool.ts';
+import { siteUrlFault } from './site-url.ts';
 
 const count = z.int().min(0);
 const id = z.string().min(1).max(64);
+/** Becomes a part of keys, and a name in the catalog and in lists of pending images. */
+const globalId = z.string().regex(/^[0-9a-f-]{1,64}$/);
 /** Names are checked again where they are used as keys. */
 const name = z.string().max(255);
 
@@ -57,7 +60,7 @@ export const feedPageSchema = z.object({ records: z.array(feedRecordSchema), nex
 export type FeedPage = z.infer<typeof feedPageSchema>;
 
 /** Every image that may be mirrored from there. `feedNext` was the feed's end before the catalog was read. */
-export const peerCatalogSchema = z.object({ globalIds: z.array(id), feedNext: count });
+export const peerCatalogSchema = z.object({ globalIds: z.array(globalId), feedNext: count });
 export type PeerCatalog = z.infer<typeof peerCatalogSchema>;
 
 /**
@@ -110,7 +113,7 @@ export const ackSchema = z.object({
 });
 export type Ack = z.infer<typeof ackSchema>;
 
-export const wakeSchema = z.object({ globalIds: z.array(id).max(1000) });
+export const wakeSchema = z.object({ globalIds: z.array(globalId).max(1000) });
 
 /** `cursor`: how far the sender has read the receiver's feed. */
 export const heartbeatSchema = z.object({ siteName: name, cursor: count });
@@ -121,7 +124,7 @@ export const registerSchema = z.object({
   fsid: id,
   siteName: name.min(1),
   mirrorUuid: id,
-  url: z.string().max(2048),
+  url: z.string().refine((url) => siteUrlFault(url) === undefined, 'must be https, or http on this machine'),
   direction: z.enum(['rx-only', 'rx-tx']),
   key: z.string().min(32).max(256),
 });

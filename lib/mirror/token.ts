@@ -3,12 +3,13 @@
 import { z } from 'zod';
 
 import { FarsideError } from '../errors.ts';
+import { siteUrlFault } from './site-url.ts';
 
 const tokenSchema = z.object({
   fsid: z.string().min(1).max(64),
   client_id: z.literal('rbd-mirror-peer'),
   key: z.string().min(32).max(256),
-  mon_host: z.url({ protocol: /^https?$/ }).max(2048),
+  mon_host: z.string(),
 });
 export type Token = z.infer<typeof tokenSchema>;
 
@@ -25,7 +26,9 @@ export function decodeToken(text: string): Token {
   const isBase64 = trimmed.length > 0 && trimmed.length <= tokenTextMax && /^[A-Za-z0-9+/]+={0,2}$/.test(trimmed);
   if (!isBase64) throw badToken('invalid base64');
   const parsed = tokenSchema.safeParse(parseJson(Buffer.from(trimmed, 'base64').toString('utf8')));
-  if (!parsed.success) throw badToken('invalid bootstrap token JSON');
+  const fault = parsed.success ? siteUrlFault(parsed.data.mon_host) : 'malformed';
+  if (fault === 'insecure') throw badToken('the address of its site is neither https nor on this machine');
+  if (!parsed.success || fault !== undefined) throw badToken('invalid bootstrap token JSON');
   return parsed.data;
 }
 

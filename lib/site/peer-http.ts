@@ -239,10 +239,13 @@ function packMeta(response: Response): { etag: string; objectBytes: number } {
   return { etag, objectBytes: Number(bytes) };
 }
 
+/** Nobody is sent from https to what is not: that would also be a way to services that only this site can reach. */
 function redirectTarget(location: string, base: string): string {
   const url = URL.parse(location, base);
-  if (url?.protocol === 'https:' || url?.protocol === 'http:') return url.href;
-  throw new FarsideError('EIO', 'a peer redirects to an address that is not HTTP', { retry: 'later' });
+  if (url?.protocol === 'https:' || (url?.protocol === 'http:' && base.startsWith('http:'))) return url.href;
+  throw new FarsideError('EIO', 'a peer redirects to an address that is not HTTP, or not as safe as its own', {
+    retry: 'later',
+  });
 }
 
 function toldFailure(body: Uint8Array): { code: ErrorCode; message: string } | undefined {
@@ -251,7 +254,8 @@ function toldFailure(body: Uint8Array): { code: ErrorCode; message: string } | u
   if (typeof error !== 'object' || error === null || !('code' in error) || !('message' in error)) return undefined;
   const { code, message } = error;
   if (typeof code !== 'string' || !Object.hasOwn(errnoOf, code) || typeof message !== 'string') return undefined;
-  return { code: code as ErrorCode, message: message.slice(0, 500) };
+  // One line: it may be logged.
+  return { code: code as ErrorCode, message: message.slice(0, 500).replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ') };
 }
 
 function parseJson(body: Uint8Array): unknown {

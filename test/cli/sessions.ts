@@ -41,7 +41,7 @@ export class Sessions {
     const sessions = new Sessions(new TestNetwork(), await mkdtemp(join(tmpdir(), 'farside-session-')));
     for (const name of siteNames) {
       sessions.#sites.set(name, sessions.network.add(name));
-      await registerSite(sessions.home, { name, url: `http://${name}.test`, token: adminToken, platform: 'test' });
+      await registerSite(sessions.home, { name, url: `https://${name}.test`, token: adminToken, platform: 'test' });
     }
     return sessions;
   }

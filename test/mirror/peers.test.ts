@@ -163,7 +163,7 @@ describe('bootstrap', () => {
   test('a second receiving peer is refused, a second sending one is not', async () => {
     const world = new World();
     await world.pair();
-    const third = { fsid: 'c', siteName: 'site-c', mirrorUuid: 'c', url: 'http://c.test', key: 'k'.repeat(43) };
+    const third = { fsid: 'c', siteName: 'site-c', mirrorUuid: 'c', url: 'https://c.test', key: 'k'.repeat(43) };
     await expect(registerPeer(world.a.deps, 'rbd', { ...third, direction: 'rx-tx' })).rejects.toThrow(
       'multiple RX peers are not currently supported',
     );

@@ -106,7 +106,7 @@ export class TestSite implements PoolRegistry {
     const site = {
       siteId: `${name}-fsid`,
       name,
-      url: `http://${name}.test`,
+      url: `https://${name}.test`,
       seal: async (text: string) => `sealed:${text}`,
       unseal: async (sealed: string) => sealed.slice('sealed:'.length),
     };

@@ -79,7 +79,14 @@ test.each(['nonsense', `farside_0123456789abcdef_${'A'.repeat(43)}`, '%%%', 'a b
 );
 
 test('routes: not a byte of a stranger’s body is read, announced or not', async () => {
-  for (const path of ['/v1/pools', '/v1/store:delete', '/v1/store/x', '/peer/v1/pools/rbd/wake', '/peer/x', '/nowhere']) {
+  for (const path of [
+    '/v1/pools',
+    '/v1/store:delete',
+    '/v1/store/x',
+    '/peer/v1/pools/rbd/wake',
+    '/peer/x',
+    '/nowhere',
+  ]) {
     let pulls = 0;
     const pull = (controller: ReadableStreamDefaultController): void => {
       pulls += 1;

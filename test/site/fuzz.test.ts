@@ -25,7 +25,12 @@ const goodBodies: Record<string, unknown> = {
   'POST /v1/pools/:pool/mirror/bootstrap': { siteName: 'a' },
   'POST /v1/pools/:pool/mirror/bootstrap/import': {
     token: Buffer.from(
-      JSON.stringify({ fsid: 'f', client_id: 'rbd-mirror-peer', key: 'k'.repeat(43), mon_host: 'http://nowhere.test' }),
+      JSON.stringify({
+        fsid: 'f',
+        client_id: 'rbd-mirror-peer',
+        key: 'k'.repeat(43),
+        mon_host: 'https://nowhere.test',
+      }),
     ).toString('base64'),
     direction: 'rx-tx',
   },
@@ -37,7 +42,7 @@ const goodBodies: Record<string, unknown> = {
     fsid: 'f',
     siteName: 'b',
     mirrorUuid: 'm',
-    url: 'http://b.test',
+    url: 'https://b.test',
     direction: 'rx-only',
     key: 'k'.repeat(43),
   },
@@ -60,7 +65,7 @@ beforeAll(async () => {
     fsid: 'f',
     siteName: 'b',
     mirrorUuid: 'm',
-    url: 'http://b.test',
+    url: 'https://b.test',
     direction: 'rx-tx',
     key: 'k'.repeat(43),
   };

@@ -43,7 +43,7 @@ export class TestSite {
     this.bucket = options.bucket ?? new Bucket(this.driver, { clock: this.clock, random: systemRandom });
     this.config = {
       name,
-      url: `http://${name}.test`,
+      url: `https://${name}.test`,
       platform: 'test',
       adminTokenHash: createHash('sha256').update(adminToken).digest('hex'),
       secret: Buffer.alloc(32, name).toString('base64'),

@@ -125,7 +125,7 @@ test('start: the site makes its identity and keeps it over restarts', async () =
   const first = (await site.ok('GET', '/v1/site')).json;
   const again = new TestSite({ bucket: site.bucket });
   expect((await again.ok('GET', '/v1/site')).json.site_id).toBe(first.site_id);
-  expect(first).toMatchObject({ name: 'site-a', url: 'http://site-a.test', platform: 'test', pools: [] });
+  expect(first).toMatchObject({ name: 'site-a', url: 'https://site-a.test', platform: 'test', pools: [] });
   expect(first.site_id).toMatch(/^[0-9a-f-]{36}$/);
 });
 

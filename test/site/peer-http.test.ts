@@ -112,8 +112,8 @@ test('peer: a redirected pack is fetched without the key, with range and tag', a
   expect(seen[1]!.headers.get('if-match')).toBe('"e"');
 });
 
-test('peer: a redirect to another host, also by port or scheme, never carries the key; one to itself does', async () => {
-  for (const location of ['http://peer.test/x', 'https://peer.test:8443/x', '//evil.test/x']) {
+test('peer: a redirect to another host, also by port, never carries the key; one to itself does', async () => {
+  for (const location of ['https://peer.test:8443/x', '//evil.test/x']) {
     const { peer, seen } = peerWith(new Response(null, { status: 302, headers: { location } }), pack());
     await peer.pack(imageId, packId);
     expect([location, seen[1]!.headers.get('authorization')]).toEqual([location, null]);
@@ -121,6 +121,21 @@ test('peer: a redirect to another host, also by port or scheme, never carries th
   const own = peerWith(new Response(null, { status: 302, headers: { location: '/elsewhere' } }), pack());
   await own.peer.pack(imageId, packId);
   expect(own.seen[1]!.headers.get('authorization')).toBe(`Bearer ${key}`);
+});
+
+test('peer: nobody is sent from https to http, where only this site may come', async () => {
+  for (const location of ['http://peer.test/x', 'http://127.0.0.1:9001/2018-06-01/runtime/invocation/next']) {
+    const { peer, seen } = peerWith(new Response(null, { status: 302, headers: { location } }), pack());
+    await expect(peer.pack(imageId, packId)).rejects.toMatchObject({ code: 'EIO', retry: 'later' });
+    expect(seen).toHaveLength(1);
+  }
+});
+
+test('peer: what a peer says of its failure is one line', async () => {
+  const body = JSON.stringify({ error: { code: 'EIO', message: 'first\n2026-11-26 second\u2028third' } });
+  await expect(peerWith(new Response(body, { status: 500 })).peer.catalog()).rejects.toMatchObject({
+    message: 'peer peer.test: first 2026-11-26 second third',
+  });
 });
 
 test('peer: redirects without end, and to what is not HTTP, fail', async () => {

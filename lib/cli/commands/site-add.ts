@@ -2,6 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { FarsideError } from '../../errors.ts';
+import { siteUrlFault } from '../../mirror/site-url.ts';
 import { Client } from '../client.ts';
 import { defineCommand } from '../command.ts';
 import { siteNameOption } from '../local-sites.ts';
@@ -38,20 +39,17 @@ export const siteAdd = defineCommand({
   },
 });
 
-const loopbackHosts = new Set(['localhost', '127.0.0.1', '[::1]']);
-
-/** A bearer token is not sent in the clear over a network. */
 export function parseSiteUrl(text: string | undefined): string {
-  const url = text === undefined ? null : URL.parse(text);
-  if (url === null) throw new FarsideError('EINVAL', 'site address was not specified: give --url https://…');
-  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && loopbackHosts.has(url.hostname))) {
-    throw new FarsideError('EINVAL', 'the address of a site begins with https://');
-  }
-  if (url.username !== '' || url.password !== '' || url.search !== '') {
-    throw new FarsideError('EINVAL', 'the address of a site holds no credentials: give the token with --token-file');
-  }
-  return url.href.replace(/\/$/, '');
+  const fault = text === undefined ? 'malformed' : siteUrlFault(text);
+  if (fault !== undefined) throw new FarsideError('EINVAL', urlFaults[fault]);
+  return new URL(text!).href.replace(/\/$/, '');
 }
+
+const urlFaults = {
+  malformed: 'site address was not specified: give --url https://…',
+  insecure: 'the address of a site begins with https://',
+  credentials: 'the address of a site holds no credentials: give the token with --token-file',
+};
 
 async function readToken(file: string | undefined, stdin: AsyncIterable<Uint8Array | string>): Promise<string> {
   if (file === undefined) throw new FarsideError('EINVAL', 'the token was not specified: give --token-file');
