@@ -54,7 +54,8 @@ export type Limits = {
   cacheMs: number;
   /** A command waits no longer than this for its peers to take a wake-up. */
   wakeWaitMs: number;
-  /** Receiving peers of one pool. */
+  /** Peers of one pool, and of these such as we receive from. */
+  peersMax: number;
   rxPeersMax: number;
   /** Bootstrap tokens of one pool that are valid at once; the oldest is forgotten. */
   bootstrapKeysMax: number;
@@ -86,6 +87,7 @@ export const limitsDefault: Limits = {
   heartbeatEveryMs: 25_000,
   cacheMs: 5000,
   wakeWaitMs: 2000,
+  peersMax: 64,
   rxPeersMax: 1,
   bootstrapKeysMax: 16,
   mirrorSnapshotsMax: optionDefault('rbd_mirroring_max_mirroring_snapshots'),

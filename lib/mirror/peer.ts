@@ -101,6 +101,7 @@ function checkNewPeer(
   if (pool.peers.some((known) => known.fsid === peer.fsid))
     throw new FarsideError('EEXIST', 'mirror peer already exists');
   checkSiteName(pool, peer.siteName);
+  checkRoom(deps, pool.peers);
   if (peer.direction !== 'tx-only') checkReceivers(deps, pool.peers);
 }
 
@@ -109,6 +110,12 @@ function checkSiteName(pool: Pool, siteName: string | undefined): void {
     siteName !== undefined &&
     (pool.mirror?.siteName === siteName || pool.peers.some((known) => known.siteName === siteName));
   if (taken) throw badToken(`duplicate site name: both sites are called '${siteName}'`);
+}
+
+/** A bootstrap token may be used again and again; pool.json must stay small. */
+function checkRoom(deps: MirrorDeps, others: readonly PeerRecord[]): void {
+  if (others.length < deps.limits.peersMax) return;
+  throw new FarsideError('ENOSPC', `the pool has ${deps.limits.peersMax} peers already: remove some`);
 }
 
 function checkReceivers(deps: MirrorDeps, others: readonly PeerRecord[]): void {
@@ -184,6 +191,7 @@ function withRegistered(deps: MirrorDeps, pool: Pool, record: PeerRecord): Pool 
   const others = pool.peers.filter((peer) => peer.fsid !== record.fsid);
   const former = pool.peers.find((peer) => peer.fsid === record.fsid);
   checkSiteName({ ...pool, peers: others }, record.siteName);
+  checkRoom(deps, others);
   if (receives(record)) checkReceivers(deps, others);
   return { ...pool, peers: [...others, { ...record, uuid: former?.uuid ?? record.uuid }] };
 }

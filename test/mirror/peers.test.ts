@@ -171,6 +171,25 @@ describe('bootstrap', () => {
     expect((await poolOf(world.a)).peers.map(({ direction }) => direction)).toEqual(['rx-tx', 'tx-only']);
   });
 
+  test('a bootstrap token that is used without end does not fill the pool document', async () => {
+    const world = new World({ limits: { peersMax: 3 } });
+    await world.pair();
+    const register = (name: string) =>
+      registerPeer(world.a.deps, 'rbd', {
+        fsid: name,
+        siteName: name,
+        mirrorUuid: name,
+        url: `https://${name}.test`,
+        key: 'k'.repeat(43),
+        direction: 'rx-only',
+      });
+    await register('c');
+    await register('d');
+    await expect(register('e')).rejects.toEqual(code('ENOSPC'));
+    await register('d');
+    expect((await poolOf(world.a)).peers).toHaveLength(3);
+  });
+
   test('removing a peer unlinks it from every mirror snapshot; removing it again is fine', async () => {
     const world = new World();
     await world.pair();

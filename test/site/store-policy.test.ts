@@ -207,6 +207,26 @@ describe.each(['admin', 'client'] as const)('headers put by an %s', (who) => {
     expect(await put((header) => ({ ...header, ...change }))).toBe('EPERM');
   });
 
+  test('headers: a snapshot id is not given twice', async () => {
+    const snapshot = (id: number): Header['snapshots'][number] => ({
+      id,
+      name: `s${id}`,
+      root: null,
+      sizeBytes: 1,
+      createdAtMs: 1,
+      protected: false,
+      namespace: { type: 'user' },
+    });
+    const ids = (next: number, ...all: number[]) =>
+      put((header) => ({ ...header, snapshots: all.map(snapshot), nextSnapshotId: next }));
+    expect(await ids(5, 3, 4)).toBe('allowed');
+    expect(await ids(6, 4, 5)).toBe('allowed');
+    expect(await ids(6, 3, 4)).toBe('EPERM'); // 3 is gone
+    expect(await ids(6, 4, 6)).toBe('EPERM'); // 6 is yet to come
+    expect(await ids(1)).toBe('EPERM');
+    expect(await ids(6)).toBe('allowed');
+  });
+
   test('I8: the header of a non-primary image is not replaced, its packs not written', async () => {
     await makeReplica();
     expect(await put((header) => ({ ...header, root }))).toBe('EROFS');

@@ -164,6 +164,14 @@ function assertUserChange(stored: Stored<Header>, next: Header): void {
   if (frozenParts(stored.value) !== frozenParts(next)) {
     throw forbidden('a header put through the store may change content, size, user snapshots and metadata only');
   }
+  if (!keepsIds(stored.value, next)) throw forbidden('a snapshot id is given once, by nextSnapshotId');
+}
+
+/** Replicas name snapshots by their ids: one that was used again would be taken for the old one. */
+function keepsIds(stored: Header, next: Header): boolean {
+  const known = new Set(stored.snapshots.map(({ id }) => id));
+  const isGiven = (id: number): boolean => id >= stored.nextSnapshotId && id < next.nextSnapshotId;
+  return next.nextSnapshotId >= stored.nextSnapshotId && next.snapshots.every(({ id }) => known.has(id) || isGiven(id));
 }
 
 /** What only the site itself changes. Parsed values have the schema's order of keys, so equal text is equal content. */
