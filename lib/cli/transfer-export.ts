@@ -8,9 +8,8 @@ import { FarsideError } from '../errors.ts';
 import { openHeader } from '../image/access.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
 import type { Root } from '../image/header.ts';
-import { parseImageId } from '../image/ids.ts';
 import { findUserSnapshot } from '../image/info.ts';
-import { PackStore } from '../image/pack-store.ts';
+import { openStore, type PackStore } from '../image/pack-store.ts';
 import { readExtents, type Piece } from '../image/read.ts';
 import type { Progress } from './progress.ts';
 
@@ -26,8 +25,7 @@ export async function openContent(deps: ImageDeps, spec: ImageSpec): Promise<Con
   const { value: header } = await openHeader(deps, spec);
   if (header.mirror?.state === 'creating') throw notYetCopied(spec.image);
   const { root, sizeBytes } = spec.snap === undefined ? header : findUserSnapshot(header, spec.snap);
-  const label = `${spec.pool}/${spec.image}`;
-  const store = new PackStore(deps.bucket, parseImageId(header.imageId), label, header.objectBytes, deps.settings);
+  const store = openStore(deps, header);
   return { store, root, sizeBytes, objectBytes: header.objectBytes };
 }
 

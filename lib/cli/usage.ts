@@ -5,9 +5,8 @@ import { openHeader } from '../image/access.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
 import { walk } from '../image/diff.ts';
 import { userSnapshots, type Header, type Root } from '../image/header.ts';
-import { parseImageId } from '../image/ids.ts';
 import { findUserSnapshot } from '../image/info.ts';
-import { PackStore, type Pack } from '../image/pack-store.ts';
+import { openStore, type Pack, type PackStore } from '../image/pack-store.ts';
 
 export type Usage = {
   name: string;
@@ -25,15 +24,10 @@ type Point = { root: Root | null; sizeBytes: number; snapshot?: { name: string; 
 /** Snapshots in the order of their making, then the head; with `spec.snap`, up to that snapshot. ENOENT as usual. */
 export async function imageUsage(deps: ImageDeps, spec: ImageSpec): Promise<Usage[]> {
   const { value: header } = await openHeader(deps, spec);
-  const store = new PackStore(
-    deps.bucket,
-    parseImageId(header.imageId),
-    `${spec.pool}/${spec.image}`,
-    header.objectBytes,
-    deps.settings,
-  );
+  const store = openStore(deps, header);
   const usages: Usage[] = [];
-  let before: Root | null = null;
+  // What a clone has from its parent is not charged to it.
+  let before: Root | null = header.parent?.root ?? null;
   for (const point of points(header, spec.snap)) {
     usages.push({
       name: header.name,

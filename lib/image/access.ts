@@ -7,6 +7,7 @@ import { FarsideError } from '../errors.ts';
 import type { ImageSpec } from './deps.ts';
 import { headerSchema, mirrorSnapshots, type Header } from './header.ts';
 import { parseImageId } from './ids.ts';
+import { keepParents } from './lineage.ts';
 import { assertPlace, bearsName, checkSpec, headerKey, readName, specText, type NameDeps } from './names.ts';
 
 /**
@@ -57,7 +58,7 @@ export type UpdateOptions = {
 };
 
 /**
- * The one door for header changes: read, change, compare-and-swap, and again after a lost race. `change` is pure and may
+ * The one door for header changes (snapshots that clones need stay: lineage.ts): read, change, compare-and-swap, and again after a lost race. `change` is pure and may
  * throw; it returns undefined for "nothing to do". ENOENT: no such image. EROFS: non-primary (I8).
  */
 export async function updateHeader(
@@ -86,10 +87,11 @@ function changedHeader(
   change: (header: Header) => Header | undefined,
   options: UpdateOptions,
 ): Header | undefined {
-  if (options.byMirroring === true) return change(header);
-  assertWritable(header);
+  if (options.byMirroring !== true) assertWritable(header);
   const changed = change(header);
-  return changed && { ...changed, modifiedAtMs: deps.clock.nowMs() };
+  if (!changed) return undefined;
+  const kept = keepParents(header, changed);
+  return options.byMirroring === true ? kept : { ...kept, modifiedAtMs: deps.clock.nowMs() };
 }
 
 async function resolveTarget(deps: NameDeps, target: HeaderTarget): Promise<Stored<Header>> {

@@ -56,7 +56,8 @@ export class Candidates {
     }
     const shrinks: Condemned['shrinks'] = [];
     for (const { alive } of sparse.toSorted((a, b) => b.deadBytes - a.deadBytes).slice(0, shrinksMax)) {
-      if (isWorthwhile(await store.index(alive.pack), alive)) shrinks.push(shrinkOf(alive));
+      const index = await store.ownIndex(alive.pack);
+      if (index && isWorthwhile(index, alive)) shrinks.push(shrinkOf(alive));
     }
     return { packs, shrinks };
   }

@@ -16,14 +16,14 @@ import type { Stored } from '../bucket/document.ts';
 import { keyText, prefixes } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { readHeader, updateHeader } from './access.ts';
+import { forgetGone } from './children.ts';
 import { Candidates, candidatesSchema } from './collect-candidates.ts';
 import { removeLeftovers, sweep } from './collect-sweep.ts';
 import { condemnedSchema, type Condemned } from './commit.ts';
 import type { ImageDeps } from './deps.ts';
 import { walk } from './diff.ts';
 import { reachableRoots, rootSchema, type Header, type Root } from './header.ts';
-import { parseImageId } from './ids.ts';
-import { PackStore } from './pack-store.ts';
+import { openStore } from './pack-store.ts';
 
 export type CollectLimits = {
   /** Map nodes walked by one step. */
@@ -44,6 +44,8 @@ const stateSchema = z.discriminatedUnion('phase', [
     /** Roots walked completely, and those being walked. */
     marked: z.array(rootSchema),
     marking: z.array(rootSchema),
+    /** The parent whose root was left out of the walk: what it reaches, this image need not have. */
+    parentId: z.string().nullable(),
     from: z.number(),
     candidates: candidatesSchema,
     /** Where the next run begins: a pack's key; null when this run sees the last. */
@@ -78,6 +80,8 @@ export async function collectStep(
   if (!state) return message.step === 0 ? await start(deps, header.value, message, null, limits) : nothing;
   // Another run swept meanwhile: roots that this one marked may be gone.
   if (state.phase !== 'mark' || state.generation !== header.value.collectGeneration) return nothing;
+  // A flatten began, which needs copies that were not marked.
+  if (state.parentId !== providerOf(header.value).parentId) return nothing;
   return await mark(deps, message, header, state, limits);
 }
 
@@ -88,18 +92,27 @@ async function start(
   from: string | null,
   limits: CollectLimits,
 ): Promise<CollectResult> {
+  if (from === null) await forgetGone(deps, header);
   const { candidates, after } = await listCandidates(deps, header.imageId, from, limits.packsMax);
   if (candidates.size === 0 && after === null) return await finishRun(deps, header, message);
+  const { parentId, provided } = providerOf(header);
   const state: State = {
     phase: 'mark',
     generation: header.collectGeneration,
-    marked: [],
-    marking: reachableRoots(header),
+    marked: provided,
+    marking: without(reachableRoots(header), provided),
+    parentId,
     from: 0,
     candidates: candidates.encode(),
     after,
   };
   return { ...nothing, next: await writeState(deps, message, state) };
+}
+
+/** A clone has what its parent's snapshot reaches from there, unless it is being flattened. */
+function providerOf({ parent }: Header): { parentId: string | null; provided: Root[] } {
+  if (!parent || parent.flatten) return { parentId: null, provided: [] };
+  return { parentId: parent.imageId, provided: parent.root ? [parent.root] : [] };
 }
 
 /** Packs old enough to be judged, from `after` on. */
@@ -128,7 +141,7 @@ async function mark(
 ): Promise<CollectResult> {
   const candidates = Candidates.decode(state.candidates);
   const walked = await walk({
-    store: storeOf(deps, header.value),
+    store: openStore(deps, header.value),
     objectBytes: header.value.objectBytes,
     wanted: state.marking,
     held: state.marked,
@@ -157,7 +170,7 @@ async function condemn(
   message: CollectMessage,
   { header, state, candidates, limits }: Condemning,
 ): Promise<CollectResult> {
-  const condemned = await candidates.condemned(storeOf(deps, header.value), limits.shrinksMax);
+  const condemned = await candidates.condemned(openStore(deps, header.value), limits.shrinksMax);
   if (condemned.packs.length + condemned.shrinks.length === 0)
     return await nextShard(deps, header.value, message, { after: state.after, result: nothing, limits });
   const named = { ...message, step: message.step + 1 };
@@ -230,15 +243,6 @@ async function finishRun(deps: ImageDeps, header: Header, message: CollectMessag
   await removeLeftovers(deps, header);
   return nothing;
 }
-
-const storeOf = (deps: ImageDeps, header: Header): PackStore =>
-  new PackStore(
-    deps.bucket,
-    parseImageId(header.imageId),
-    `${header.pool}/${header.name}`,
-    header.objectBytes,
-    deps.settings,
-  );
 
 const stateKey = ({ imageId, run, step }: CollectMessage): string => keyText({ kind: 'collect', imageId, run, step });
 

@@ -13,6 +13,7 @@ import { assertWritable, readHeader } from './access.ts';
 import type { ImageDeps } from './deps.ts';
 import type { Header, Root } from './header.ts';
 import type { PackId } from './ids.ts';
+import { resized } from './lineage.ts';
 
 /** What a collection is about to take away: whole packs, and single entries of others (as sparse rewriting drops them). */
 export const condemnedSchema = z.object({
@@ -42,9 +43,8 @@ export async function commitRoot(deps: ImageDeps, base: Stored<Header>, content:
     if (!sameHead(header, base.value)) throw stale(label);
     await assertPacksSafe(deps, base.value, header, content.written);
     const next: Header = {
-      ...header,
+      ...resized(header, content.sizeBytes),
       root: content.root,
-      sizeBytes: content.sizeBytes,
       modifiedAtMs: deps.clock.nowMs(),
     };
     const replaced = await replaceDocument(deps.bucket, stored, next, deps.random);

@@ -34,6 +34,24 @@ export const snapshotStateSchema = z.object({
   sizeBytes: count,
   createdAtMs: z.number(),
   protected: z.boolean(),
+  /** It was removed while clones need it: its name in the trash; `name` is the one that it had. */
+  trashName: z.string().optional(),
+});
+
+const imageId = z.string().regex(/^[0-9a-f]{24}$/);
+
+/** krbd's limit of a chain of clones: it bounds what one missing pack costs. */
+export const ancestorsMax = 16;
+
+const parentLinkSchema = z.object({
+  imageId,
+  snapshotId: count,
+  /** The parent snapshot's. It never changes, so reading a clone needs no look at its parent. */
+  root: rootSchema.nullable(),
+  /** The smallest size that the clone has had since, at most the snapshot's: shown, and of no other consequence. */
+  overlapBytes: count,
+  /** 1: the snapshot is protected, and cannot be unprotected while such a clone exists. */
+  cloneFormat: z.union([z.literal(1), z.literal(2)]),
 });
 
 /** What a mirror snapshot carries besides data: Ceph's image state object (`rbd_mirror_snapshot.…`). */
@@ -43,6 +61,8 @@ export const imageStateSchema = z.object({
   features: z.array(z.string()),
   meta: z.record(z.string(), z.string()),
   snapshots: z.array(snapshotStateSchema),
+  /** Of a clone; the ids are those of the site that took the snapshot. */
+  parent: parentLinkSchema.optional(),
 });
 export type ImageState = z.infer<typeof imageStateSchema>;
 
@@ -75,6 +95,8 @@ export const snapshotSchema = z.object({
     /** `keep`: made by a resync from the losing history; replication does not remove it, the user may. */
     z.object({ type: z.literal('user'), keep: z.boolean().optional() }),
     mirrorNamespaceSchema,
+    /** Removed, but clones of it are left; it goes with the last of them. */
+    z.object({ type: z.literal('trash'), originalName: z.string(), originalType: z.enum(['user', 'mirror']) }),
   ]),
 });
 export type Snapshot = z.infer<typeof snapshotSchema>;
@@ -119,12 +141,39 @@ export const mirrorSchema = z.object({
 });
 export type Mirror = z.infer<typeof mirrorSchema>;
 
+/**
+ * A clone's link to the snapshot that it was made from. The clone's map began as the snapshot's, so a pack that it needs may be
+ * the parent's: see `packSources`.
+ * - `packsIn`: the parent, then what the parent had here when the clone was made. An image flattened since holds all itself.
+ * - `unnamed`: the clone is being made and has not claimed its name; one that died like this is not an image (lineage.ts).
+ * - `isTest`: made to try a failover out, and removed by its clean-up.
+ * - `flatten`: everything before `fromOffset` is in this image's own packs, if no collection came since `generation`. `due`:
+ *   the primary was flattened, so this site goes on by itself.
+ */
+export const parentSchema = parentLinkSchema.extend({
+  packsIn: z.array(imageId).min(1).max(ancestorsMax),
+  unnamed: z.boolean().optional(),
+  isTest: z.boolean().optional(),
+  flatten: z.object({ fromOffset: count, generation: count, due: z.boolean().optional() }).optional(),
+});
+export type Parent = z.infer<typeof parentSchema>;
+
+/** A clone of one of this image's snapshots, registered before it exists (lineage.ts). */
+export const childSchema = z.object({
+  imageId,
+  pool: z.string(),
+  snapshotId: count,
+  cloneFormat: parentLinkSchema.shape.cloneFormat,
+  sinceMs: z.number(),
+});
+export type Child = z.infer<typeof childSchema>;
+
 /** Names the condemned list that a collection is deleting right now; writers check it before they commit (docs/protocol.md). */
 export const collectSchema = z.object({ run: z.string(), step: count, startedAtMs: z.number() });
 
 export const headerSchema = z.object({
   version: z.literal(1),
-  imageId: z.string().regex(/^[0-9a-f]{24}$/),
+  imageId,
   pool: z.string(),
   namespace: z.string(),
   name: z.string(),
@@ -139,6 +188,8 @@ export const headerSchema = z.object({
   nextSnapshotId: count,
   meta: z.record(z.string(), z.string()),
   mirror: mirrorSchema.optional(),
+  parent: parentSchema.optional(),
+  children: z.array(childSchema).optional(),
   /** Set while the image is being removed: its name is gone already, its packs are going. */
   removing: z.boolean().optional(),
   collect: collectSchema.optional(),
@@ -154,6 +205,15 @@ export const isMirrorSnapshot = (snapshot: Snapshot): snapshot is MirrorSnapshot
 export const mirrorSnapshots = (header: Header): MirrorSnapshot[] => header.snapshots.filter(isMirrorSnapshot);
 export const userSnapshots = (header: Header): Snapshot[] =>
   header.snapshots.filter((s) => s.namespace.type === 'user');
+
+export const trashSnapshots = (header: Header): Snapshot[] =>
+  header.snapshots.filter((s) => s.namespace.type === 'trash');
+
+/** Images whose packs hold what this one reaches: itself first. */
+export const packSources = ({ imageId: own, parent }: Pick<Header, 'imageId' | 'parent'>): string[] => [
+  own,
+  ...(parent?.packsIn ?? []),
+];
 
 /** Every root that the header reaches: head, snapshots, and user snapshots kept alive by a mirror snapshot. */
 export function reachableRoots(header: Header): Root[] {

@@ -12,12 +12,14 @@ import { checkName, keyText, parseKey, prefixes } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import type { Queue } from '../mirror/messages.ts';
 import { assertWritable, isNonPrimary, openHeader, readHeader, updateHeader } from './access.ts';
+import { forgetGone, unlinkFromParent } from './children.ts';
 import { assertPacksSafe } from './commit.ts';
 import type { ImageDeps, ImageSpec } from './deps.ts';
 import { featuresDefault } from './features.ts';
-import { headerSchema, objectBytesDefault, userSnapshots, type Header, type Root } from './header.ts';
+import { headerSchema, objectBytesDefault, trashSnapshots, userSnapshots, type Header, type Root } from './header.ts';
 import { newImageId, parseImageId, type ImageId } from './ids.ts';
-import { imageListing, type ImageListing } from './info.ts';
+import { imageListing, parentInfo, type ImageListing } from './info.ts';
+import { childrenOf, resized } from './lineage.ts';
 import {
   assertPlace,
   bearsName,
@@ -46,7 +48,7 @@ export type CreateOptions = {
   objectBytes?: number | undefined;
   features?: string[] | undefined;
   /** Further parts of the first header, for mirroring and import (root, snapshots, mirror …). */
-  initial?: Partial<Pick<Header, 'root' | 'snapshots' | 'nextSnapshotId' | 'meta' | 'mirror'>> | undefined;
+  initial?: Partial<Pick<Header, 'root' | 'snapshots' | 'nextSnapshotId' | 'meta' | 'mirror' | 'parent'>> | undefined;
 };
 
 /** EEXIST: the name is taken. ENOENT: no such pool. EDOM, EFBIG: sizes. Three requests. */
@@ -159,7 +161,7 @@ export async function resizeImage(deps: ImageDeps, spec: ImageSpec, options: Res
     assertWritable(stored.value);
     if (options.sizeBytes === stored.value.sizeBytes) return;
     const root = await rootOfSize(deps, stored.value, options);
-    const value = { ...stored.value, root, sizeBytes: options.sizeBytes, modifiedAtMs: deps.clock.nowMs() };
+    const value = { ...resized(stored.value, options.sizeBytes), root, modifiedAtMs: deps.clock.nowMs() };
     if (await replaceDocument(deps.bucket, stored, value, deps.random)) return;
   }
   throw new FarsideError('EAGAIN', `image ${spec.image} is changed by others too often; try again`, { retry: 'later' });
@@ -171,12 +173,7 @@ async function rootOfSize(deps: ImageDeps, header: Header, options: ResizeOption
   if (options.allowShrink !== true) {
     throw new FarsideError('EINVAL', 'shrinking an image is only allowed with the --allow-shrink flag');
   }
-  const target = {
-    imageId: parseImageId(header.imageId),
-    label: `${header.pool}/${header.name}`,
-    objectBytes: header.objectBytes,
-  };
-  const { root, written } = await truncateRoot(deps, target, header.root, options.sizeBytes);
+  const { root, written } = await truncateRoot(deps, header, header.root, options.sizeBytes);
   await assertPacksSafe(deps, header, header, written);
   return root;
 }
@@ -207,18 +204,30 @@ async function markRemoving(deps: NameDeps, spec: ImageSpec, options: RemoveOpti
     if (!byMirroring) assertRemovable(header);
     return { ...header, removing: true };
   };
+  const stored = await openHeader(deps, spec);
+  // What is registered may have died: then it does not stand in the way.
+  if (childrenOf(stored.value).length > 0) await forgetGone(deps, stored.value);
   // `assertRemovable` answers for non-primary images: rbd says EBUSY here, not EROFS.
-  const stored = await updateHeader(deps, spec, mark, { byMirroring: true });
-  return parseImageId(stored.value.imageId);
+  const target = childrenOf(stored.value).length > 0 ? spec : stored;
+  const { value } = await updateHeader(deps, target, mark, { byMirroring: true });
+  // At once, so that its parent's snapshot can be removed next; and again when its objects are gone (remove.ts).
+  await unlinkFromParent(deps, value);
+  return parseImageId(value.imageId);
 }
 
-function assertRemovable(header: Header): void {
+export function assertRemovable(header: Header): void {
   if (isNonPrimary(header)) throw new FarsideError('EBUSY', 'image still has watchers');
+  if (trashSnapshots(header).some(({ id }) => childrenOf(header, id).length > 0))
+    throw new FarsideError('ENOTEMPTY', linkedClonesText);
   if (userSnapshots(header).length > 0) {
     throw new FarsideError('ENOTEMPTY', "image has snapshots - not removing: remove them with 'snap purge' first");
   }
+  if (childrenOf(header).length > 0) throw new FarsideError('ENOTEMPTY', linkedClonesText);
   if (header.mirror) throw new FarsideError('EBUSY', 'image is mirrored - not removing: disable mirroring of it first');
 }
+
+export const linkedClonesText =
+  'image has snapshots with linked clones - these must be deleted or flattened before the image can be removed.';
 
 async function removalUnderWay(deps: NameDeps, spec: ImageSpec): Promise<ImageId | undefined> {
   checkSpec(spec);
@@ -260,5 +269,7 @@ export async function listImages(
 async function listingOfName(deps: NameDeps, spec: ImageSpec): Promise<ImageListing[]> {
   const imageId = await readName(deps, spec);
   const stored = imageId && (await readHeader(deps, imageId));
-  return stored && bearsName(stored.value, spec) ? imageListing(stored.value) : [];
+  return stored && bearsName(stored.value, spec)
+    ? imageListing(stored.value, await parentInfo(deps, stored.value))
+    : [];
 }

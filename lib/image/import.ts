@@ -31,7 +31,7 @@ import type { ImageDeps, ImageSpec } from './deps.ts';
 import { headerSchema, type Header } from './header.ts';
 import { newImageId, parseImageId, type ImageId } from './ids.ts';
 import { checkNewImage, newHeader, throwExists } from './images.ts';
-import { claimName, headerKey, readName, specText } from './names.ts';
+import { claimName, headerKey, readName } from './names.ts';
 import { sectorBytes } from './node.ts';
 import { compressionDefault, creationDefaults } from './options.ts';
 import type { UploadStats } from './pack-writer.ts';
@@ -79,7 +79,7 @@ async function startNew(deps: ImageDeps, spec: ImageSpec, options: ImportOptions
   const compression = options.compression ?? compressionDefault(levels);
   await checkNewImage(deps, spec, { sizeBytes: 0, objectBytes });
   const { imageId, resumed, unnamed } = await beginNew(deps, spec);
-  const target = { imageId, label: specText(spec), objectBytes, root: null };
+  const target = { image: { imageId, pool: spec.pool, name: spec.image, objectBytes }, root: null };
   const writer = new ImageWriter(deps, target, { compression, resume: resumed });
   return {
     chunkBytes: objectBytes,
@@ -155,11 +155,7 @@ async function startUpdate(deps: ImageDeps, spec: ImageSpec, options: ImportOpti
   const compression = options.compression ?? compressionDefault(await readLevels(deps, spec.pool, meta));
   const imageId = parseImageId(base.value.imageId);
   const { resumed } = await beginUpload(deps, spec, { imageId, update: true });
-  const writer = new ImageWriter(
-    deps,
-    { imageId, label: specText(spec), objectBytes, root },
-    { compression, resume: resumed },
-  );
+  const writer = new ImageWriter(deps, { image: base.value, root }, { compression, resume: resumed });
   let end = 0;
   const write = async (offset: number, data: Uint8Array): Promise<void> => {
     if (offset > end) await compareBlocks(writer, root, objectBytes, { offset: end, length: offset - end });

@@ -3,9 +3,10 @@
 // Times are UTC in C's `asctime` form, as rbd prints them (rbd uses the local zone; a site has none).
 
 import { FarsideError } from '../errors.ts';
-import { isNonPrimary, openHeader } from './access.ts';
+import { isNonPrimary, openHeader, readHeader } from './access.ts';
 import type { ImageSpec } from './deps.ts';
-import { userSnapshots, type Header, type Snapshot } from './header.ts';
+import { trashSnapshots, userSnapshots, type Header, type Snapshot } from './header.ts';
+import { childrenOf } from './lineage.ts';
 import type { NameDeps } from './names.ts';
 
 const days = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'] as const;
@@ -37,13 +38,36 @@ export type ImageInfo = {
   modify_timestamp: string;
   /** Only for `image@snap`. */
   protected?: 'true' | 'false';
+  /** Of a clone. */
+  parent?: ParentInfo & { overlap: number };
   mirroring?: { mode: 'journal' | 'snapshot'; state: string; global_id: string; primary: boolean };
 };
 
-/** rbd's `info`; with `spec.snap`, of that snapshot. Two reads. ENOENT: no such image or snapshot. */
+/** What a clone was made from, as it is called now. */
+export type ParentInfo = {
+  pool: string;
+  pool_namespace: string;
+  image: string;
+  id: string;
+  snapshot: string;
+  trash: boolean;
+};
+
+/** rbd's `info`; with `spec.snap`, of that snapshot. Two reads, three for a clone. ENOENT: no such image or snapshot. */
 export async function imageInfo(deps: NameDeps, spec: ImageSpec): Promise<ImageInfo> {
   const { value: header } = await openHeader(deps, spec);
-  return spec.snap === undefined ? infoOf(header) : infoOf(header, findUserSnapshot(header, spec.snap));
+  const info = spec.snap === undefined ? infoOf(header) : infoOf(header, findUserSnapshot(header, spec.snap));
+  const parent = await parentInfo(deps, header);
+  return parent ? { ...info, parent: { ...parent, overlap: Math.min(header.parent!.overlapBytes, info.size) } } : info;
+}
+
+/** One read, of a clone only. */
+export async function parentInfo(deps: NameDeps, { parent }: Header): Promise<ParentInfo | undefined> {
+  const stored = parent && (await readHeader(deps, parent.imageId));
+  if (!stored) return undefined;
+  const { pool, namespace, name, imageId, snapshots } = stored.value;
+  const snapshot = snapshots.find(({ id }) => id === parent.snapshotId)?.name ?? '';
+  return { pool, pool_namespace: namespace, image: name, id: imageId, snapshot, trash: false };
 }
 
 /** ENOENT unless the image has a user snapshot of that name; mirror snapshots cannot be named, as in rbd. */
@@ -51,6 +75,18 @@ export function findUserSnapshot(header: Header, name: string): Snapshot {
   const snapshot = userSnapshots(header).find((one) => one.name === name);
   if (!snapshot) throw new FarsideError('ENOENT', `snapshot ${name} of image ${header.name} does not exist`);
   return snapshot;
+}
+
+/** A snapshot by its name, or (mirror snapshots too, as rbd's `--snap-id`) by its id. */
+export type SnapshotRef = { name: string } | { id: number };
+
+/** ENOENT. Snapshots in the trash count as removed, and a copy under way has no content yet. */
+export function findSnapshot(header: Header, ref: SnapshotRef): Snapshot {
+  if ('name' in ref) return findUserSnapshot(header, ref.name);
+  const snapshot = header.snapshots.find(({ id, namespace }) => id === ref.id && namespace.type !== 'trash');
+  const isComplete = snapshot?.namespace.type !== 'mirror' || snapshot.namespace.complete;
+  if (snapshot && isComplete) return snapshot;
+  throw new FarsideError('ENOENT', `snapshot id ${ref.id} of image ${header.name} does not exist`);
 }
 
 export function infoOf(header: Header, snapshot?: Snapshot): ImageInfo {
@@ -66,7 +102,7 @@ export function infoOf(header: Header, snapshot?: Snapshot): ImageInfo {
     block_name_prefix: `rbd_data.${header.imageId}`,
     format: 2,
     features: shownFeatures(header),
-    op_features: [],
+    op_features: operationFeatures(header),
     flags: [],
     create_timestamp: timestampText(header.createdAtMs),
     access_timestamp: timestampText(header.modifiedAtMs),
@@ -76,8 +112,16 @@ export function infoOf(header: Header, snapshot?: Snapshot): ImageInfo {
   };
 }
 
+/** rbd's words for what clones add to an image that older clients do not know. */
+const operationFeatures = (header: Header): string[] => [
+  ...(childrenOf(header).some(({ cloneFormat }) => cloneFormat === 2) ? ['clone-parent'] : []),
+  ...(header.parent?.cloneFormat === 2 ? ['clone-child'] : []),
+  ...(trashSnapshots(header).length > 0 ? ['snap-trash'] : []),
+];
+
 function shownFeatures(header: Header): string[] {
-  const features = header.features.filter((feature) => feature !== 'non-primary');
+  const plain = header.features.filter((feature) => feature !== 'non-primary');
+  const features = operationFeatures(header).length > 0 ? [...plain, 'operations'] : plain;
   return isNonPrimary(header) ? [...features, 'non-primary'] : features;
 }
 
@@ -96,17 +140,20 @@ export type ImageListing = {
   size: number;
   format: 2;
   protected?: 'true' | 'false';
+  parent?: ParentInfo;
 };
 
-export function imageListing(header: Header): ImageListing[] {
+export function imageListing(header: Header, parent?: ParentInfo): ImageListing[] {
   const image = { image: header.name, id: header.imageId };
+  const ofParent = parent ? { parent } : {};
   const snapshots = userSnapshots(header).map((snapshot): ImageListing => ({
     ...image,
     snapshot: snapshot.name,
     snapshot_id: snapshot.id,
     size: snapshot.sizeBytes,
+    ...ofParent,
     format: 2,
     protected: snapshot.protected ? 'true' : 'false',
   }));
-  return [{ ...image, size: header.sizeBytes, format: 2 }, ...snapshots];
+  return [{ ...image, size: header.sizeBytes, ...ofParent, format: 2 }, ...snapshots];
 }

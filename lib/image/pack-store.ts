@@ -1,6 +1,9 @@
 // Owns reading: everything that leaves here was verified against its hash. Holds one image's packs; caches indexes and
 // map nodes (both immutable in meaning) within `cacheBytes`. Block data is not cached.
 //
+// A clone's packs lie in its own prefix, its parent's, and so on (`packSources`). A reference commits to content, so any copy
+// that has the entry will do; which prefix had a pack is remembered for as long as the process lives, to spare the miss.
+//
 // Collection may replace a stored copy by a sparser one at any time. So ranges are read with If-Match, and a changed
 // object makes us read its index again:
 //
@@ -16,15 +19,45 @@ import type { Etag } from '../bucket/driver.ts';
 import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { decodeEntry } from './codec.ts';
-import type { Settings } from './deps.ts';
-import type { ImageId } from './ids.ts';
+import type { ImageDeps, Settings } from './deps.ts';
 import { decodeNode, sectorBytes, type Node, type PackRef } from './node.ts';
-import { encoding, entryKind, indexBytes, parsePackIndex, type EntryKind, type PackIndex } from './pack.ts';
+import { packSources, type Header } from './header.ts';
+import { parseImageId, type ImageId } from './ids.ts';
+import { encodeCopy, encoding, entryKind, indexBytes, parsePackIndex, type EntryKind, type PackIndex } from './pack.ts';
 
 /** A concrete pack, as the map names it. */
 export type Pack = Exclude<PackRef, 'self'>;
 
-type Opened = { index: PackIndex; etag: Etag };
+/** One stored copy of a pack. */
+type Opened = { source: ImageId; index: PackIndex; etag: Etag };
+
+/** Entries to be read, of one kind if that is known; `take` gets each, perhaps more than once. */
+type Reading = {
+  entryIndexes: Iterable<number>;
+  kind?: EntryKind;
+  take: (entryIndex: number, encoded: Uint8Array, raw: Uint8Array) => unknown;
+};
+
+/** What a store must know of an image. */
+export type StoredImage = Pick<Header, 'imageId' | 'pool' | 'name' | 'objectBytes' | 'parent'>;
+
+/** The way to everything that an image reaches. */
+export const openStore = (
+  deps: Pick<ImageDeps, 'bucket' | 'settings'>,
+  image: StoredImage,
+  label = `${image.pool}/${image.name}`,
+): PackStore =>
+  new PackStore(deps.bucket, packSources(image).map(parseImageId), label, image.objectBytes, deps.settings);
+
+/** Packs of clones that were found elsewhere than in the clone's own prefix. */
+const placesMax = 16_384;
+const placesOf = new WeakMap<Bucket, LRUCache<string, ImageId>>();
+
+function placesIn(bucket: Bucket): LRUCache<string, ImageId> {
+  let places = placesOf.get(bucket);
+  if (!places) placesOf.set(bucket, (places = new LRUCache({ max: placesMax })));
+  return places;
+}
 
 /** A pack no larger than this is read whole at once: one request instead of two. */
 const wholeBytesMax = 256 * 1024;
@@ -37,23 +70,32 @@ const rereadsMax = 5;
 
 export class PackStore {
   readonly #bucket: Bucket;
-  readonly #imageId: ImageId;
+  readonly #sources: readonly ImageId[];
   readonly #label: string;
   readonly #leafSectors: number;
+  /** By source and pack. */
   readonly #indexes: LRUCache<string, Opened>;
   readonly #nodes: LRUCache<string, Uint8Array>;
-  readonly #loading = new Map<string, Promise<Opened>>();
+  readonly #loading = new Map<string, Promise<Opened | undefined>>();
+  /** Copies that were looked for and not there: nothing that may not change. */
+  readonly #absent = new Set<string>();
+  /** Where a pack was found last: the next one is probably there too. */
+  #lastSource: ImageId;
 
-  /** @param label how messages name the image, as `pool/image`. */
+  /**
+   * @param sources the image itself, then those whose packs it may need.
+   * @param label how messages name the image, as `pool/image`.
+   */
   constructor(
     bucket: Bucket,
-    imageId: ImageId,
+    sources: readonly ImageId[],
     label: string,
     objectBytes: number,
     settings: Pick<Settings, 'cacheBytes'>,
   ) {
     this.#bucket = bucket;
-    this.#imageId = imageId;
+    this.#sources = sources;
+    this.#lastSource = sources[0]!;
     this.#label = label;
     this.#leafSectors = objectBytes / sectorBytes;
     const maxSize = Math.max(1, Math.floor(settings.cacheBytes / 2));
@@ -61,9 +103,27 @@ export class PackStore {
     this.#nodes = new LRUCache({ maxSize, sizeCalculation: (raw) => raw.length + 100 });
   }
 
-  /** The index of a pack, from the cache or by one ranged read. ENOENT-like damage: EBADMSG naming image and pack. */
+  /** The index of some copy of a pack, from the cache or by one ranged read. ENOENT-like damage: EBADMSG naming image and pack. */
   async index(pack: Pack): Promise<PackIndex> {
-    return (await this.#open(pack)).index;
+    let index = await this.#firstIndex(pack);
+    if (index) return index;
+    this.forget(pack); // what was believed absent may be there by now
+    index = await this.#firstIndex(pack);
+    if (index) return index;
+    throw this.#missing(pack);
+  }
+
+  async #firstIndex(pack: Pack): Promise<PackIndex | undefined> {
+    for (const source of this.#order(pack)) {
+      const opened = await this.#open(pack, source);
+      if (opened) return opened.index;
+    }
+    return undefined;
+  }
+
+  /** The index of the image's own copy of a pack; undefined when it has none. */
+  async ownIndex(pack: Pack): Promise<PackIndex | undefined> {
+    return (await this.#open(pack, this.#sources[0]!))?.index;
   }
 
   /** The map node at (pack, entry), its pack references made concrete. `level` is what the reference to it promises. */
@@ -86,16 +146,24 @@ export class PackStore {
    * Memory: the encoded and raw bytes of everything asked for.
    */
   async readEntries(pack: Pack, entryIndexes: Iterable<number>, kind: EntryKind): Promise<Map<number, Uint8Array>> {
-    const wanted = [...new Set(entryIndexes)].toSorted((a, b) => a - b);
+    const raws = new Map<number, Uint8Array>();
+    await this.#read(pack, { entryIndexes, kind, take: (entryIndex, _encoded, raw) => raws.set(entryIndex, raw) });
+    return raws;
+  }
+
+  /** A copy of the pack with these entries, gathered from wherever they are, each verified. */
+  async copyOf(pack: Pack, entryIndexes: Iterable<number>): Promise<Uint8Array> {
+    const encodings = new Map<number, Uint8Array>();
+    const take = (entryIndex: number, encoded: Uint8Array): unknown => encodings.set(entryIndex, encoded);
+    await this.#read(pack, { entryIndexes, take });
+    return encodeCopy(await this.index(pack), (entryIndex) => encodings.get(entryIndex));
+  }
+
+  async #read(pack: Pack, reading: Reading): Promise<void> {
+    const wanted = [...new Set(reading.entryIndexes)].toSorted((a, b) => a - b);
     for (let tries = 0; tries < rereadsMax; tries++) {
-      const opened = await this.#open(pack);
-      for (const entryIndex of wanted) {
-        if (opened.index.entry(entryIndex).kind !== kind)
-          throw this.#damaged(pack, `entry ${entryIndex}`, 'it is not of the kind that the map says');
-      }
-      const found = await this.#readOnce(pack, opened, wanted);
-      if (found) return found;
-      this.#indexes.delete(pack.packId);
+      if (await this.#readOnce(pack, wanted, reading)) return;
+      this.forget(pack);
     }
     throw new FarsideError('EAGAIN', `${this.#label}: pack ${pack.packId} keeps changing while it is read; try again`, {
       retry: 'later',
@@ -108,44 +176,84 @@ export class PackStore {
     return found.get(entryIndex)!;
   }
 
-  async #readOnce(pack: Pack, opened: Opened, wanted: number[]): Promise<Map<number, Uint8Array> | undefined> {
-    const found = new Map<number, Uint8Array>();
+  /** From the first copy that has each entry. False: a copy has changed, or what was believed absent may be there by now. */
+  async #readOnce(pack: Pack, wanted: readonly number[], reading: Reading): Promise<boolean> {
+    const believedAbsent = this.#absent.size > 0;
+    let left = wanted;
+    let sparse: PackIndex | undefined;
+    for (const source of this.#order(pack)) {
+      const opened = await this.#open(pack, source);
+      if (!opened) continue;
+      const { index } = opened;
+      if (reading.kind !== undefined) this.#assertKind(pack, index, left, reading.kind);
+      const here = left.filter((entryIndex) => index.isPresent(entryIndex));
+      if (!(await this.#readCopy(pack, opened, here, reading))) return false;
+      if (here.length === left.length) return true;
+      left = left.filter((entryIndex) => !index.isPresent(entryIndex));
+      sparse = index;
+    }
+    if (believedAbsent) return false;
+    if (!sparse) throw this.#missing(pack);
+    throw this.#damaged(pack, whatIs(sparse, left[0]!), 'this copy of the pack lacks it');
+  }
+
+  #assertKind(pack: Pack, index: PackIndex, wanted: readonly number[], kind: EntryKind): void {
+    const other = wanted.find((entryIndex) => index.entry(entryIndex).kind !== kind);
+    if (other !== undefined) throw this.#damaged(pack, `entry ${other}`, 'it is not of the kind that the map says');
+  }
+
+  /** False when the copy has changed, or is gone. */
+  async #readCopy(pack: Pack, opened: Opened, wanted: readonly number[], { take }: Reading): Promise<boolean> {
     for (const run of coalesce(opened.index, wanted)) {
       const data = run.length === 0 ? new Uint8Array() : await this.#range(pack, opened, run);
-      if (!data) return undefined;
-      for (const entryIndex of run.entries)
-        found.set(entryIndex, this.#verify(pack, opened.index, entryIndex, data, run.offset));
+      if (!data) return false;
+      for (const entryIndex of run.entries) {
+        const { offset, length } = opened.index.range(entryIndex);
+        const encoded = data.subarray(offset - run.offset, offset - run.offset + length);
+        take(entryIndex, encoded, this.#verified(pack, opened.index, entryIndex, encoded));
+      }
     }
-    return found;
+    return true;
   }
 
   async #range(pack: Pack, opened: Opened, run: { offset: number; length: number }): Promise<Uint8Array | undefined> {
-    const outcome = await this.#bucket.get(this.#key(pack), { range: run, ifMatch: opened.etag });
-    if (outcome.status === 'found') return outcome.body;
-    if (outcome.status === 'changed') return undefined;
-    throw this.#missing(pack);
+    const key = this.#key(pack, opened.source);
+    const outcome = await this.#bucket.get(key, { range: run, ifMatch: opened.etag });
+    return outcome.status === 'found' ? outcome.body : undefined;
   }
 
-  #verify(pack: Pack, index: PackIndex, entryIndex: number, data: Uint8Array, offset: number): Uint8Array {
+  #verified(pack: Pack, index: PackIndex, entryIndex: number, encoded: Uint8Array): Uint8Array {
     const entry = index.entry(entryIndex);
-    const what =
-      entry.kind === entryKind.block
-        ? `block at image offset ${entry.imageOffset}`
-        : `map node for image offset ${entry.imageOffset}`;
-    if (!index.isPresent(entryIndex)) throw this.#damaged(pack, what, 'this copy of the pack lacks it');
-    const at = index.range(entryIndex).offset - offset;
     try {
-      return decodeEntry(
-        entry,
-        entry.encoding === encoding.zero ? new Uint8Array() : data.subarray(at, at + entry.encodedBytes),
-      );
+      return decodeEntry(entry, entry.encoding === encoding.zero ? new Uint8Array() : encoded);
     } catch (cause) {
-      throw this.#damaged(pack, what, cause);
+      throw this.#damaged(pack, whatIs(index, entryIndex), cause);
     }
   }
 
-  async #open(pack: Pack): Promise<Opened> {
-    const opened = this.#indexes.get(pack.packId) ?? (await this.#loadOnce(pack));
+  /** Where to look for a pack: where it was found before, then in the order of the sources. */
+  #order(pack: Pack): readonly ImageId[] {
+    if (this.#sources.length === 1) return this.#sources;
+    const first = placesIn(this.#bucket).get(this.#placeKey(pack)) ?? this.#lastSource;
+    return [first, ...this.#sources.filter((source) => source !== first)];
+  }
+
+  #placeKey(pack: Pack): string {
+    return `${this.#sources[0]}/${pack.packId}`;
+  }
+
+  /** What is known of the copies of a pack: one of them is known to have changed. */
+  forget(pack: Pack): void {
+    this.#absent.clear();
+    placesIn(this.#bucket).delete(this.#placeKey(pack));
+    for (const source of this.#sources) this.#indexes.delete(this.#key(pack, source));
+  }
+
+  async #open(pack: Pack, source: ImageId): Promise<Opened | undefined> {
+    const key = this.#key(pack, source);
+    if (this.#absent.has(key)) return undefined;
+    const opened = this.#indexes.get(key) ?? (await this.#loadOnce(pack, source, key));
+    if (!opened) return undefined;
     const { entryCount, packBytes } = opened.index;
     if (entryCount !== pack.entryCount || packBytes !== pack.packBytes) {
       throw this.#damaged(
@@ -157,30 +265,44 @@ export class PackStore {
     return opened;
   }
 
-  #loadOnce(pack: Pack): Promise<Opened> {
-    let loading = this.#loading.get(pack.packId);
+  #loadOnce(pack: Pack, source: ImageId, key: string): Promise<Opened | undefined> {
+    let loading = this.#loading.get(key);
     if (!loading) {
-      loading = this.#loadIndex(pack).finally(() => this.#loading.delete(pack.packId));
-      this.#loading.set(pack.packId, loading);
+      loading = this.#loadIndex(pack, source).finally(() => this.#loading.delete(key));
+      this.#loading.set(key, loading);
     }
     return loading;
   }
 
-  async #loadIndex(pack: Pack): Promise<Opened> {
+  async #loadIndex(pack: Pack, source: ImageId): Promise<Opened | undefined> {
     const length =
       pack.packBytes <= wholeBytesMax
         ? Math.max(pack.packBytes, indexBytes(pack.entryCount))
         : indexBytes(pack.entryCount);
-    const outcome = await this.#bucket.get(this.#key(pack), { range: { offset: 0, length } });
-    if (outcome.status !== 'found') throw this.#missing(pack);
+    const key = this.#key(pack, source);
+    const outcome = await this.#bucket.get(key, { range: { offset: 0, length } });
+    if (outcome.status !== 'found') return this.#noteAbsent(key);
     try {
-      const opened = { index: parsePackIndex(outcome.body, pack.packId), etag: outcome.meta.etag };
-      this.#indexes.set(pack.packId, opened);
+      const opened = { source, index: parsePackIndex(outcome.body, pack.packId), etag: outcome.meta.etag };
+      this.#indexes.set(key, opened);
+      this.#notePlace(pack, source);
       this.#keepNodes(pack, opened.index, outcome.body);
       return opened;
     } catch (cause) {
       throw this.#damaged(pack, 'index', cause);
     }
+  }
+
+  #noteAbsent(key: string): undefined {
+    if (this.#sources.length === 1) return;
+    if (this.#absent.size >= placesMax) this.#absent.clear();
+    this.#absent.add(key);
+  }
+
+  #notePlace(pack: Pack, source: ImageId): void {
+    if (this.#sources.length === 1) return;
+    this.#lastSource = source;
+    if (source !== this.#sources[0]) placesIn(this.#bucket).set(this.#placeKey(pack), source);
   }
 
   /** A small pack came whole with its index: keep its map nodes. Damage is reported when the node is asked for. */
@@ -198,8 +320,8 @@ export class PackStore {
     }
   }
 
-  #key(pack: Pack): string {
-    return keyText({ kind: 'pack', imageId: this.#imageId, packId: pack.packId });
+  #key(pack: Pack, source: ImageId): string {
+    return keyText({ kind: 'pack', imageId: source, packId: pack.packId });
   }
 
   #missing(pack: Pack): FarsideError {
@@ -219,6 +341,11 @@ export class PackStore {
       },
     );
   }
+}
+
+function whatIs(index: PackIndex, entryIndex: number): string {
+  const { kind, imageOffset } = index.entry(entryIndex);
+  return `${kind === entryKind.block ? 'block at' : 'map node for'} image offset ${imageOffset}`;
 }
 
 type Run = { offset: number; length: number; entries: number[] };

@@ -3,7 +3,8 @@
 
 import { readDocument } from '../bucket/document.ts';
 import { prefixes } from '../bucket/keys.ts';
-import { headerSchema } from './header.ts';
+import { unlinkFromParent } from './children.ts';
+import { headerSchema, type Header } from './header.ts';
 import { freeName, headerKey, type NameDeps } from './names.ts';
 
 /** Objects listed, then deleted, at once: a page of a LIST and a batch of a DELETE. */
@@ -33,11 +34,8 @@ async function deletePage(deps: NameDeps, imageId: string): Promise<boolean> {
   return !page.more;
 }
 
-async function finish(
-  deps: NameDeps,
-  imageId: string,
-  header: { pool: string; namespace: string; name: string },
-): Promise<'done'> {
+async function finish(deps: NameDeps, imageId: string, header: Header): Promise<'done'> {
+  await unlinkFromParent(deps, header);
   await freeName(deps, { pool: header.pool, namespace: header.namespace, image: header.name }, imageId);
   // Header last: while it is there, the rest can be found.
   await deps.bucket.delete([headerKey(imageId)]);

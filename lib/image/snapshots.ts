@@ -7,9 +7,12 @@
 import { checkName } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { assertWritable, openHeader, updateHeader, type HeaderTarget } from './access.ts';
+import { forgetGone } from './children.ts';
 import type { ImageSpec } from './deps.ts';
-import { isMirrorSnapshot, userSnapshots, type Header, type MirrorNamespace, type Snapshot } from './header.ts';
+import { isMirrorSnapshot, userSnapshots } from './header.ts';
+import type { Child, Header, MirrorNamespace, Snapshot } from './header.ts';
 import { findUserSnapshot, timestampText } from './info.ts';
+import { childrenOf, resized } from './lineage.ts';
 import type { NameDeps } from './names.ts';
 
 /** Keeps the header, which every mirror snapshot's state repeats, below a few megabytes. */
@@ -77,19 +80,39 @@ export async function protectSnapshot(deps: NameDeps, target: HeaderTarget, name
   });
 }
 
-/** EINVAL when it is not protected, as in rbd. */
+/** EINVAL when it is not protected, as in rbd. EBUSY: it has clones of format 1. */
 export async function unprotectSnapshot(deps: NameDeps, target: HeaderTarget, name: string): Promise<void> {
-  await updateOwn(deps, target, name, (header, snapshot) => {
-    if (!snapshot.protected) throw new FarsideError('EINVAL', `snapshot ${name} is not protected`);
-    return replaceSnapshot(header, { ...snapshot, protected: false });
-  });
+  const change = (): Promise<void> =>
+    updateOwn(deps, target, name, (header, snapshot) => {
+      if (!snapshot.protected) throw new FarsideError('EINVAL', `snapshot ${name} is not protected`);
+      const holding = childrenOf(header, snapshot.id).filter(({ cloneFormat }) => cloneFormat === 1);
+      if (holding.length > 0) throw new LinkedClones(header, holding);
+      return replaceSnapshot(header, { ...snapshot, protected: false });
+    });
+  try {
+    await change();
+  } catch (error) {
+    if (!(error instanceof LinkedClones)) throw error;
+    await forgetGone(deps, error.header);
+    await change();
+  }
+}
+
+class LinkedClones extends FarsideError {
+  readonly header: Header;
+
+  constructor(header: Header, children: readonly Child[]) {
+    const ids = children.map(({ imageId }) => imageId).join(', ');
+    super('EBUSY', `cannot unprotect: at least ${children.length} child(ren) [${ids}] in pool '${children[0]!.pool}'`);
+    this.header = header;
+  }
 }
 
 /** The image's content and size become the snapshot's. What was written since is lost. */
 export async function rollbackSnapshot(deps: NameDeps, target: HeaderTarget, name: string): Promise<void> {
   await updateHeader(deps, target, (header) => {
     const { root, sizeBytes } = findUserSnapshot(header, name);
-    return { ...header, root, sizeBytes };
+    return { ...resized(header, sizeBytes), root };
   });
 }
 
@@ -103,7 +126,7 @@ export async function purgeSnapshots(deps: NameDeps, target: HeaderTarget): Prom
     const names = (isProtected: boolean): string[] =>
       users.filter((one) => one.protected === isProtected).map((one) => one.name);
     purged = { removed: names(false), protected: names(true) };
-    const snapshots = header.snapshots.filter((one) => isMirrorSnapshot(one) || one.protected);
+    const snapshots = header.snapshots.filter((one) => one.namespace.type !== 'user' || one.protected);
     return purged.removed.length === 0 ? undefined : { ...header, snapshots };
   });
   return purged;
@@ -138,7 +161,7 @@ export type SnapshotListing = {
   size: number;
   protected: 'true' | 'false';
   timestamp: string;
-  namespace?: { type: 'user' } | MirrorListing;
+  namespace?: { type: 'user' } | { type: 'trash'; original_name: string } | MirrorListing;
 };
 
 type MirrorListing = {
@@ -177,7 +200,9 @@ function snapshotListing(snapshot: Snapshot): SnapshotListing {
   };
 }
 
-function namespaceListing(header: Header, snapshot: Snapshot): { type: 'user' } | MirrorListing {
+function namespaceListing(header: Header, snapshot: Snapshot): NonNullable<SnapshotListing['namespace']> {
+  const { namespace } = snapshot;
+  if (namespace.type === 'trash') return { type: 'trash', original_name: namespace.originalName };
   if (!isMirrorSnapshot(snapshot)) return { type: 'user' };
   const { state, complete, mirrorPeerUuids, ...source } = snapshot.namespace;
   return {

@@ -9,7 +9,7 @@ import { isZero } from './digest.ts';
 import type { ImageDeps } from './deps.ts';
 import type { Root } from './header.ts';
 import type { WrittenPacks } from './commit.ts';
-import type { ImageId } from './ids.ts';
+import { parseImageId } from './ids.ts';
 import {
   cut,
   overlay,
@@ -24,7 +24,7 @@ import {
 } from './map.ts';
 import { encodeNode, sectorBytes, type Extent, type Node } from './node.ts';
 import { entryKind, type NewEntry } from './pack.ts';
-import { PackStore } from './pack-store.ts';
+import { openStore, type PackStore, type StoredImage } from './pack-store.ts';
 import { readRange, type ByteSpan } from './read.ts';
 import { OpenPack } from './open-pack.ts';
 import { packSizeBytes, PackWriter, type UploadStats } from './pack-writer.ts';
@@ -37,7 +37,8 @@ const pendingExtentsMax = 1 << 16;
 const nodeBytesPerExtent = 12;
 const nodeBytesPerLeaf = 2048;
 
-export type WriteTarget = { imageId: ImageId; label: string; objectBytes: number; root: Root | null };
+/** `root`: what is written over; what it reaches may be in the packs of the image's parent. */
+export type WriteTarget = { image: StoredImage; root: Root | null };
 export type WriteOptions = { compression: Compression; resume: boolean };
 
 /** Without `encoded`, a hole. */
@@ -65,15 +66,15 @@ export class ImageWriter {
     this.#compression = options.compression;
     this.#packs = new PackWriter({
       bucket: deps.bucket,
-      imageId: target.imageId,
+      imageId: parseImageId(target.image.imageId),
       settings: deps.settings,
       resume: options.resume,
     });
     this.#blocks = this.#packs.open();
     this.#nodes = this.#packs.open();
-    this.#leafSectors = target.objectBytes / sectorBytes;
+    this.#leafSectors = target.image.objectBytes / sectorBytes;
     this.#root = target.root ? rootRef(target.root) : undefined;
-    this.store = new PackStore(deps.bucket, target.imageId, target.label, target.objectBytes, deps.settings);
+    this.store = openStore(deps, target.image);
   }
 
   /** Every pack that this writer made, also those that were there already. */
@@ -87,7 +88,7 @@ export class ImageWriter {
 
   /** The largest block of this image, bytes. Blocks do not cross multiples of it. */
   get blockBytes(): number {
-    return Math.min(this.#deps.settings.blockBytes, this.#target.objectBytes);
+    return Math.min(this.#deps.settings.blockBytes, this.#target.image.objectBytes);
   }
 
   /**
@@ -110,7 +111,7 @@ export class ImageWriter {
   /** Makes whole sectors read as zeros, at no cost of data. */
   async zero(offset: number, length: number): Promise<void> {
     assert(offset % sectorBytes === 0 && length % sectorBytes === 0, 'a discard is not aligned to sectors');
-    const objectBytes = this.#target.objectBytes;
+    const objectBytes = this.#target.image.objectBytes;
     await this.#place(async () => {
       for (let at = offset; at < offset + length;) {
         const end = Math.min(offset + length, (Math.floor(at / objectBytes) + 1) * objectBytes);
@@ -174,9 +175,9 @@ export class ImageWriter {
   }
 
   async #change(offset: number, length: number, data?: { pack: OpenPack; entry: number }): Promise<void> {
-    if (!data && !this.#root && !this.#pending.has(Math.floor(offset / this.#target.objectBytes))) return;
-    const leaf = Math.floor(offset / this.#target.objectBytes);
-    const sector = (offset - leaf * this.#target.objectBytes) / sectorBytes;
+    if (!data && !this.#root && !this.#pending.has(Math.floor(offset / this.#target.image.objectBytes))) return;
+    const leaf = Math.floor(offset / this.#target.image.objectBytes);
+    const sector = (offset - leaf * this.#target.image.objectBytes) / sectorBytes;
     const changes = this.#pending.get(leaf);
     const change: Change = { sector, sectors: length / sectorBytes, ...(data && { data }) };
     if (changes) changes.push(change);
@@ -235,7 +236,7 @@ export class ImageWriter {
       pack: item.pack === pack ? ('self' as const) : settled(item.pack),
     });
     const raw = encodeNode({ level: node.level, extents: node.extents.map(named), children: node.children.map(named) });
-    const entry = pack.add(encodeEntry(entryKind.node, firstLeaf * this.#target.objectBytes, raw, 'none'));
+    const entry = pack.add(encodeEntry(entryKind.node, firstLeaf * this.#target.image.objectBytes, raw, 'none'));
     return { pack, entry };
   }
 
@@ -290,8 +291,6 @@ function withoutZeroEnds(data: Uint8Array): { start: number; end: number } {
   return { start, end };
 }
 
-/** What `truncateRoot` needs of an image. */
-export type TruncateTarget = { imageId: ImageId; label: string; objectBytes: number };
 export type Truncated = { root: Root | null; written: WrittenPacks };
 
 /**
@@ -300,21 +299,21 @@ export type Truncated = { root: Root | null; written: WrittenPacks };
  */
 export async function truncateRoot(
   deps: ImageDeps,
-  target: TruncateTarget,
+  image: StoredImage,
   root: Root | null,
   sizeBytes: number,
 ): Promise<Truncated> {
   if (!root) return { root, written: new Map() };
   const tailBytes = sizeBytes % sectorBytes;
-  const writer = new ImageWriter(deps, { ...target, root }, { compression: 'none', resume: false });
+  const writer = new ImageWriter(deps, { image, root }, { compression: 'none', resume: false });
   const tail =
     tailBytes === 0
       ? undefined
-      : await readTail(writer.store, root, target.objectBytes, { offset: sizeBytes - tailBytes, length: tailBytes });
+      : await readTail(writer.store, root, image.objectBytes, { offset: sizeBytes - tailBytes, length: tailBytes });
   writer.truncate(sizeBytes - tailBytes);
   const shorter = await writer.finish();
   if (!tail) return { root: shorter, written: writer.written };
-  const tailWriter = new ImageWriter(deps, { ...target, root: shorter }, { compression: 'none', resume: false });
+  const tailWriter = new ImageWriter(deps, { image, root: shorter }, { compression: 'none', resume: false });
   await tailWriter.write(sizeBytes - tailBytes, tail);
   return { root: await tailWriter.finish(), written: new Map([...writer.written, ...tailWriter.written]) };
 }

@@ -24,6 +24,7 @@ import type { ImageSpec } from '../image/deps.ts';
 import { mirrorSnapshots } from '../image/header.ts';
 import type { Header, Mirror } from '../image/header.ts';
 import { parseImageId } from '../image/ids.ts';
+import { keepParents } from '../image/lineage.ts';
 import { claimName, freeName } from '../image/names.ts';
 import { listCheckpoints, readCheckpoint } from './checkpoints.ts';
 import type { Plan } from './checkpoints.ts';
@@ -82,7 +83,8 @@ async function nextHeader(
   const nameTaken =
     wanted !== header.name && (await claimName(deps, specOf(header, wanted), parseImageId(header.imageId))) === 'taken';
   const name = nameTaken ? header.name : wanted;
-  return completedHeader(header, plan, { nowMs: deps.clock.nowMs(), uuid, name, nameTaken, bytes, startedAtMs });
+  const completion = { nowMs: deps.clock.nowMs(), uuid, name, nameTaken, bytes, startedAtMs };
+  return keepParents(header, completedHeader(header, plan, completion));
 }
 
 const specOf = ({ pool, namespace }: Header, image: string): ImageSpec => ({ pool, namespace, image });

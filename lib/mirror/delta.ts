@@ -21,8 +21,7 @@ import { walk } from '../image/diff.ts';
 import { hash128 } from '../image/digest.ts';
 import { mirrorSnapshots, reachableRoots } from '../image/header.ts';
 import type { Header, MirrorSnapshot, Root } from '../image/header.ts';
-import { parseImageId } from '../image/ids.ts';
-import { PackStore } from '../image/pack-store.ts';
+import { openStore } from '../image/pack-store.ts';
 import type { MirrorDeps } from './deps.ts';
 import { manifestSchema } from './messages.ts';
 import type { Manifest, Message, Outcome } from './messages.ts';
@@ -187,8 +186,7 @@ type Step = Pick<Manifest, 'deltaId' | 'step' | 'wanted' | 'held' | 'piecesSoFar
 
 /** One bounded walk. */
 async function cut(deps: MirrorDeps, header: Header, { fromOffset, ...step }: Step): Promise<Manifest> {
-  const label = `${header.pool}/${header.name}`;
-  const store = new PackStore(deps.bucket, parseImageId(header.imageId), label, header.objectBytes, deps.settings);
+  const store = openStore(deps, header);
   const cutter = new PieceCutter(deps.limits);
   const { wanted, held } = step;
   const onEntry = cutter.add.bind(cutter);

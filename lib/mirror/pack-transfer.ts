@@ -8,21 +8,16 @@
 //                                          stores P without dead entries (tag 2)
 //   reads a range, If-Match tag 1: changed
 //   begins again with the index (tag 2); what is wanted is reachable there, so it is still in P
-//
-//   this copy of P                         another copy of P (a repeated message, or the other half of it)
-//   create P: exists                       create P: stored
-//   reads P, unites, replace If-Match
-//                                          the same; one of the two loses, reads again, and finds nothing left to add
 
 import pLimit from 'p-limit';
 
-import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { parsePackId } from '../image/ids.ts';
 import type { PackId } from '../image/ids.ts';
-import { entryNumbers, mergeCopies, rangesOf, verifiedCopy, verifyWhole } from '../image/pack-copy.ts';
+import { entryNumbers, rangesOf, verifiedCopy, verifyWhole } from '../image/pack-copy.ts';
 import { encodeCopy, indexBytes, parsePackIndex } from '../image/pack.ts';
 import type { PackIndex } from '../image/pack.ts';
+import { storeCopy } from '../image/store-copy.ts';
 import type { MirrorDeps } from './deps.ts';
 import type { PackWant } from './messages.ts';
 import type { PackOptions, Peer } from './peer-protocol.ts';
@@ -154,33 +149,3 @@ const lost = (packId: PackId): FarsideError =>
     `pack ${packId} is not at the primary any more; the copy begins again with a newer snapshot`,
     { retry: 'later' },
   );
-
-async function storeCopy(deps: MirrorDeps, imageId: string, packId: PackId, body: Uint8Array): Promise<void> {
-  const key = keyText({ kind: 'pack', imageId, packId });
-  for (let tries = 0; tries < triesMax; tries++) {
-    if ((await deps.bucket.create(key, body)).created) return;
-    if (await unite(deps, key, packId, body)) return;
-  }
-  throw new FarsideError('EAGAIN', `pack ${packId} keeps changing here while it is copied; try again`, {
-    retry: 'later',
-  });
-}
-
-/** True when the stored copy has all that ours has, now or already. */
-async function unite(deps: MirrorDeps, key: string, packId: PackId, body: Uint8Array): Promise<boolean> {
-  const ours = parsePackIndex(body, packId);
-  const head = await deps.bucket.get(key, { range: { offset: 0, length: indexBytes(ours.entryCount) } });
-  if (head.status !== 'found') return false;
-  if (covers(parsePackIndex(head.body, packId), ours)) return true;
-  const stored = await deps.bucket.get(key, { ifMatch: head.meta.etag });
-  if (stored.status !== 'found') return false;
-  const merged = mergeCopies(packId, stored.body, body);
-  return merged === undefined || (await deps.bucket.replace(key, merged, stored.meta.etag)).replaced;
-}
-
-function covers(stored: PackIndex, ours: PackIndex): boolean {
-  for (let entryIndex = 0; entryIndex < ours.entryCount; entryIndex++) {
-    if (ours.isPresent(entryIndex) && !stored.isPresent(entryIndex)) return false;
-  }
-  return true;
-}

@@ -6,12 +6,11 @@ import { describe, expect, test } from 'vitest';
 import { createDocument, readDocument, replaceDocument } from '../../lib/bucket/document.ts';
 import { keyText, prefixes } from '../../lib/bucket/keys.ts';
 import { readHeader } from '../../lib/image/access.ts';
-import { collectStep, newRun, type CollectResult } from '../../lib/image/collect.ts';
 import { headerSchema } from '../../lib/image/header.ts';
 import { createImage, renameImage, resizeImage } from '../../lib/image/images.ts';
 import { headerKey } from '../../lib/image/names.ts';
 import { createSnapshot, removeSnapshot } from '../../lib/image/snapshots.ts';
-import { importBytes, memorySite, openStore, seededRandom, spec, type MemorySite } from '../image/model.ts';
+import { collect, importBytes, memorySite, openStore, seededRandom, spec, type MemorySite } from '../image/model.ts';
 import { Damage } from './pack-reader.ts';
 import { readStored, type Get } from './reader.ts';
 
@@ -52,17 +51,9 @@ async function packBodies(deps: MemorySite, image: string): Promise<Map<string, 
   return bodies;
 }
 
-async function collect(deps: MemorySite, image: string): Promise<{ shrunkPacks: number; deletedPacks: number }> {
+async function collectOld(deps: MemorySite, image: string): ReturnType<typeof collect> {
   deps.clock.advance(2 * dayMs);
-  const { imageId } = await openStore(deps, image);
-  const total = { shrunkPacks: 0, deletedPacks: 0 };
-  for (let next: CollectResult['next'] = { imageId, run: newRun(deps), step: 0 }; next;) {
-    const result: CollectResult = await collectStep(deps, next);
-    total.shrunkPacks += result.shrunkPacks;
-    total.deletedPacks += result.deletedPacks;
-    next = result.next;
-  }
-  return total;
+  return await collect(deps, image);
 }
 
 describe('a reader made from the document alone', () => {
@@ -174,7 +165,7 @@ describe('a reader made from the document alone', () => {
     await importBytes(deps, 'disk', given, { update: true });
     await createSnapshot(deps, spec('disk'), 'kept');
     await removeSnapshot(deps, spec('disk'), 'gone');
-    expect((await collect(deps, 'disk')).shrunkPacks).toBeGreaterThan(0);
+    expect((await collectOld(deps, 'disk')).shrunkPacks).toBeGreaterThan(0);
     expect(firstDifference(await read(deps, 'disk'), given)).toBeUndefined();
     expect(firstDifference(await read(deps, 'disk', 'kept'), given)).toBeUndefined();
   });

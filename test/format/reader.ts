@@ -24,13 +24,14 @@ type Header = Version & {
   namespace: string;
   name: string;
   removing?: boolean;
+  parent?: { packsIn: string[] };
   objectBytes: number;
   snapshots: (Version & { name: string; namespace: { type: string } })[];
 };
 
 /** Section 5, for a whole version of an image. */
 class VersionReader {
-  private readonly packs = new Map<string, Pack>();
+  private readonly packs = new Map<string, Pack[]>();
   private readonly get: Get;
   private readonly header: Header;
   private readonly sizeBytes: number;
@@ -54,16 +55,26 @@ class VersionReader {
   }
 
   private async pack(reference: Reference): Promise<Pack> {
-    let pack = this.packs.get(reference.pack);
-    if (pack === undefined) {
-      const bytes = await this.get(`images/${this.header.imageId}/packs/${reference.pack}`);
-      check(bytes !== undefined, 'the pack exists');
-      pack = parsePack(reference.pack, bytes);
-      this.packs.set(reference.pack, pack);
+    let copies = this.packs.get(reference.pack);
+    if (copies === undefined) {
+      copies = await this.copies(reference.pack);
+      this.packs.set(reference.pack, copies);
     }
+    const pack = copies.find((copy) => copy.entries[reference.entry]?.at !== undefined) ?? copies[0];
+    check(pack !== undefined, 'the pack exists');
     check(pack.entries.length === reference.entryCount, 'number of entries in a reference');
     check(pack.completeBytes === reference.packBytes, 'bytes of the pack in a reference');
     return pack;
+  }
+
+  /** The image's own copy, then its parent's, and so on. */
+  private async copies(packId: string): Promise<Pack[]> {
+    const copies: Pack[] = [];
+    for (const imageId of [this.header.imageId, ...(this.header.parent?.packsIn ?? [])]) {
+      const bytes = await this.get(`images/${imageId}/packs/${packId}`);
+      if (bytes !== undefined) copies.push(parsePack(packId, bytes));
+    }
+    return copies;
   }
 
   /** The sectors in use below. */

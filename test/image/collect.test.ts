@@ -1,42 +1,25 @@
 import { describe, expect, test } from 'vitest';
 import { prefixes } from '../../lib/bucket/keys.ts';
-import {
-  collectLimitsDefault,
-  collectStep,
-  newRun,
-  type CollectLimits,
-  type CollectResult,
-} from '../../lib/image/collect.ts';
+import { collectLimitsDefault, collectStep, newRun, type CollectResult } from '../../lib/image/collect.ts';
 import type { ImageDeps } from '../../lib/image/deps.ts';
 import { startImport } from '../../lib/image/import.ts';
 import { resizeImage } from '../../lib/image/images.ts';
 import { createSnapshot, removeSnapshot, rollbackSnapshot } from '../../lib/image/snapshots.ts';
 import { updateHeader } from '../../lib/image/access.ts';
-import { importBytes, memorySite, openStore, readImage, seededRandom, spec, type MemorySite } from './model.ts';
+import {
+  collect,
+  importBytes,
+  memorySite,
+  openStore,
+  readImage,
+  seededRandom,
+  spec,
+  type MemorySite,
+} from './model.ts';
 
 const KiB = 1024;
 const dayMs = 24 * 3600 * 1000;
 const content = (seed: number, bytes: number): Uint8Array => seededRandom(seed).bytes(bytes);
-
-/** Runs a collection to its end, step by step. */
-async function collect(
-  deps: ImageDeps,
-  image: string,
-  limits: CollectLimits = collectLimitsDefault,
-): Promise<{ steps: number } & Omit<CollectResult, 'next'>> {
-  const { imageId } = await openStore(deps, image);
-  const total = { steps: 0, deletedPacks: 0, shrunkPacks: 0, freedBytes: 0 };
-  for (let message: CollectResult['next'] = { imageId, run: newRun(deps), step: 0 }; message;) {
-    const result: CollectResult = await collectStep(deps, message, limits);
-    total.steps++;
-    total.deletedPacks += result.deletedPacks;
-    total.shrunkPacks += result.shrunkPacks;
-    total.freedBytes += result.freedBytes;
-    expect(total.steps).toBeLessThan(1000);
-    message = result.next;
-  }
-  return total;
-}
 
 const later = (deps: MemorySite): void => deps.clock.advance(2 * dayMs);
 

@@ -68,19 +68,15 @@ async function play(objectBytes: number, commits: readonly (readonly Step[])[]):
   const imageId = newImageId(deps.random);
   const content = Buffer.alloc((sectorsMax + 300) * sectorBytes);
   const taken: Taken[] = [{ root: null, content: Buffer.from(content) }];
-  const target = { imageId, label: 'rbd/disk', objectBytes };
+  const image = { imageId, pool: 'rbd', name: 'disk', objectBytes };
   for (const commit of commits) {
-    const writer = new ImageWriter(
-      deps,
-      { ...target, root: taken.at(-1)!.root },
-      { compression: 'none', resume: false },
-    );
+    const writer = new ImageWriter(deps, { image, root: taken.at(-1)!.root }, { compression: 'none', resume: false });
     for (const step of commit) await apply(writer, content, step);
     const cuts = commit.flatMap((step) => (step.kind === 'cut' ? [step.sector * sectorBytes] : []));
     for (const end of cuts.slice(-1)) content.fill(0, end);
     taken.push({ root: await writer.finish(), content: Buffer.from(content) });
   }
-  const { store } = new ImageWriter(deps, { ...target, root: null }, { compression: 'none', resume: false });
+  const { store } = new ImageWriter(deps, { image, root: null }, { compression: 'none', resume: false });
   return { deps, store, objectBytes, taken };
 }
 

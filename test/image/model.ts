@@ -5,13 +5,19 @@ import { createDocument } from '../../lib/bucket/document.ts';
 import { keyText } from '../../lib/bucket/keys.ts';
 import { MemoryDriver } from '../../lib/bucket/memory.ts';
 import type { Clock } from '../../lib/clock.ts';
+import {
+  collectLimitsDefault,
+  collectStep,
+  newRun,
+  type CollectLimits,
+  type CollectResult,
+} from '../../lib/image/collect.ts';
 import { settingsDefault, type ImageDeps, type ImageSpec, type Settings } from '../../lib/image/deps.ts';
 import type { Random } from '../../lib/random.ts';
 import { startImport } from '../../lib/image/import.ts';
 import { openHeader } from '../../lib/image/access.ts';
-import { PackStore } from '../../lib/image/pack-store.ts';
+import { openStore as storeOf, type PackStore } from '../../lib/image/pack-store.ts';
 import { readRange } from '../../lib/image/read.ts';
-import { parseImageId } from '../../lib/image/ids.ts';
 import type { Root } from '../../lib/image/header.ts';
 
 /** mulberry32: a small seeded generator, for content and ids that are the same in every run. */
@@ -88,13 +94,7 @@ export async function openStore(
   image: string,
 ): Promise<{ store: PackStore; root: Root | null; sizeBytes: number; objectBytes: number; imageId: string }> {
   const { value } = await openHeader(deps, spec(image));
-  const store = new PackStore(
-    deps.bucket,
-    parseImageId(value.imageId),
-    `rbd/${image}`,
-    value.objectBytes,
-    deps.settings,
-  );
+  const store = storeOf(deps, value);
   return {
     store,
     root: value.root,
@@ -107,4 +107,24 @@ export async function openStore(
 export async function readImage(deps: ImageDeps, image: string): Promise<Uint8Array> {
   const { store, root, objectBytes, sizeBytes } = await openStore(deps, image);
   return await readRange(store, root, objectBytes, { offset: 0, length: sizeBytes });
+}
+
+/** Runs a collection to its end, step by step. */
+export async function collect(
+  deps: ImageDeps,
+  image: string,
+  limits: CollectLimits = collectLimitsDefault,
+): Promise<{ steps: number } & Omit<CollectResult, 'next'>> {
+  const { imageId } = await openStore(deps, image);
+  const total = { steps: 0, deletedPacks: 0, shrunkPacks: 0, freedBytes: 0 };
+  for (let message: CollectResult['next'] = { imageId, run: newRun(deps), step: 0 }; message;) {
+    const result: CollectResult = await collectStep(deps, message, limits);
+    total.steps++;
+    total.deletedPacks += result.deletedPacks;
+    total.shrunkPacks += result.shrunkPacks;
+    total.freedBytes += result.freedBytes;
+    if (total.steps > 1000) throw new Error('a collection without end');
+    message = result.next;
+  }
+  return total;
 }

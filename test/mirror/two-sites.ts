@@ -11,9 +11,8 @@ import { commitRoot } from '../../lib/image/commit.ts';
 import { settingsDefault, type ImageSpec, type Settings } from '../../lib/image/deps.ts';
 import { reachableRoots } from '../../lib/image/header.ts';
 import type { Header, Root } from '../../lib/image/header.ts';
-import { parseImageId } from '../../lib/image/ids.ts';
 import { createImage } from '../../lib/image/images.ts';
-import { PackStore } from '../../lib/image/pack-store.ts';
+import { openStore } from '../../lib/image/pack-store.ts';
 import { readRange } from '../../lib/image/read.ts';
 import { removeStep } from '../../lib/image/remove.ts';
 import { ImageWriter } from '../../lib/image/write.ts';
@@ -293,9 +292,8 @@ export async function write(
   namespace = '',
 ): Promise<void> {
   const base = await openHeader(site.deps, spec(name, namespace));
-  const { imageId, objectBytes, root, sizeBytes } = base.value;
-  const target = { imageId: parseImageId(imageId), label: name, objectBytes, root };
-  const writer = new ImageWriter(site.deps, target, { compression: 'none', resume: false });
+  const { root, sizeBytes } = base.value;
+  const writer = new ImageWriter(site.deps, { image: base.value, root }, { compression: 'none', resume: false });
   const random = seededRandom(seed);
   for (const { offset, length } of extents) await writer.write(offset, random.bytes(length));
   const made = await writer.finish();
@@ -307,13 +305,7 @@ export const headerOf = async (site: TestSite, name: string, namespace = ''): Pr
 
 /** Everything that a root holds, read and verified. */
 export async function contentOf(site: TestSite, header: Header, root: Root | null, sizeBytes: number): Promise<Buffer> {
-  const store = new PackStore(
-    site.deps.bucket,
-    parseImageId(header.imageId),
-    header.name,
-    header.objectBytes,
-    site.deps.settings,
-  );
+  const store = openStore(site.deps, header);
   return Buffer.from(await readRange(store, root, header.objectBytes, { offset: 0, length: sizeBytes }));
 }
 

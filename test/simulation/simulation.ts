@@ -4,8 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 
 import { FarsideError } from '../../lib/errors.ts';
 import { openHeader } from '../../lib/image/access.ts';
-import { parseImageId } from '../../lib/image/ids.ts';
-import { PackStore } from '../../lib/image/pack-store.ts';
+import { openStore } from '../../lib/image/pack-store.ts';
 import { readRange } from '../../lib/image/read.ts';
 import { settingsDefault } from '../../lib/image/deps.ts';
 import { limitsDefault } from '../../lib/mirror/deps.ts';
@@ -400,13 +399,7 @@ export class Simulation {
           throw new Violation('I5', `${truth.title} cannot be opened by its name: ${found.message}`);
         const { value } = found as Awaited<ReturnType<typeof openHeader>>;
         if (value.imageId !== truth.imageId) continue; // another image took the name
-        const store = new PackStore(
-          deps.bucket,
-          parseImageId(value.imageId),
-          value.name,
-          value.objectBytes,
-          deps.settings,
-        );
+        const store = openStore(deps, value);
         const bytes = await readRange(store, value.root, value.objectBytes, { offset: 0, length: value.sizeBytes });
         if (truth.view.content.bytes.compare(bytes) !== 0)
           throw new Violation('I1', `${truth.title} reads differently from what its map says`);

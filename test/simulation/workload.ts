@@ -4,9 +4,8 @@
 import { FarsideError } from '../../lib/errors.ts';
 import { openHeader } from '../../lib/image/access.ts';
 import { reachableRoots } from '../../lib/image/header.ts';
-import { parseImageId } from '../../lib/image/ids.ts';
 import { findUserSnapshot } from '../../lib/image/info.ts';
-import { PackStore } from '../../lib/image/pack-store.ts';
+import { openStore } from '../../lib/image/pack-store.ts';
 import { readRange } from '../../lib/image/read.ts';
 import { createImage, renameImage, resizeImage } from '../../lib/image/images.ts';
 import { startImport } from '../../lib/image/import.ts';
@@ -467,7 +466,7 @@ async function exportContent(
   const shown = truth?.imageId === header.imageId ? truth.view : undefined;
   const { root, sizeBytes } = snap === undefined ? header : findUserSnapshot(header, snap);
   const expected = snap === undefined ? shown?.content : shown?.snapshots.find(({ name }) => name === snap)?.content;
-  const store = new PackStore(deps.bucket, parseImageId(header.imageId), image, header.objectBytes, deps.settings);
+  const store = openStore(deps, header);
   try {
     const bytes = await readRange(store, root, header.objectBytes, { offset: 0, length: sizeBytes });
     if (expected && expected.bytes.compare(bytes) !== 0)

@@ -10,9 +10,8 @@ import { HttpDriver } from '../../lib/bucket/http.ts';
 import { settingsDefault, type ImageDeps, type ImageSpec } from '../../lib/image/deps.ts';
 import { openHeader } from '../../lib/image/images.ts';
 import { startImport } from '../../lib/image/import.ts';
-import { PackStore } from '../../lib/image/pack-store.ts';
+import { openStore } from '../../lib/image/pack-store.ts';
 import { readRange } from '../../lib/image/read.ts';
-import { parseImageId } from '../../lib/image/ids.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { adminToken, type TestSite } from './harness.ts';
 import { TestNetwork } from './network.ts';
@@ -66,7 +65,7 @@ async function importInto(
 async function exportFrom(site: TestSite): Promise<Uint8Array> {
   const deps = clientDeps(site);
   const { value } = await openHeader(deps, spec);
-  const store = new PackStore(deps.bucket, parseImageId(value.imageId), 'rbd/disk', value.objectBytes, deps.settings);
+  const store = openStore(deps, value);
   return readRange(store, value.root, value.objectBytes, { offset: 0, length: value.sizeBytes });
 }
 

@@ -13,6 +13,7 @@ import type { SiteConfig } from '../config.ts';
 import { version } from '../version.ts';
 import { authenticatePeers, authenticateUsers, securitySchemes, type ApiEnv } from './access.ts';
 import { answerError, errorBody } from './errors.ts';
+import { cloneRoutes } from './routes-clones.ts';
 import { configRoutes } from './routes-config.ts';
 import { imageRoutes } from './routes-images.ts';
 import { mirrorPoolRoutes } from './routes-mirror-pools.ts';
@@ -59,6 +60,7 @@ function addRoutes(app: Api, deps: MirrorDeps, config: SiteConfig): void {
   app.route('/', imageRoutes(deps));
   app.route('/', configRoutes(deps));
   app.route('/', snapshotRoutes(deps));
+  app.route('/', cloneRoutes(deps));
   app.route('/', mirrorPoolRoutes(deps));
   app.route('/', mirrorRoutes(deps));
   app.route('/', statusRoutes(deps));
@@ -94,6 +96,7 @@ export function openApiDocument(app: Api): ReturnType<Api['getOpenAPI31Document'
       { name: 'images', description: 'Images and their metadata' },
       { name: 'config', description: 'Options of rbd, overridden for the site, a pool or an image' },
       { name: 'snapshots', description: 'User snapshots' },
+      { name: 'clones', description: 'Clones of snapshots' },
       { name: 'mirroring', description: 'Mirroring of pools and images' },
       { name: 'schedules', description: 'When mirror snapshots are taken' },
       { name: 'store', description: 'The bucket, for clients that move image data' },

@@ -16,6 +16,7 @@ export const statusOf: Record<ErrorCode, ContentfulStatusCode> = {
   EACCES: 403,
   EBUSY: 409,
   EEXIST: 409,
+  EXDEV: 400,
   EINVAL: 400,
   EFBIG: 413,
   ENOSPC: 507,

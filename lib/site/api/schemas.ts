@@ -161,6 +161,14 @@ export const retriedSchema = z
   .openapi('RetriedFailures');
 
 const protectedText = z.enum(['true', 'false']);
+const parentSchema = z.object({
+  pool: z.string(),
+  pool_namespace: z.string(),
+  image: z.string(),
+  id: z.string(),
+  snapshot: z.string(),
+  trash: z.boolean(),
+});
 export const infoSchema = z
   .object({
     name: z.string(),
@@ -179,6 +187,7 @@ export const infoSchema = z
     access_timestamp: z.string(),
     modify_timestamp: z.string(),
     protected: protectedText.optional(),
+    parent: parentSchema.extend({ overlap: z.number() }).optional(),
     mirroring: z
       .object({ mode: z.enum(['journal', 'snapshot']), state: z.string(), global_id: z.string(), primary: z.boolean() })
       .optional(),
@@ -196,6 +205,7 @@ export const imagesSchema = z
         size: z.number(),
         format: z.literal(2),
         protected: protectedText.optional(),
+        parent: parentSchema.optional(),
       }),
     ),
     next: z.string().optional().openapi({ description: 'Pass as `after` for the next page.' }),
@@ -212,7 +222,8 @@ export const snapshotsSchema = z
       timestamp: z.string(),
       namespace: z
         .object({
-          type: z.enum(['user', 'mirror']),
+          type: z.enum(['user', 'mirror', 'trash']),
+          original_name: z.string().optional(),
           state: z.string().optional(),
           mirror_peer_uuids: z.array(z.string()).optional(),
           complete: z.boolean().optional(),

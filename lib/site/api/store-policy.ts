@@ -19,8 +19,9 @@ import { readDocument, type Stored } from '../../bucket/document.ts';
 import { parseTag, storePath } from '../../bucket/http-protocol.ts';
 import { parseKey, prefixes, type Key } from '../../bucket/keys.ts';
 import { FarsideError } from '../../errors.ts';
-import { assertWritable, isNonPrimary } from '../../image/access.ts';
-import { headerSchema, mirrorSnapshots, type Header } from '../../image/header.ts';
+import { assertWritable, isNonPrimary, readHeader } from '../../image/access.ts';
+import { ancestorsMax, headerSchema, mirrorSnapshots, trashSnapshots, type Header } from '../../image/header.ts';
+import { keepParents } from '../../image/lineage.ts';
 import { headerKey } from '../../image/names.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
 import { recall, recent, remember } from '../../mirror/recent.ts';
@@ -61,8 +62,9 @@ function assertPool(principal: Principal, pool: string | undefined): void {
 async function authorizeRead(deps: MirrorDeps, principal: Principal, key: Key, method: string): Promise<void> {
   if (principal.kind === 'admin') return;
   switch (key.kind) {
-    case 'header':
     case 'pack':
+      return assertPackOf(deps, principal, key.imageId);
+    case 'header':
     case 'collect':
       return assertPool(principal, await poolOfImage(deps, key.imageId));
     case 'name':
@@ -79,6 +81,23 @@ async function authorizeRead(deps: MirrorDeps, principal: Principal, key: Key, m
     default:
       throw notYours();
   }
+}
+
+/** A clone's client reads its parent's packs too, and its parent's parent's, wherever they are. */
+async function assertPackOf(deps: MirrorDeps, principal: Principal, imageId: string): Promise<void> {
+  const pool = await poolOfImage(deps, imageId);
+  if (principal.kind === 'admin' || pool === undefined || pool === principal.pool) return;
+  const key = `store clones of ${imageId} in ${principal.pool}`;
+  if (!(await recent(deps, key, async () => (await hasCloneIn(deps, imageId, principal.pool)) || undefined)))
+    throw notYours();
+}
+
+async function hasCloneIn(deps: MirrorDeps, imageId: string, pool: string, depth = 0): Promise<boolean> {
+  const children = (await readHeader(deps, imageId))?.value.children ?? [];
+  if (children.some((child) => child.pool === pool)) return true;
+  if (depth >= ancestorsMax) return false;
+  for (const child of children) if (await hasCloneIn(deps, child.imageId, pool, depth + 1)) return true;
+  return false;
 }
 
 async function authorizePut(deps: MirrorDeps, principal: Principal, key: Key, c: Context): Promise<void> {
@@ -152,16 +171,18 @@ function parseHeader(body: unknown): Header {
   throw new FarsideError('EINVAL', `malformed header: ${z.prettifyError(parsed.error)}`);
 }
 
-/** A new image is nobody's replica. */
+/** A new image is nobody's replica, and nobody's clone: that is made by the site. */
 function assertUnmirrored(header: Header): void {
   const mirrored =
     header.mirror !== undefined || header.removing === true || header.collect !== undefined || isNonPrimary(header);
-  if (mirrored || mirrorSnapshots(header).length > 0) throw notHere();
+  const isClone = header.parent !== undefined || header.children !== undefined || trashSnapshots(header).length > 0;
+  if (mirrored || isClone || mirrorSnapshots(header).length > 0) throw notHere();
 }
 
 function assertUserChange(stored: Stored<Header>, next: Header): void {
   assertWritable(stored.value);
-  if (frozenParts(stored.value) !== frozenParts(next)) {
+  const losesParent = keepParents(stored.value, next) !== next;
+  if (losesParent || frozenParts(stored.value) !== frozenParts(next)) {
     throw forbidden('a header put through the store may change content, size, user snapshots and metadata only');
   }
   if (!keepsIds(stored.value, next)) throw forbidden('a snapshot id is given once, by nextSnapshotId');
@@ -188,7 +209,10 @@ function frozenParts(header: Header): string {
     removing,
     collect,
     collectGeneration,
+    children,
   } = header;
+  // Shrinking a clone takes its overlap down.
+  const parent = header.parent && { ...header.parent, overlapBytes: 0 };
   const rest = {
     version,
     imageId,
@@ -201,6 +225,8 @@ function frozenParts(header: Header): string {
     removing,
     collect,
     collectGeneration,
+    children,
+    parent,
   };
-  return JSON.stringify({ ...rest, snapshots: mirrorSnapshots(header) });
+  return JSON.stringify({ ...rest, snapshots: mirrorSnapshots(header), trash: trashSnapshots(header) });
 }

@@ -1,0 +1,114 @@
+// Owns the routes of clones. Handlers translate; lib/image decides.
+
+import { createRoute, z } from '@hono/zod-openapi';
+
+import { listChildren } from '../../image/children.ts';
+import { cloneFormats, cloneImage } from '../../image/clone.ts';
+import { flattenStep } from '../../image/flatten.ts';
+import { objectBytesMax, objectBytesMin } from '../../image/images.ts';
+import type { SnapshotRef } from '../../image/info.ts';
+import type { MirrorDeps } from '../../mirror/deps.ts';
+import { access } from './access.ts';
+import { forbidden } from './errors.ts';
+import { body, made, newApi, ok, specOf, type Api } from './routing.ts';
+import * as schemas from './schemas.ts';
+
+const tags = ['clones'];
+const imagePath = '/v1/pools/{pool}/images/{image}';
+const { imageParams, namespaceQuery } = schemas;
+
+const name = z.string().min(1).max(1024);
+/** A snapshot by name, or any (mirror snapshots too) by id. */
+export const snapshotRefShape = { snap: name.optional(), snapId: z.int().min(0).optional() };
+
+const cloneBody = z
+  .object({
+    ...snapshotRefShape,
+    pool: name.optional().openapi({ description: "The clone's; the parent's unless given." }),
+    namespace: z.string().max(1024).default(''),
+    name: name.openapi({ example: 'vm-2' }),
+    cloneFormat: z.enum(cloneFormats).default('auto'),
+    features: z.array(z.string().max(64)).max(32).optional(),
+    objectBytes: z.int().min(objectBytesMin).max(objectBytesMax).optional(),
+  })
+  .refine(({ snap, snapId }) => (snap === undefined) !== (snapId === undefined), 'give either snap or snapId')
+  .openapi('Clone');
+
+const childrenQuery = namespaceQuery.extend({
+  snap: name.optional(),
+  snapId: z.coerce.number().int().min(0).optional(),
+  descendants: schemas.flag,
+});
+const childrenSchema = z
+  .array(
+    z.object({ pool: z.string(), pool_namespace: z.string(), image: z.string(), id: z.string(), trash: z.boolean() }),
+  )
+  .openapi('Children');
+const flattenedSchema = z
+  .object({
+    done: z.boolean(),
+    fromOffset: z.number().openapi({ description: 'Everything before it is copied.' }),
+    sizeBytes: z.number(),
+  })
+  .openapi('Flattened');
+
+const clone = createRoute({
+  method: 'post',
+  path: `${imagePath}/clone`,
+  tags,
+  summary: 'Clone a snapshot: a writable image at once, whatever its size',
+  ...access.client,
+  request: { params: imageParams, query: namespaceQuery, body: body(cloneBody) },
+  responses: made(schemas.idSchema, 'The clone'),
+});
+const children = createRoute({
+  method: 'get',
+  path: `${imagePath}/children`,
+  tags,
+  summary: 'Clones of an image, or of one snapshot of it',
+  ...access.client,
+  request: { params: imageParams, query: childrenQuery },
+  responses: ok(childrenSchema, 'rbd `children --all`'),
+});
+const flatten = createRoute({
+  method: 'post',
+  path: `${imagePath}/flatten`,
+  tags,
+  summary: 'Copy a bounded part of what a clone has from its parent; repeat until it is done',
+  ...access.client,
+  request: { params: imageParams, query: namespaceQuery },
+  responses: ok(flattenedSchema, 'How far it is'),
+});
+
+/** Undefined when neither is given. */
+export const snapshotRef = (given: {
+  snap?: string | undefined;
+  snapId?: number | undefined;
+}): SnapshotRef | undefined => {
+  if (given.snap !== undefined) return { name: given.snap };
+  return given.snapId === undefined ? undefined : { id: given.snapId };
+};
+
+export function cloneRoutes(deps: MirrorDeps): Api {
+  const api = newApi();
+  api.openapi(clone, async (c) => {
+    const { pool, namespace, name: image, cloneFormat, features, objectBytes, ...ref } = c.req.valid('json');
+    const source = specOf(c.req.valid('param'), c.req.valid('query'));
+    const target = { pool: pool ?? source.pool, namespace, image };
+    const principal = c.get('principal');
+    if (principal.kind === 'client' && principal.pool !== target.pool)
+      throw forbidden('this token may not make images in that pool');
+    const id = await cloneImage(deps, source, snapshotRef(ref)!, target, { cloneFormat, features, objectBytes });
+    return c.json({ id }, 201);
+  });
+  api.openapi(children, async (c) => {
+    const { descendants, ...query } = c.req.valid('query');
+    const spec = specOf(c.req.valid('param'), query);
+    const options = { snapshot: snapshotRef(query), descendants: schemas.isSet(descendants) };
+    return c.json(await listChildren(deps, spec, options), 200);
+  });
+  api.openapi(flatten, async (c) =>
+    c.json(await flattenStep(deps, specOf(c.req.valid('param'), c.req.valid('query'))), 200),
+  );
+  return api;
+}
