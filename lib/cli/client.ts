@@ -175,6 +175,38 @@ export class Client {
     await this.#image('POST', spec, ['snaps', name, 'rollback']);
   }
 
+  // clones
+
+  async cloneImage(
+    { pool, namespace, image }: ImageSpec,
+    clone: ({ snap: string } | { snapId: number }) & {
+      pool: string;
+      namespace: string;
+      name: string;
+      cloneFormat?: string;
+      features?: readonly string[];
+      objectBytes?: number;
+    },
+  ): Promise<void> {
+    await this.#image('POST', { pool, namespace, image }, ['clone'], { body: clone });
+  }
+
+  async listChildren(
+    spec: ImageSpec,
+    query: { snap: string | undefined; snapId: number | undefined; descendants: boolean },
+  ): Promise<shapes.Children> {
+    const descendants = query.descendants || undefined;
+    return this.#http.checked(
+      shapes.childrenShape,
+      await this.#image('GET', spec, ['children'], { query: { ...query, descendants } }),
+    );
+  }
+
+  /** One bounded step. */
+  async flattenImage(spec: ImageSpec): Promise<z.infer<typeof shapes.flattenedShape>> {
+    return this.#http.checked(shapes.flattenedShape, await this.#image('POST', spec, ['flatten']));
+  }
+
   // metadata
 
   async listMeta(spec: ImageSpec): Promise<Record<string, string>> {

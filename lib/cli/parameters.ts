@@ -221,3 +221,18 @@ export const integerOption = (
   });
 
 const longFlag = (flags: string): string => /--[a-z-]+/.exec(flags)?.[0] ?? flags;
+
+const snapIdMax = 999_999_999_999;
+
+/** Names any snapshot: those of mirroring too, which have no name that a spec could hold. */
+export const snapIdOption = integerOption('--snap-id <id>', 'snapshot id, as `snap ls --all` shows it', {
+  min: 0,
+  max: snapIdMax,
+});
+
+/** The snapshot that a spec or `--snap-id` names. */
+export function snapshotRefOf(spec: ImageSpec, snapId: number | undefined): { snap: string } | { snapId: number } {
+  if (snapId === undefined) return { snap: requireSnap(spec).snap };
+  refuseSnap(spec);
+  return { snapId };
+}

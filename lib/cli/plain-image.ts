@@ -1,7 +1,7 @@
 // Owns the plain text of images and snapshots, as rbd prints it. Pure: shapes in, text out.
 
-import { formatBytes } from './grammar.ts';
-import type { Info, ListedImages, Options, SiteOptions, Snapshots } from './shapes.ts';
+import { formatBytes, formatSpec } from './grammar.ts';
+import type { Children, Info, ListedImages, ParentShape, Options, SiteOptions, Snapshots } from './shapes.ts';
 import { textTable, type Column } from './text-table.ts';
 import type { Usage } from './usage.ts';
 
@@ -20,11 +20,28 @@ export function plainInfo(info: Info): string {
     `access_timestamp: ${info.access_timestamp}`,
     `modify_timestamp: ${info.modify_timestamp}`,
     ...(info.protected === undefined ? [] : [`protected: ${info.protected === 'true' ? 'True' : 'False'}`]),
+    ...parentLines(info.parent),
     ...(info.journal === undefined ? [] : [`journal: ${info.journal}`]),
     ...mirroringLines(info.mirroring),
   ];
   return `rbd image '${info.name}':\n${lines.map((line) => `\t${line}\n`).join('')}`;
 }
+
+const pathText = (named: { pool: string; pool_namespace: string; image: string }): string =>
+  formatSpec({ pool: named.pool, namespace: named.pool_namespace, image: named.image });
+
+const inTrashText = ({ trash, id }: { trash: boolean; id: string }): string => (trash ? ` (trash ${id})` : '');
+
+const parentText = (parent: ParentShape): string => `${pathText(parent)}@${parent.snapshot}`;
+
+function parentLines(parent: Info['parent']): string[] {
+  if (!parent) return [];
+  return [`parent: ${parentText(parent)}${inTrashText(parent)}`, `overlap: ${formatBytes(parent.overlap)}`];
+}
+
+/** `children`: one a line. */
+export const plainChildren = (children: Children): string =>
+  children.map((child) => `${pathText(child)}${inTrashText(child)}\n`).join('');
 
 function mirroringLines(mirroring: Info['mirroring']): string[] {
   if (!mirroring) return [];
@@ -53,7 +70,7 @@ export function plainListedImages(images: ListedImages): string {
   const rows = images.map((one) => [
     one.snapshot === undefined ? one.image : `${one.image}@${one.snapshot}`,
     formatBytes(one.size),
-    '',
+    one.parent ? parentText(one.parent) : '',
     String(one.format),
     one.protected === 'true' ? 'yes' : '',
     lockWords[one.lock_type ?? ''] ?? '',
@@ -84,6 +101,7 @@ export function plainSnapshots(snapshots: Snapshots, options: { all: boolean; ob
 }
 
 function namespaceText(namespace: Snapshots[number]['namespace'], objectCount: number | undefined): string {
+  if (namespace?.type === 'trash') return `trash (user ${namespace.original_name ?? ''})`;
   if (namespace?.type !== 'mirror') return namespace?.type ?? 'user';
   const peers = `peer_uuids:[${(namespace.mirror_peer_uuids ?? []).join(',')}]`;
   if (namespace.primary_snap_id === undefined) return `mirror (${namespace.state} ${peers})`;

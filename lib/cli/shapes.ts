@@ -10,6 +10,16 @@ const uuids = z.array(z.string());
 export const namesShape = z.array(z.looseObject({ name: z.string() }));
 export type Names = z.infer<typeof namesShape>;
 
+const parentShape = z.looseObject({
+  pool: z.string(),
+  pool_namespace: z.string(),
+  image: z.string(),
+  id: z.string(),
+  snapshot: z.string(),
+  trash: z.boolean(),
+});
+export type ParentShape = z.infer<typeof parentShape>;
+
 export const infoShape = z.looseObject({
   name: z.string(),
   id: z.string(),
@@ -27,6 +37,7 @@ export const infoShape = z.looseObject({
   access_timestamp: z.string(),
   modify_timestamp: z.string(),
   protected: z.string().optional(),
+  parent: parentShape.extend({ overlap: z.number() }).optional(),
   journal: z.string().optional(),
   mirroring: z
     .looseObject({
@@ -48,6 +59,7 @@ export const listedImagesShape = z.array(
     size: z.number(),
     format: z.number(),
     protected: z.string().optional(),
+    parent: parentShape.optional(),
     lock_type: z.string().optional(),
   }),
 );
@@ -63,6 +75,7 @@ export const snapshotsShape = z.array(
     namespace: z
       .looseObject({
         type: z.string(),
+        original_name: z.string().optional(),
         state: z.string().optional(),
         mirror_peer_uuids: uuids.optional(),
         complete: z.boolean().optional(),
@@ -74,6 +87,19 @@ export const snapshotsShape = z.array(
   }),
 );
 export type Snapshots = z.infer<typeof snapshotsShape>;
+
+export const childrenShape = z.array(
+  z.looseObject({
+    pool: z.string(),
+    pool_namespace: z.string(),
+    image: z.string(),
+    id: z.string(),
+    trash: z.boolean(),
+  }),
+);
+export type Children = z.infer<typeof childrenShape>;
+
+export const flattenedShape = z.looseObject({ done: z.boolean(), fromOffset: z.number(), sizeBytes: z.number() });
 
 export const purgedShape = z.looseObject({ removed: z.array(z.string()), protected: z.array(z.string()) });
 export type Purged = z.infer<typeof purgedShape>;

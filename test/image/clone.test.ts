@@ -42,6 +42,8 @@ function changedFrom(base: Uint8Array, offset: number, seed: number, bytes = 64 
 async function site(): Promise<MemorySite> {
   const deps = await memorySite();
   await createDocument(deps.bucket, keyText({ kind: 'pool', pool: 'other' }), {}, deps.random);
+  for (const pool of ['rbd', 'other'])
+    await createDocument(deps.bucket, keyText({ kind: 'namespace', pool, namespace: 'ns' }), {}, deps.random);
   await importBytes(deps, 'golden', golden, { objectBytes: 64 * KiB });
   await createSnapshot(deps, spec('golden'), 's');
   return deps;

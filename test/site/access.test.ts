@@ -157,7 +157,7 @@ describe('tokens', () => {
     expect((await site.call('GET', '/v1/pools/other/images', undefined, token)).status).toBe(403);
     const listed = await site.ok('GET', '/v1/tokens');
     expect(listed.json.find((one: { id: string }) => one.id === id)).toMatchObject({ scope: 'pool:rbd' });
-    expect(listed.text).not.toContain(token.split('_')[2]);
+    expect(listed.text).not.toContain(token.slice(token.length - 43));
     await site.ok('DELETE', `/v1/tokens/${id}`);
     site.clock.setMs(site.clock.nowMs() + 5001);
     expect((await site.call('GET', '/v1/pools/rbd/images', undefined, token)).status).toBe(401);
@@ -183,7 +183,7 @@ describe('tokens', () => {
     const found = await site.bucket.get('site.json');
     const text = found.status === 'found' ? new TextDecoder().decode(found.body) : '';
     expect(text).toContain('"hash"');
-    expect(text).not.toContain(token.split('_')[2]);
+    expect(text).not.toContain(token.slice(token.length - 43));
     expect(text).not.toContain(site.config.secret);
   });
 

@@ -1,6 +1,8 @@
 // The list of all commands: a command exists when it is named here. One file per command, named after its words.
 
 import type { Command } from '../command.ts';
+import { children } from './children.ts';
+import { clone } from './clone.ts';
 import { collect } from './collect.ts';
 import { configGlobalGet } from './config-global-get.ts';
 import { configGlobalList } from './config-global-list.ts';
@@ -17,6 +19,7 @@ import { configPoolSet } from './config-pool-set.ts';
 import { create } from './create.ts';
 import { diskUsage } from './disk-usage.ts';
 import { exportCommand } from './export.ts';
+import { flatten } from './flatten.ts';
 import { imageMetaGet } from './image-meta-get.ts';
 import { imageMetaList } from './image-meta-list.ts';
 import { imageMetaRemove } from './image-meta-remove.ts';
@@ -76,6 +79,8 @@ import { tokenList } from './token-list.ts';
 import { tokenRemove } from './token-remove.ts';
 
 export const commands: readonly Command[] = [
+  children,
+  clone,
   collect,
   configGlobalGet,
   configGlobalList,
@@ -92,6 +97,7 @@ export const commands: readonly Command[] = [
   create,
   diskUsage,
   exportCommand,
+  flatten,
   imageMetaGet,
   imageMetaList,
   imageMetaRemove,

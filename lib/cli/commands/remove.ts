@@ -1,5 +1,7 @@
 // `rm`: deletes an image. Its data goes in the background.
 
+import { FarsideError } from '../../errors.ts';
+import { linkedClonesText } from '../../image/images.ts';
 import { defineCommand } from '../command.ts';
 import { imageArgument } from '../parameters.ts';
 import { framed } from '../wording.ts';
@@ -15,6 +17,14 @@ const frame = {
   },
 };
 
+/** rbd tells by the same number, in other words, that clones of removed snapshots are left. */
+function withClones(error: unknown): never {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (cause instanceof FarsideError && cause.message === linkedClonesText)
+    throw new FarsideError(cause.code, linkedClonesText, { cause });
+  throw error;
+}
+
 export const remove = defineCommand({
   path: 'remove',
   aliases: ['rm'],
@@ -25,6 +35,6 @@ export const remove = defineCommand({
   examples: ['farside rm vm-1', 'farside rm backup/vm-1'],
   async run({ args, context }) {
     const client = await context.client();
-    await framed(frame, () => client.removeImage(args.image));
+    await framed(frame, () => client.removeImage(args.image)).catch(withClones);
   },
 });
