@@ -105,7 +105,9 @@ async function bury(
 /** One line for a log: the errno code and message of a failure, the stack of a bug. */
 export function describeFailure(cause: unknown): string {
   if (cause instanceof FarsideError) return `${cause.code}: ${cause.message}`;
-  return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+  if (cause instanceof Error) return cause.stack ?? cause.message;
+  // An object without a text of its own would throw here.
+  return typeof cause === 'object' ? `a thrown ${Object.prototype.toString.call(cause)}` : String(cause);
 }
 
 /** The type of a message and no more: bodies may be large. */
