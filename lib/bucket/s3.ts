@@ -2,7 +2,8 @@
 // buckets that imports an SDK.
 //
 // The SDK repeats nothing here: `Bucket` does, since a repeated conditional put can be refused by what its first attempt wrote.
-// Checksums are sent only where an operation requires them, which older servers need; every pack and map node carries its own.
+// Checksums of the transport are AWS's affair: S3 takes no put without one into a bucket with Object Lock. To other servers they are
+// sent only where an operation requires them, since older ones refuse them; every pack and map node carries its own.
 //
 // What servers do differently, measured:
 //   If-Match of a put         Ceph RGW 16 takes the tag without quotes only, R2 with quotes only (`#replace` learns which)
@@ -70,7 +71,7 @@ export class S3Driver implements Driver {
     this.#client = new S3Client({
       region,
       maxAttempts: 1,
-      requestChecksumCalculation: 'WHEN_REQUIRED',
+      requestChecksumCalculation: endpoint === undefined ? 'WHEN_SUPPORTED' : 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
       requestHandler: { connectionTimeout: connectTimeoutMs, socketTimeout: idleTimeoutMs ?? idleTimeoutDefaultMs },
       ...(endpoint !== undefined && { endpoint }),

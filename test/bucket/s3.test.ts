@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 
 import { startFauxqs } from 'fauxqs';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 
 import { Bucket } from '../../lib/bucket/bucket.ts';
 import { probeBucket } from '../../lib/bucket/probe.ts';
@@ -160,6 +160,26 @@ describe('s3 driver on faults that the real server does not show', () => {
     });
     await expect(driver.put('x', text('x'), 'absent')).rejects.toMatchObject({ code: errno, retry });
     expect(requestCount).toBe(1);
+  });
+
+  test('AWS gets a checksum with every put, which Object Lock demands; other servers, of which some refuse it, do not', async () => {
+    const checksums: (string | undefined)[] = [];
+    const listener: RequestListener = (request, response) => {
+      checksums.push(request.headers['x-amz-checksum-crc32'] as string | undefined);
+      request.resume().on('end', () => response.writeHead(200, { etag: '"e"' }).end());
+    };
+    const elsewhere = await serving(listener);
+    await elsewhere.put('x', text('x'), 'absent');
+    // Without an endpoint it is AWS; only the SDK's own variable leads it here.
+    vi.stubEnv('AWS_ENDPOINT_URL_S3', `http://127.0.0.1:${(servers[0]!.address() as AddressInfo).port}`);
+    const aws = new S3Driver({
+      bucket: 'images',
+      region: 'us-east-1',
+      credentials: { accessKeyId: 'AK', secretAccessKey: 'SK' },
+    });
+    await aws.put('x', text('x'), 'absent');
+    vi.unstubAllEnvs();
+    expect(checksums).toEqual([undefined, 'jNwWgw==']);
   });
 
   test('412 refuses a put, 404 refuses a replace', async () => {
