@@ -3,12 +3,18 @@
 
 import type { Context } from './context.ts';
 import type { SpecOptions } from './grammar.ts';
+import type { Report } from './output.ts';
+import type { XmlShape } from './xml.ts';
 
 /** The positional words of a command line that no argument has taken yet. */
 export type Words = string[];
 
-/** One positional argument; without a placeholder it is made of general options only. `take` removes what it needs from the words (nothing, when a general option says it). */
-export type Argument<T> = { placeholder: string; help: string; take(words: Words, options: SpecOptions): T };
+/** One positional argument; without a placeholder it is made of general options only. `take` removes what it needs from the words (nothing, when an option says it, a general one or the command's own). */
+export type Argument<T> = {
+  placeholder: string;
+  help: string;
+  take(words: Words, options: SpecOptions, own: Readonly<Record<string, unknown>>): T;
+};
 
 /** One option. `flags` are commander's; `parse` gets the raw text, `true` for a given switch, undefined when absent. */
 export type Option<T> = { flags: string; help: string; parse(raw: string | boolean | undefined): T };
@@ -42,9 +48,25 @@ export type CommandDefinition<A extends Arguments, O extends Options> = {
   run(call: Call<A, O>): Promise<void>;
 };
 
+/** A command that reports data, in the format that the user chose; only such commands take --format. */
+export type ReportDefinition<A extends Arguments, O extends Options> = Omit<CommandDefinition<A, O>, 'run'> & {
+  /** Names for XML; `report` may be given others. */
+  xml: XmlShape;
+  run(call: Call<A, O> & { report: (report: Report) => void }): Promise<void>;
+};
+
 /** A command of any shape, as the registry holds it. */
-export type Command = CommandDefinition<Arguments, Options>;
+export type Command = CommandDefinition<Arguments, Options> & { xml?: XmlShape };
 
 /** Infers the types of arguments and options for `run`. */
 export const defineCommand = <A extends Arguments, O extends Options>(command: CommandDefinition<A, O>): Command =>
   command;
+
+/** As `defineCommand`, for commands that report. */
+export function defineReport<A extends Arguments, O extends Options>(definition: ReportDefinition<A, O>): Command {
+  const { xml } = definition;
+  return {
+    ...definition,
+    run: (call: Call<A, O>) => definition.run({ ...call, report: (report) => call.context.output.report(report, xml) }),
+  };
+}

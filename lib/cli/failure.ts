@@ -16,11 +16,15 @@ export class SilentExit extends Error {
   }
 }
 
+/** A failure whose text is whole: some of rbd's lines do not begin with its name. */
+export class WordedFailure extends FarsideError {}
+
 export type Failure = { text: string; exitCode: number };
 
 export function describeFailure(error: unknown): Failure {
   if (error instanceof SilentExit) return { text: '', exitCode: errnoOf[error.code] };
   if (error instanceof CommanderError) return describeUsage(error);
+  if (error instanceof WordedFailure) return { text: `${error.message}\n`, exitCode: error.errno };
   if (error instanceof FarsideError) return { text: prefixed(error.message), exitCode: error.errno };
   const known = systemErrorCode(error);
   const message = error instanceof Error ? error.message : String(error);
@@ -30,7 +34,7 @@ export function describeFailure(error: unknown): Failure {
 /** rbd's `X: (2) No such file or directory`. */
 export const withErrno = (text: string, code: ErrorCode): string => `${text}: (${errnoOf[code]}) ${errnoText[code]}`;
 
-const prefixed = (message: string): string => `farside: ${message}\n`;
+export const prefixed = (message: string): string => `farside: ${message}\n`;
 
 function describeUsage(error: CommanderError): Failure {
   if (error.exitCode === 0) return { text: '', exitCode: 0 };

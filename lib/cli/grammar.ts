@@ -111,7 +111,7 @@ function mergeParts(options: SpecParts, spec: SpecParts): SpecParts {
   return { ...options, ...definedParts(spec) };
 }
 
-function definedParts(parts: { [P in keyof SpecParts]: string | undefined }): SpecParts {
+export function definedParts(parts: { [P in keyof SpecParts]: string | undefined }): SpecParts {
   return Object.fromEntries(Object.entries(parts).filter(([, value]) => value !== undefined));
 }
 

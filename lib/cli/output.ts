@@ -2,9 +2,10 @@
 // formatter that `--format` names writes it. A further format is one more entry of `formatters`.
 
 import type { Writable } from 'node:stream';
+import { formatXml, type XmlShape } from './xml.ts';
 
-/** `value` is JSON, printed as it is, keys in their order; `plain` is called only for `--format plain` and ends its own lines. */
-export type Report = { value: unknown; plain(): string };
+/** `value` is JSON, printed as it is, keys in their order; `plain` is called only for `--format plain` and may end its last line. `xml`: other names than the command's. */
+export type Report = { value: unknown; plain(): string; xml?: XmlShape };
 
 type FormatOptions = { pretty: boolean };
 
@@ -15,7 +16,8 @@ const formatJson = (report: Report, options: FormatOptions): string =>
 const formatters = {
   plain: (report: Report): string => report.plain(),
   json: formatJson,
-} satisfies Record<string, (report: Report, options: FormatOptions) => string>;
+  xml: (report, options) => formatXml(report.value, report.xml, options),
+} satisfies Record<string, (report: Required<Report>, options: FormatOptions) => string>;
 
 export type Format = keyof typeof formatters;
 export const formats = Object.keys(formatters) as Format[];
@@ -36,9 +38,9 @@ export class Output {
     return this.#options.format;
   }
 
-  /** A report in the format that the user chose. */
-  report(report: Report): void {
-    this.#streams.stdout.write(formatters[this.#options.format](report, this.#options));
+  /** A report in the format that the user chose; commands call the `report` that `defineReport` hands them. */
+  report(report: Report, xml: XmlShape): void {
+    this.#streams.stdout.write(formatters[this.#options.format]({ xml, ...report }, this.#options));
   }
 
   /** One line of plain text on stdout, whatever the format: rbd's `Mirroring enabled`, a snapshot id, a token. */

@@ -5,6 +5,7 @@ import type { ImageSpec } from '../image/deps.ts';
 import { checkOptionName, type OptionLevel } from '../image/options.ts';
 import type { Argument, Option, Words } from './command.ts';
 import {
+  definedParts,
   invalidOption,
   objectBytesMax,
   objectBytesMin,
@@ -52,19 +53,20 @@ export const optionalImageOrSnapArgument: Argument<ImageSpec | undefined> = {
   take: (words, options) => (words.length === 0 && options.image === undefined ? undefined : takeImage(words, options)),
 };
 
-/** The new name: a spec whose missing parts are the source's. */
-export const destinationArgument = (what: 'image' | 'snap'): Argument<SpecParts & { image: string }> => ({
+/** The new name: a spec whose missing parts are the source's. It may be said by options instead (`destinationOptions`). */
+export const destinationArgument = (what: 'image' | 'snap'): Argument<SpecParts> => ({
   placeholder: `dest-${what}-spec`,
   help: `destination ${what === 'image' ? 'image' : 'snapshot'} specification`,
-  take: (words) => {
-    const word = words.shift();
-    if (word === undefined)
+  take: (words, _, own) => {
+    const named = own as { [K in keyof typeof destinationOptions]?: string };
+    const isNamed = (what === 'image' ? named.dest : named.destSnap) !== undefined;
+    const word = named.dest ?? (isNamed ? undefined : words.shift());
+    const { destPool: pool, destNamespace: namespace, destSnap: snap } = named;
+    const parts = { ...definedParts({ pool, namespace, snap }), ...(word === undefined ? {} : parseImageSpec(word)) };
+    if ((what === 'image' ? parts.image : (parts.snap ?? parts.image)) === undefined)
       throw new FarsideError('EINVAL', `destination ${what === 'image' ? 'image' : 'snapshot'} name was not specified`);
-    const { image, ...parts } = parseImageSpec(word);
-    if (image === undefined) throw new FarsideError('EINVAL', `invalid spec '${word}'`);
-    if (what === 'image' && parts.snap !== undefined)
-      throw new FarsideError('EINVAL', "snapshot name specified for a command that doesn't use it");
-    return { ...parts, image };
+    if (what === 'image') refuseSnap({ pool: '', namespace: '', image: '', ...parts });
+    return parts;
   },
 });
 
@@ -177,6 +179,14 @@ export const textOption = (flags: string, help: string): Option<string | undefin
   help,
   parse: (raw) => (typeof raw === 'string' ? raw : undefined),
 });
+
+/** As rbd's: what else than a spec may name a destination. */
+export const destinationOptions = {
+  destPool: textOption('--dest-pool <pool>', 'destination pool name'),
+  destNamespace: textOption('--dest-namespace <namespace>', 'destination namespace name'),
+  dest: textOption('--dest <image>', 'destination image name'),
+  destSnap: textOption('--dest-snap <snap>', 'destination snapshot name'),
+};
 
 /** One of a fixed set of words; the help and the check use the same list. */
 export function choiceOption<const C extends string>(

@@ -43,9 +43,8 @@ export function plainPoolStatus(status: PoolStatus): string {
     ...counts.map(([state, count]) => `    ${count} ${state}`),
     ...(warnings ?? []).map((warning) => `warning: ${warning}`),
   ]);
-  return daemons === undefined && images === undefined
-    ? head
-    : `${head}\nDAEMONS\n${daemonsText(daemons ?? [])}\nIMAGES\n${imagesText(images ?? [])}`;
+  if (daemons === undefined && images === undefined) return head;
+  return `${head}\nDAEMONS\n${daemonsText(daemons ?? [])}\nIMAGES${imagesText(images ?? [])}`;
 }
 
 function daemonsText(daemons: NonNullable<PoolStatus['daemons']>): string {
@@ -67,8 +66,9 @@ function daemonLines(daemon: NonNullable<PoolStatus['daemons']>[number]): string
   ];
 }
 
+/** As rbd: each image begins with the end of the line before it; without images that line has no end. */
 const imagesText = (images: readonly ImageStatus[]): string =>
-  images.length === 0 ? '  none\n' : images.map(plainImageStatus).join('\n');
+  images.map((image) => `\n${plainImageStatus(image)}`).join('');
 
 export function plainImageStatus(status: ImageStatus): string {
   const { state, description, daemon_service: service, peer_sites: peers, snapshots } = status;

@@ -21,7 +21,7 @@ export const generalOptions = {
   image: textOption('--image <image>', 'image name, or image specification'),
   snap: textOption('--snap <snap>', 'snapshot name'),
   format: choiceOption('--format <format>', `output format (default: ${formatDefault})`, formats),
-  pretty: switchOption('--pretty-format', 'indent json output'),
+  pretty: switchOption('--pretty-format', 'indent json and xml output'),
   noProgress: switchOption('--no-progress', 'disable progress output'),
 };
 
@@ -87,7 +87,10 @@ function addCommand(root: Node, command: Command, terminal: Terminal): void {
   node.aliases(command.aliases ?? []);
   addParameters(node, command);
   node.addHelpText('after', `\nExamples:\n${command.examples.map((line) => `  $ ${line}`).join('\n')}`);
-  node.action(async () => runCommand(command, node, root, terminal));
+  node.action(async () => {
+    if (command.xml === undefined) refuseFormat(root);
+    await runCommand(command, node, readGeneralOptions(root), terminal);
+  });
 }
 
 function groupNode(parent: Node, path: string[], terminal: Terminal): Node {
@@ -111,17 +114,25 @@ function addParameters(node: Node, command: Command): void {
 const usageOf = (argument: { placeholder: string }): string =>
   argument.placeholder.startsWith('[') ? argument.placeholder : `<${argument.placeholder}>`;
 
-async function runCommand(command: Command, node: Node, root: Node, terminal: Terminal): Promise<void> {
-  const general = readGeneralOptions(root);
+async function runCommand(command: Command, node: Node, general: GeneralOptions, terminal: Terminal): Promise<void> {
   const words: Words = [...node.args];
   const options = mapValues(command.options, (option) => option.parse(rawValue(node, option.flags)));
-  const args = mapValues(command.arguments, (argument) => argument.take(words, general));
+  const args = mapValues(command.arguments, (argument) => argument.take(words, general, options));
   // EPERM is 1, which is what rbd exits with here.
   if (words.length > 0) throw new FarsideError('EPERM', `too many arguments: '${words.join(' ')}'`);
   await command.run({ args, options, context: createContext(terminal, general) });
 }
 
-export function readGeneralOptions(root: Node): GeneralOptions {
+/** As rbd: a command that reports nothing knows no formats. */
+function refuseFormat(root: Node): void {
+  for (const option of [generalOptions.format, generalOptions.pretty]) {
+    const flag = new Flag(option.flags);
+    if (root.getOptionValueSource(flag.attributeName()) === 'cli')
+      throw new FarsideError('EPERM', `unrecognised option '${flag.long}'`);
+  }
+}
+
+function readGeneralOptions(root: Node): GeneralOptions {
   const raw = mapValues(generalOptions, (option) => rawValue(root, option.flags));
   return {
     cluster: generalOptions.cluster.parse(raw.cluster),

@@ -2,15 +2,20 @@
 
 import { systemClock } from '../clock.ts';
 import { systemRandom } from '../random.ts';
+import { withoutCephOptions } from './ceph-options.ts';
 import { commands } from './commands/index.ts';
 import type { Terminal } from './context.ts';
 import { describeFailure } from './failure.ts';
 import { buildProgram } from './program.ts';
 
+const knownOptions: ReadonlySet<string> = new Set(
+  commands.flatMap(({ options }) => Object.values(options).flatMap(({ flags }) => flags.match(/--[a-z-]+/g) ?? [])),
+);
+
 /** Runs one command line (without `node` and the script) and resolves to its exit code. */
 export async function run(words: readonly string[], terminal: Terminal): Promise<number> {
   try {
-    await buildProgram(commands, terminal).parseAsync([...words], { from: 'user' });
+    await buildProgram(commands, terminal).parseAsync(withoutCephOptions(words, knownOptions), { from: 'user' });
     return 0;
   } catch (error) {
     const failure = describeFailure(error);

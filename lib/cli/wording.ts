@@ -2,7 +2,7 @@
 // `farside: resize error: (30) Read-only file system`, with the site's reason on a second line.
 
 import { FarsideError, type ErrorCode } from '../errors.ts';
-import { systemErrorCode, withErrno } from './failure.ts';
+import { prefixed, systemErrorCode, withErrno, WordedFailure } from './failure.ts';
 
 /** Failures of reaching a site, which have nothing to do with the operation. */
 const unframedCodes: ReadonlySet<ErrorCode> = new Set(['ECONNREFUSED', 'ETIMEDOUT', 'EACCES', 'EBADMSG']);
@@ -21,13 +21,29 @@ export type Frame = {
   inline?: boolean;
   /** Other words for some codes; they stand alone. */
   instead?: Partial<Record<ErrorCode, string>>;
+  /** As `instead`, without rbd's name before it. */
+  insteadBare?: Partial<Record<ErrorCode, string>>;
+  /** A line, with errno, that rbd says before its own. */
+  before?: (code: ErrorCode) => string;
 };
 
 /** For reading `image@snap`: what is absent, if the image is there, is the snapshot. */
 export const snapshotContextFrame = (text: string): Frame => ({
   text,
   errno: true,
-  instead: { ENOENT: withErrno('error setting snapshot context', 'ENOENT') },
+  insteadBare: { ENOENT: withErrno('error setting snapshot context', 'ENOENT') },
+});
+
+const metaVerbs = { get: 'getting', set: 'setting', remove: 'removing' } as const;
+
+/** One metadata key: rbd says what failed twice. */
+export const metaFrame = (verb: keyof typeof metaVerbs, key: string): Frame => ({
+  text: `${metaVerbs[verb]} metadata failed`,
+  errno: true,
+  before: (code) =>
+    verb === 'remove' && code === 'ENOENT'
+      ? `farside: no existing metadata key ${key} of image `
+      : `failed to ${verb} metadata ${key} of image `,
 });
 
 /** One option that has no override here. */
@@ -50,10 +66,19 @@ export async function framed<T>(frame: Frame, work: () => Promise<T>): Promise<T
     return await work();
   } catch (error) {
     const failure = failureOf(error);
-    throw failure
-      ? new FarsideError(failure.code, words(frame, failure), { cause: error, retry: failure.retry })
-      : error;
+    throw failure ? worded(frame, failure) : error;
   }
+}
+
+function worded(frame: Frame, failure: FarsideError): FarsideError {
+  const { code, retry } = failure;
+  const options = { cause: failure, retry };
+  const bare = frame.insteadBare?.[code];
+  if (complete(failure) !== undefined) return new FarsideError(code, words(frame, failure), options);
+  if (bare !== undefined) return new WordedFailure(code, bare, options);
+  if (!frame.before) return new FarsideError(code, words(frame, failure), options);
+  const text = `${withErrno(frame.before(code), code)}\n${prefixed(words(frame, failure))}`;
+  return new WordedFailure(code, text.trimEnd(), options);
 }
 
 function failureOf(error: unknown): FarsideError | undefined {

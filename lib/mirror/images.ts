@@ -9,7 +9,7 @@ import { FarsideError } from '../errors.ts';
 import { openHeader, updateHeader } from '../image/access.ts';
 import type { ImageSpec } from '../image/deps.ts';
 import { mirrorSnapshots, userSnapshots } from '../image/header.ts';
-import type { Header } from '../image/header.ts';
+import type { Header, Mirror } from '../image/header.ts';
 import { removeImage } from '../image/images.ts';
 import { overridden } from '../image/options.ts';
 import type { OptionLevels } from '../image/options.ts';
@@ -40,10 +40,11 @@ function refuse(refusal: Refusal | undefined): void {
 
 /** `mirror image enable`. Enabling twice is fine, also on a replica. EINVAL: mode, pool. EOPNOTSUPP: journal mode. */
 export async function enableImage(deps: MirrorDeps, spec: ImageSpec, mode = 'journal'): Promise<void> {
-  checkMode(mode);
-  await checkPoolEarly(deps, spec);
+  checkModeName(mode);
   const stored = await openHeader(deps, spec);
-  if (stored.value.mirror) return;
+  await checkPoolEarly(deps, spec);
+  if (stored.value.mirror) return checkSameMode(stored.value.mirror, mode);
+  checkModeIsThere(mode);
   const { imageId, namespace, name } = stored.value;
   const globalId = deps.random.uuid();
   await addToCatalog(deps, spec.pool, globalId, {
@@ -95,9 +96,19 @@ function enabledHeader(deps: MirrorDeps, header: Header, globalId: string, pool:
   return changed(deps, mirrored, primarySnapshot([], senders(pool)), pool, now);
 }
 
-function checkMode(mode: string): void {
-  if (mode === 'snapshot') return;
-  if (mode !== 'journal') throw new FarsideError('EINVAL', `invalid mode name: ${mode}`);
+function checkModeName(mode: string): void {
+  if (mode !== 'snapshot' && mode !== 'journal') throw new FarsideError('EINVAL', `invalid mode name: ${mode}`);
+}
+
+/** Enabling twice is fine, in another mode it is not. Unlike rbd, the refusal leaves the image's features as they were. */
+function checkSameMode(mirror: Mirror, mode: string): void {
+  if (mirror.mode === mode) return;
+  const why = `invalid current image mirror mode: it is ${mirror.mode}; disable mirroring of the image first`;
+  throw new FarsideError('EINVAL', `cannot enable mirroring: ${why}`);
+}
+
+function checkModeIsThere(mode: string): void {
+  if (mode !== 'journal') return;
   throw new FarsideError(
     'EOPNOTSUPP',
     "journal mode is not available yet: add 'snapshot', as in `mirror image enable <image> snapshot`",
@@ -237,9 +248,9 @@ export async function resyncImage(deps: MirrorDeps, spec: ImageSpec): Promise<vo
   const pool = (await readPool(deps, spec.pool)).value;
   const nowMs = deps.clock.nowMs();
   const request = (header: Header): Header | undefined => {
-    if (header.mirror?.state !== 'enabled') throw new FarsideError('EINVAL', 'mirroring is not enabled, cannot resync');
+    refuse(canAsk(header.mirror));
     refuse(canResync(stateOf(header)));
-    if (header.mirror.resyncRequestedAtMs !== undefined) return undefined;
+    if (header.mirror?.state !== 'enabled' || header.mirror.resyncRequestedAtMs !== undefined) return undefined;
     return { ...header, mirror: { ...header.mirror, resyncRequestedAtMs: nowMs } };
   };
   const { value } = await updateHeader(deps, stored, request, { byMirroring: true });

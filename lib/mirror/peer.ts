@@ -109,7 +109,7 @@ function checkSiteName(pool: Pool, siteName: string | undefined): void {
   const taken =
     siteName !== undefined &&
     (pool.mirror?.siteName === siteName || pool.peers.some((known) => known.siteName === siteName));
-  if (taken) throw badToken(`duplicate site name: both sites are called '${siteName}'`);
+  if (taken) throw badToken(`cannot import token for duplicate site name: both sites are called '${siteName}'`);
 }
 
 /** A bootstrap token may be used again and again; pool.json must stay small. */
@@ -133,7 +133,8 @@ async function adopt(
   { answer, mirrorUuid, siteName }: Adoption,
 ): Promise<void> {
   if (answer.fsid !== record.fsid) throw badToken('unexpected remote cluster fsid');
-  if (answer.siteName === siteName) throw badToken(`duplicate site name: both sites are called '${siteName}'`);
+  if (answer.siteName === siteName)
+    throw badToken(`cannot import token for duplicate site name: both sites are called '${siteName}'`);
   await updatePool(deps, pool, (value) => {
     checkNewPeer(deps, value, record);
     if (value.mirror && value.mirror.mirrorUuid !== mirrorUuid) throw changedMeanwhile(pool);
@@ -225,10 +226,13 @@ const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{1
  */
 export async function removePeer(deps: MirrorDeps, pool: string, uuid: string): Promise<void> {
   if (!uuidPattern.test(uuid)) throw new FarsideError('EINVAL', 'invalid uuid');
+  let removed: PeerRecord | undefined;
   await updatePool(deps, pool, (value) => {
-    const peers = value.peers.filter((peer) => peer.uuid !== uuid);
-    return peers.length === value.peers.length ? undefined : { ...value, peers };
+    removed = value.peers.find((peer) => peer.uuid === uuid);
+    return removed && { ...value, peers: value.peers.filter((peer) => peer !== removed) };
   });
+  // The other side has a tx-only peer for the one reason that we registered to receive.
+  if (removed?.direction === 'rx-only') await takeBack(deps, pool, removed);
   await deps.bucket.delete([keyText({ kind: 'peer', pool, peerUuid: uuid })]);
   for (const { imageId } of Object.values(await readCatalog(deps, pool))) await forgetInImage(deps, imageId, uuid);
 }

@@ -143,8 +143,10 @@ export function canCreateSnapshot(
 ): Refusal | undefined {
   if (mirror?.state !== 'enabled') return mirroringNotEnabled;
   if (mirror.mode !== 'snapshot') return einval('snapshot based mirroring not enabled on the image');
-  if (state !== 'primary')
-    return einval('cannot create a primary mirror snapshot: the image is non-primary or demoted');
+  if (state !== 'primary') {
+    const previous = state === 'orphan' ? 'demoted' : 'non-primary';
+    return einval(`trying to create primary snapshot without force when previous snapshot is ${previous}`);
+  }
   return peerUuids.length === 0 ? einval('no mirror tx peers configured for the pool') : undefined;
 }
 

@@ -115,7 +115,10 @@ async function namedRow(deps: DocumentDeps, row: ScheduleRow): Promise<ScheduleR
 }
 
 const byNames = (a: ScheduleRow, b: ScheduleRow): number => (sortText(a) < sortText(b) ? -1 : 1);
-const sortText = ({ pool, namespace, image }: ScheduleRow): string => JSON.stringify([pool, namespace, image]);
+/** As level specs sort: a level before all that is below it. */
+const sortText = ({ pool, namespace, image }: ScheduleRow): string =>
+  pool === '-' ? '' : levelSpec({ pool, namespace: named(namespace), image: named(image) });
+const named = (part: string): string | undefined => (part === '-' ? undefined : part);
 
 /** The spec under which a level is stored, once it is known to exist. */
 async function storedSpec(deps: DocumentDeps, level: ScheduleLevel): Promise<string> {

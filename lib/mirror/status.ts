@@ -38,9 +38,9 @@ import type {
 
 /** `mirror image status`. EINVAL: not mirrored. A replica that is still being made has a status too. */
 export async function imageStatus(deps: MirrorDeps, spec: ImageSpec): Promise<ImageStatusReport> {
-  const pool = await mirroringPool(deps, spec.pool, spec.namespace);
   const { value: header } = await openHeader(deps, spec);
   if (!header.mirror) throw new FarsideError(mirroringNotEnabled.code, mirroringNotEnabled.message);
+  const pool = await mirroringPool(deps, spec.pool, spec.namespace);
   const input = await statusInput(deps, header, await contextOf(deps, pool));
   return imageStatusReport(
     promotionState(mirrorSnapshots(header)) === 'primary' ? { ...input, snapshots: mirrorSnapshots(header) } : input,
@@ -73,7 +73,8 @@ export async function poolStatus(
     leader: true,
     heartbeatAgeMs,
   };
-  return poolStatusReport({ images, daemons: [daemon], verbose, callouts: await givenUp(deps, pool) });
+  const daemons = heartbeatAgeMs === undefined ? [] : [daemon];
+  return poolStatusReport({ images, daemons, verbose, callouts: await givenUp(deps, pool) });
 }
 
 async function givenUp(deps: MirrorDeps, pool: string): Promise<string[]> {
@@ -106,8 +107,8 @@ type Context = {
   peers: PeerContext[];
 };
 
-/** Written by each tick (lib/site). */
-const heartbeatSchema = z.object({ tickedAtMs: z.number() });
+/** When the site last ticked (lib/site writes it): what is called alive here, and where the next tick's slots begin. */
+export const heartbeatSchema = z.object({ tickedAtMs: z.number() });
 
 async function contextOf(deps: MirrorDeps, pool: Pool): Promise<Context> {
   const nowMs = deps.clock.nowMs();
@@ -133,8 +134,10 @@ async function heartbeatAge(deps: MirrorDeps, pool: Pool, { uuid }: PeerRecord):
 }
 
 async function statusInput(deps: MirrorDeps, header: Header, context: Context): Promise<ImageStatusInput> {
-  const text = await localStatus(deps, header);
-  const status: StoredStatus = { ...text, updatedAtMs: context.tickedAtMs ?? deps.clock.nowMs() };
+  const { tickedAtMs } = context;
+  // A site that has never ticked mirrors nothing yet: as a cluster whose rbd-mirror was never started.
+  const status =
+    tickedAtMs === undefined ? undefined : { ...(await localStatus(deps, header)), updatedAtMs: tickedAtMs };
   const { service, heartbeatAgeMs } = context;
   const peers = await Promise.all(context.peers.map((peer) => peerSite(deps, header, context.pool, peer)));
   return { name: header.name, globalId: header.mirror!.globalId, local: { status, heartbeatAgeMs, service }, peers };

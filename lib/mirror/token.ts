@@ -23,12 +23,12 @@ export const encodeToken = (token: Omit<Token, 'client_id'>): string =>
 /** EINVAL for anything that is not a token; the message never repeats its content, which holds a key. */
 export function decodeToken(text: string): Token {
   const trimmed = text.trim();
-  const isBase64 = trimmed.length > 0 && trimmed.length <= tokenTextMax && /^[A-Za-z0-9+/]+={0,2}$/.test(trimmed);
-  if (!isBase64) throw badToken('invalid base64');
+  const isBase64 = trimmed.length <= tokenTextMax && /^[A-Za-z0-9+/]*={0,2}$/.test(trimmed);
+  if (!isBase64) throw badToken('failed to decode base64');
   const parsed = tokenSchema.safeParse(parseJson(Buffer.from(trimmed, 'base64').toString('utf8')));
   const fault = parsed.success ? siteUrlFault(parsed.data.mon_host) : 'malformed';
   if (fault === 'insecure') throw badToken('the address of its site is neither https nor on this machine');
-  if (!parsed.success || fault !== undefined) throw badToken('invalid bootstrap token JSON');
+  if (!parsed.success || fault !== undefined) throw badToken('invalid bootstrap token JSON received');
   return parsed.data;
 }
 

@@ -6,7 +6,7 @@
 // since the last tick, so a site that was down catches up, and for three minutes at least, so a lost message is sent again.
 
 import pLimit from 'p-limit';
-import { z } from 'zod';
+import type { z } from 'zod';
 
 import { createDocument, readDocument, replaceDocument, type Stored } from '../bucket/document.ts';
 import { keyText } from '../bucket/keys.ts';
@@ -17,11 +17,10 @@ import { isMirroring, readPool, receives, type Pool } from '../mirror/pool.ts';
 import type { Schedules } from '../mirror/schedule.ts';
 import { dueSnapshots, readSchedules } from '../mirror/schedules.ts';
 import { handleSnapshot } from '../mirror/snapshot.ts';
+import { heartbeatSchema } from '../mirror/status.ts';
 import { keepHouse } from './housekeeping.ts';
 import { readSite } from './site-document.ts';
 
-/** When the site last ticked: what `status` calls alive, and where the next tick's slots begin. */
-export const heartbeatSchema = z.object({ tickedAtMs: z.number() });
 type Heartbeat = z.infer<typeof heartbeatSchema>;
 
 /** A slot is sent again for so long; taking it twice does nothing. */

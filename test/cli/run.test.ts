@@ -216,7 +216,7 @@ describe("failures in rbd's words", () => {
       `GET ${image}?snap=s`,
       refusal('ENOENT', 'snapshot s …'),
       2,
-      'farside: error setting snapshot context: (2) No such file or directory\n',
+      'error setting snapshot context: (2) No such file or directory\n',
     ],
     [
       'mirror image status vm-1',
@@ -300,7 +300,7 @@ describe("failures in rbd's words", () => {
       `PUT ${image}/meta/k`,
       refusal('EROFS', ''),
       30,
-      'farside: setting metadata failed: (30) Read-only file system\n',
+      'failed to set metadata k of image : (30) Read-only file system\nfarside: setting metadata failed: (30) Read-only file system\n',
     ],
     [
       'mirror pool disable rbd',

@@ -159,7 +159,11 @@ test('the main job: import, mirror, switch over, export', async () => {
       2,
     ],
     ['--cluster site-b rename vm-1 vm-2', readOnly('rename error'), 30],
-    ['--cluster site-b image-meta set vm-1 k v', readOnly('setting metadata failed'), 30],
+    [
+      '--cluster site-b image-meta set vm-1 k v',
+      `failed to set metadata k of image : (30) Read-only file system\n${readOnly('setting metadata failed')}`,
+      30,
+    ],
     ['--cluster site-b import --update - vm-1', readOnly('import failed'), 30],
     [
       '--cluster site-b mirror image promote vm-1',

@@ -135,7 +135,7 @@ describe('import and export', () => {
     expect((await cli(['export', 'vm-1@before', '-'])).stdout.equals(before)).toBe(true);
     expect(await cli(['export', 'vm-1@never', '-'])).toMatchObject({
       exitCode: 2,
-      stderr: 'farside: error setting snapshot context: (2) No such file or directory\n',
+      stderr: 'error setting snapshot context: (2) No such file or directory\n',
     });
     expect(await cli(['export', 'vm-9', '-'])).toMatchObject({
       exitCode: 2,

@@ -130,7 +130,7 @@ describe('bootstrap', () => {
     await expect(createBootstrapToken(world.a.deps, 'rbd')).rejects.toEqual(code('EINVAL'));
     await enablePool(world.a.deps, 'rbd', 'image');
     const token = await createBootstrapToken(world.a.deps, 'rbd');
-    await expect(importAt('%%%')).rejects.toThrow('failed to import peer bootstrap token: invalid base64');
+    await expect(importAt('%%%')).rejects.toThrow('failed to import peer bootstrap token: failed to decode base64');
     await expect(importAt('e30=')).rejects.toThrow('invalid bootstrap token JSON');
     await expect(importAt(token, { direction: 'tx-only' })).rejects.toEqual(code('EINVAL'));
     await expect(world.run(importBootstrapToken(world.a.deps, 'rbd', token))).rejects.toThrow(

@@ -3,7 +3,10 @@
 
 import { Bucket } from '../../lib/bucket/bucket.ts';
 import type { RequestCounts } from '../../lib/bucket/bucket.ts';
+import { createDocument, updateDocument } from '../../lib/bucket/document.ts';
+import { keyText } from '../../lib/bucket/keys.ts';
 import { MemoryDriver } from '../../lib/bucket/memory.ts';
+import { heartbeatSchema } from '../../lib/mirror/status.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { FarsideError } from '../../lib/errors.ts';
 import { openHeader } from '../../lib/image/access.ts';
@@ -168,10 +171,19 @@ export class TestSite implements PoolRegistry {
     }
   }
 
-  /** What a tick does: polls every peer that the pool receives from. */
+  /** What a tick does: polls every peer that the pool receives from, and says that the site is alive. */
   async tick(pool = 'rbd'): Promise<void> {
     const { value } = await readPool(this.deps, pool);
     for (const peer of value.peers.filter(receives)) await handlePoll(this.deps, { pool, peerUuid: peer.uuid });
+    await this.#beat();
+  }
+
+  async #beat(): Promise<void> {
+    const { bucket, random, clock } = this.deps;
+    const key = keyText({ kind: 'heartbeat' });
+    const beat = { tickedAtMs: clock.nowMs() };
+    if (await createDocument(bucket, key, beat, random)) return;
+    await updateDocument(bucket, key, heartbeatSchema, random, clock, () => beat);
   }
 }
 

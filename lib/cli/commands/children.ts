@@ -1,11 +1,12 @@
 // `children`: the clones of an image or of one of its snapshots.
 
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { imageOrSnapArgument, snapIdOption, switchOption } from '../parameters.ts';
 import { plainChildren } from '../plain-image.ts';
 import { framed } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
-export const children = defineCommand({
+export const children = defineReport({
   path: 'children',
   summary: 'display the children of an image or its snapshot',
   arguments: { image: imageOrSnapArgument },
@@ -14,8 +15,9 @@ export const children = defineCommand({
     all: switchOption('-a, --all', 'list all children (include trash)'),
     descendants: switchOption('--descendants', 'include all descendants'),
   },
+  xml: xmlShapes.children,
   examples: ['farside children vm-1', 'farside children vm-1@golden --descendants --format json'],
-  async run({ args: { image }, options, context }) {
+  async run({ args: { image }, options, context, report }) {
     const { all, descendants, snapId } = options;
     const client = await context.client();
     const listed = await framed({ text: 'listing children failed', errno: true }, () =>
@@ -25,6 +27,6 @@ export const children = defineCommand({
     const value = all
       ? shown
       : shown.map(({ pool, pool_namespace, image: name }) => ({ pool, pool_namespace, image: name }));
-    context.output.report({ value, plain: () => plainChildren(shown) });
+    report({ value, plain: () => plainChildren(shown) });
   },
 });

@@ -7,6 +7,7 @@ import { invalidOption, poolDefault } from '../grammar.ts';
 import {
   choiceOption,
   destinationArgument,
+  destinationOptions,
   imageOrSnapArgument,
   objectSizeOption,
   parsedOption,
@@ -36,6 +37,7 @@ export const clone = defineCommand({
     'may be deleted and stays in the trash until its last clone is gone; auto takes 1 where it is protected, else 2.',
   arguments: { source: imageOrSnapArgument, target: destinationArgument('image') },
   options: {
+    ...destinationOptions,
     snapId: snapIdOption,
     objectSize: objectSizeOption,
     order: parsedOption(
@@ -68,7 +70,7 @@ export const clone = defineCommand({
         ...ref,
         pool: target.pool ?? poolDefault,
         namespace: target.namespace ?? '',
-        name: target.image,
+        name: target.image ?? '',
         ...(cloneFormat === undefined ? {} : { cloneFormat }),
         ...(features === undefined ? {} : { features }),
         ...(objectBytes === undefined ? {} : { objectBytes }),

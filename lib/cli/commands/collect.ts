@@ -1,20 +1,22 @@
 // `collect`: garbage collection of one image, now.
 
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { imageArgument } from '../parameters.ts';
 import { framed } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
-export const collect = defineCommand({
+export const collect = defineReport({
   path: 'collect',
   summary: 'remove data that nothing refers to any more',
   description:
     'A site does this by itself, from time to time; this starts it now, in the background. Nothing is removed that an image, a snapshot, an unfinished sync or a young upload can reach.',
   arguments: { image: imageArgument },
   options: {},
+  xml: xmlShapes.collect,
   examples: ['farside collect vm-1', 'farside collect backup/vm-1 --format json'],
-  async run({ args, context }) {
+  async run({ args, context, report }) {
     const client = await context.client();
     const value = await framed({ text: 'collect error', errno: true }, () => client.collect(args.image));
-    context.output.report({ value, plain: () => `Collection started: run ${value.run}\n` });
+    report({ value, plain: () => `Collection started: run ${value.run}\n` });
   },
 });

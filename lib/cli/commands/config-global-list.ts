@@ -1,20 +1,22 @@
 // `config global list`: the overrides of the site.
 
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { configEntityArgument } from '../parameters.ts';
 import { plainSiteOptions } from '../plain-image.ts';
 import { framed } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
-export const configGlobalList = defineCommand({
+export const configGlobalList = defineReport({
   path: 'config global list',
   aliases: ['ls'],
   summary: 'list what the site overrides',
   arguments: { entity: configEntityArgument },
   options: {},
+  xml: xmlShapes.config,
   examples: ['farside config global ls global', 'farside config global ls global --format json'],
-  async run({ args: { entity }, context }) {
+  async run({ args: { entity }, context, report }) {
     const client = await context.client();
     const value = await framed({ text: 'error reading config', errno: true }, () => client.listSiteConfig(entity));
-    context.output.report({ value, plain: () => plainSiteOptions(value) });
+    report({ value, plain: () => plainSiteOptions(value) });
   },
 });

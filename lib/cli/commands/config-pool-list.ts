@@ -1,22 +1,24 @@
 // `config pool list`: every option as it holds for a pool.
 
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { namedPoolArgument } from '../parameters.ts';
 import { plainOptions } from '../plain-image.ts';
 import { framed } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
-export const configPoolList = defineCommand({
+export const configPoolList = defineReport({
   path: 'config pool list',
   aliases: ['ls'],
   summary: 'list the options of a pool and where they come from',
   arguments: { pool: namedPoolArgument },
   options: {},
+  xml: xmlShapes.config,
   examples: ['farside config pool ls rbd', 'farside config pool ls rbd --format json'],
-  async run({ args: { pool }, context }) {
+  async run({ args: { pool }, context, report }) {
     const client = await context.client();
     const value = await framed({ text: 'failed to list config', errno: true }, () =>
       client.listConfig({ pool, namespace: '' }),
     );
-    context.output.report({ value, plain: () => plainOptions(value) });
+    report({ value, plain: () => plainOptions(value) });
   },
 });

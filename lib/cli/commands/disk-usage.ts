@@ -1,6 +1,6 @@
 // `du`: what images and snapshots take, next to what they could.
 
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import type { Context } from '../context.ts';
 import { resolvePoolSpec, type PoolSpec } from '../grammar.ts';
 import { imageDeps } from '../open-bucket.ts';
@@ -8,16 +8,18 @@ import { optionalImageOrSnapArgument } from '../parameters.ts';
 import { plainUsage } from '../plain-image.ts';
 import { imageUsage, type Usage } from '../usage.ts';
 import { framed, snapshotContextFrame } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
-export const diskUsage = defineCommand({
+export const diskUsage = defineReport({
   path: 'disk-usage',
   aliases: ['du'],
   summary: 'show disk usage of a pool, an image or a snapshot',
   description: 'Used is image data before compression. A snapshot is charged what changed since the one before it.',
   arguments: { image: optionalImageOrSnapArgument },
   options: {},
+  xml: xmlShapes.diskUsage,
   examples: ['farside du vm-1', 'farside du -p backup --format json'],
-  async run({ args: { image }, context }) {
+  async run({ args: { image }, context, report }) {
     const deps = imageDeps(await context.registration(), context.terminal);
     const specs = image === undefined ? await imagesOf(context, resolvePoolSpec(undefined, context.general)) : [image];
     const usages: Usage[] = [];
@@ -26,7 +28,7 @@ export const diskUsage = defineCommand({
     const total = totalOf(usages, image?.snap !== undefined);
     const totals =
       image === undefined ? { total_provisioned_size: total.provisioned, total_used_size: total.used } : {};
-    context.output.report({ value: { images: usages, ...totals }, plain: () => plainUsage(usages, total) });
+    report({ value: { images: usages, ...totals }, plain: () => plainUsage(usages, total) });
   },
 });
 

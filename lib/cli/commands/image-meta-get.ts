@@ -2,7 +2,7 @@
 
 import { defineCommand } from '../command.ts';
 import { imageArgument, metaKeyArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { framed, metaFrame } from '../wording.ts';
 
 export const imageMetaGet = defineCommand({
   path: 'image-meta get',
@@ -12,8 +12,6 @@ export const imageMetaGet = defineCommand({
   examples: ['farside image-meta get vm-1 owner'],
   async run({ args: { image, key }, context }) {
     const client = await context.client();
-    context.output.line(
-      await framed({ text: 'getting metadata failed', errno: true }, () => client.getMeta(image, key)),
-    );
+    context.output.line(await framed(metaFrame('get', key), () => client.getMeta(image, key)));
   },
 });

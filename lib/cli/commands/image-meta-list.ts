@@ -1,20 +1,22 @@
 // `image-meta list`: all metadata of an image.
 
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { imageArgument } from '../parameters.ts';
 import { plainMeta } from '../plain-image.ts';
 import { framed } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
-export const imageMetaList = defineCommand({
+export const imageMetaList = defineReport({
   path: 'image-meta list',
   aliases: ['ls'],
   summary: 'list metadata keys with their values',
   arguments: { image: imageArgument },
   options: {},
+  xml: xmlShapes.imageMeta,
   examples: ['farside image-meta list vm-1', 'farside image-meta ls vm-1 --format json'],
-  async run({ args, context }) {
+  async run({ args, context, report }) {
     const client = await context.client();
     const value = await framed({ text: 'listing metadata failed', errno: true }, () => client.listMeta(args.image));
-    context.output.report({ value, plain: () => plainMeta(value) });
+    report({ value, plain: () => plainMeta(value) });
   },
 });

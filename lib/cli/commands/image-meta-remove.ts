@@ -2,7 +2,7 @@
 
 import { defineCommand } from '../command.ts';
 import { imageArgument, metaKeyArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { framed, metaFrame } from '../wording.ts';
 
 export const imageMetaRemove = defineCommand({
   path: 'image-meta remove',
@@ -13,6 +13,6 @@ export const imageMetaRemove = defineCommand({
   examples: ['farside image-meta remove vm-1 owner'],
   async run({ args: { image, key }, context }) {
     const client = await context.client();
-    await framed({ text: 'removing metadata failed', errno: true }, () => client.removeMeta(image, key));
+    await framed(metaFrame('remove', key), () => client.removeMeta(image, key));
   },
 });

@@ -2,7 +2,7 @@
 
 import { defineCommand } from '../command.ts';
 import { imageArgument, metaKeyArgument, textArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { framed, metaFrame } from '../wording.ts';
 
 export const imageMetaSet = defineCommand({
   path: 'image-meta set',
@@ -17,6 +17,6 @@ export const imageMetaSet = defineCommand({
   examples: ['farside image-meta set vm-1 owner storage-team'],
   async run({ args: { image, key, value }, context }) {
     const client = await context.client();
-    await framed({ text: 'setting metadata failed', errno: true }, () => client.setMeta(image, key, value));
+    await framed(metaFrame('set', key), () => client.setMeta(image, key, value));
   },
 });

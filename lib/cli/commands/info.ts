@@ -1,19 +1,21 @@
 // `info`: what an image (or snapshot) is.
 
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { imageOrSnapArgument } from '../parameters.ts';
 import { plainInfo } from '../plain-image.ts';
 import { framed, snapshotContextFrame } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
-export const info = defineCommand({
+export const info = defineReport({
   path: 'info',
   summary: 'show information about an image or snapshot',
   arguments: { image: imageOrSnapArgument },
   options: {},
+  xml: xmlShapes.info,
   examples: ['farside info vm-1', 'farside info backup/vm-1@before --format json --pretty-format'],
-  async run({ args, context }) {
+  async run({ args, context, report }) {
     const client = await context.client();
     const value = await framed(snapshotContextFrame('info'), () => client.imageInfo(args.image));
-    context.output.report({ value, plain: () => plainInfo(value) });
+    report({ value, plain: () => plainInfo(value) });
   },
 });

@@ -1,22 +1,24 @@
 // `mirror image status`: what mirroring does with an image, here and at its peers.
 
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { imageArgument } from '../parameters.ts';
 import { plainImageStatus } from '../plain-mirror.ts';
 import { unframed } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
-export const mirrorImageStatus = defineCommand({
+export const mirrorImageStatus = defineReport({
   path: 'mirror image status',
   summary: "show the status of an image's mirroring",
   arguments: { image: imageArgument },
   options: {},
+  xml: xmlShapes.imageStatus,
   examples: [
     'farside mirror image status vm-1',
     'farside --cluster site-b mirror image status backup/vm-1 --format json --pretty-format',
   ],
-  async run({ args, context }) {
+  async run({ args, context, report }) {
     const client = await context.client();
     const value = await unframed(() => client.imageStatus(args.image));
-    context.output.report({ value, plain: () => plainImageStatus(value) });
+    report({ value, plain: () => plainImageStatus(value) });
   },
 });

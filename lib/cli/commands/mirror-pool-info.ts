@@ -1,19 +1,21 @@
 // `mirror pool info`: a pool's mode, identity and peers.
 
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { poolAndNamespaceArgument, switchOption } from '../parameters.ts';
 import { plainPoolInfo } from '../plain-mirror.ts';
 import { unframed } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
-export const mirrorPoolInfo = defineCommand({
+export const mirrorPoolInfo = defineReport({
   path: 'mirror pool info',
   summary: 'show how a pool is mirrored, and with whom',
   arguments: { pool: poolAndNamespaceArgument },
   options: { all: switchOption('--all', 'where the peers are, too') },
+  xml: xmlShapes.poolInfo,
   examples: ['farside mirror pool info rbd', 'farside mirror pool info rbd --format json'],
-  async run({ args, options, context }) {
+  async run({ args, options, context, report }) {
     const client = await context.client();
     const value = await unframed(() => client.poolInfo(args.pool, options));
-    context.output.report({ value, plain: () => plainPoolInfo(value) });
+    report({ value, plain: () => plainPoolInfo(value) });
   },
 });

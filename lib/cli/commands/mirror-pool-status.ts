@@ -1,19 +1,21 @@
 // `mirror pool status`: the health of a pool's mirroring.
 
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { poolAndNamespaceArgument, switchOption } from '../parameters.ts';
 import { plainPoolStatus } from '../plain-mirror.ts';
 import { unframed } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
-export const mirrorPoolStatus = defineCommand({
+export const mirrorPoolStatus = defineReport({
   path: 'mirror pool status',
   summary: "show the status of a pool's mirroring",
   arguments: { pool: poolAndNamespaceArgument },
   options: { verbose: switchOption('--verbose', 'every image, and who mirrors them') },
+  xml: xmlShapes.poolStatus,
   examples: ['farside mirror pool status rbd', 'farside mirror pool status rbd --verbose --format json'],
-  async run({ args, options, context }) {
+  async run({ args, options, context, report }) {
     const client = await context.client();
     const value = await unframed(() => client.poolStatus(args.pool, options));
-    context.output.report({ value, plain: () => plainPoolStatus(value) });
+    report({ value, plain: () => plainPoolStatus(value) });
   },
 });

@@ -1,19 +1,21 @@
 // `mirror snapshot schedule status`: what the schedules will do next.
 
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { levelArgument } from '../parameters.ts';
 import { plainScheduleStatus } from '../plain-mirror.ts';
 import { framed, scheduleFrame } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
-export const mirrorSnapshotScheduleStatus = defineCommand({
+export const mirrorSnapshotScheduleStatus = defineReport({
   path: 'mirror snapshot schedule status',
   summary: 'show when the next mirror snapshots are due',
   arguments: { level: levelArgument },
   options: {},
+  xml: xmlShapes.scheduleStatus,
   examples: ['farside mirror snapshot schedule status', 'farside mirror snapshot schedule status -p rbd --format json'],
-  async run({ args: { level }, context }) {
+  async run({ args: { level }, context, report }) {
     const client = await context.client();
     const value = await framed(scheduleFrame('status'), () => client.scheduleStatus(level));
-    context.output.report({ value, plain: () => plainScheduleStatus(value) });
+    report({ value, plain: () => plainScheduleStatus(value) });
   },
 });

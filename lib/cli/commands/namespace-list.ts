@@ -1,21 +1,23 @@
 // `namespace ls`: the namespaces of a pool, without the default one.
 
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { poolArgument } from '../parameters.ts';
 import { textTable } from '../text-table.ts';
 import { unframed } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
-export const namespaceList = defineCommand({
+export const namespaceList = defineReport({
   path: 'namespace list',
   aliases: ['ls'],
   summary: 'list the namespaces of a pool',
   arguments: { pool: poolArgument },
   options: {},
+  xml: xmlShapes.namespaces,
   examples: ['farside namespace ls rbd', 'farside namespace ls rbd --format json'],
-  async run({ args, context }) {
+  async run({ args, context, report }) {
     const client = await context.client();
     const value = await unframed(() => client.listNamespaces(args.pool));
     const rows = value.map(({ name }) => [name]);
-    context.output.report({ value, plain: () => (rows.length === 0 ? '' : textTable([{ header: 'NAME' }], rows)) });
+    report({ value, plain: () => (rows.length === 0 ? '' : textTable([{ header: 'NAME' }], rows)) });
   },
 });

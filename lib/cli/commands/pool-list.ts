@@ -1,18 +1,20 @@
 // `pool ls`: the pools of a site.
 
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { unframed } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
-export const poolList = defineCommand({
+export const poolList = defineReport({
   path: 'pool list',
   aliases: ['ls'],
   summary: 'list pools',
   arguments: {},
   options: {},
+  xml: xmlShapes.pools,
   examples: ['farside pool ls', 'farside --cluster site-b pool ls --format json'],
-  async run({ context }) {
+  async run({ context, report }) {
     const client = await context.client();
     const names = await unframed(() => client.listPools());
-    context.output.report({ value: names, plain: () => names.map((name) => `${name}\n`).join('') });
+    report({ value: names, plain: () => names.map((name) => `${name}\n`).join('') });
   },
 });

@@ -1,12 +1,13 @@
 // `queue ls`: messages of a site that were given up.
 
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { textTable } from '../text-table.ts';
 import { unframed } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
 const columns = ['ID', 'TYPE', 'POOL', 'COUNT', 'LAST', 'WHY'].map((header) => ({ header }));
 
-export const queueList = defineCommand({
+export const queueList = defineReport({
   path: 'queue list',
   aliases: ['ls'],
   summary: 'list messages that were given up',
@@ -14,8 +15,9 @@ export const queueList = defineCommand({
 gone, 'farside queue retry' has it done at once.`,
   arguments: {},
   options: {},
+  xml: xmlShapes.failures,
   examples: ['farside queue ls', 'farside --cluster site-b queue ls --format json'],
-  async run({ context }) {
+  async run({ context, report }) {
     const client = await context.client();
     const value = await unframed(() => client.listFailures());
     const rows = value.map(({ id, type, pool, count, lastAtMs, why }) => [
@@ -26,6 +28,6 @@ gone, 'farside queue retry' has it done at once.`,
       new Date(lastAtMs).toISOString(),
       why,
     ]);
-    context.output.report({ value, plain: () => textTable(columns, rows) });
+    report({ value, plain: () => textTable(columns, rows) });
   },
 });

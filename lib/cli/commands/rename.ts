@@ -2,7 +2,7 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { destinationArgument, imageArgument } from '../parameters.ts';
+import { destinationArgument, destinationOptions, imageArgument } from '../parameters.ts';
 import { framed } from '../wording.ts';
 
 export const rename = defineCommand({
@@ -10,9 +10,10 @@ export const rename = defineCommand({
   aliases: ['mv'],
   summary: 'rename an image within its pool',
   arguments: { image: imageArgument, destination: destinationArgument('image') },
-  options: {},
+  options: destinationOptions,
   examples: ['farside rename vm-1 vm-1-old', 'farside mv backup/vm-1 backup/vm-2'],
   async run({ args: { image, destination }, context }) {
+    const { image: name = '' } = destination;
     const pool = destination.pool ?? image.pool;
     const namespace = destination.namespace ?? (destination.pool === undefined ? image.namespace : '');
     if (pool !== image.pool || namespace !== image.namespace) {
@@ -22,6 +23,6 @@ export const rename = defineCommand({
       );
     }
     const client = await context.client();
-    await framed({ text: 'rename error', errno: true }, () => client.renameImage(image, destination.image));
+    await framed({ text: 'rename error', errno: true }, () => client.renameImage(image, name));
   },
 });

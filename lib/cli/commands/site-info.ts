@@ -1,19 +1,21 @@
 // `site info`: who a site is, and what it has asked of its bucket since it was started.
 
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { formatBytes } from '../grammar.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
-export const siteInfo = defineCommand({
+export const siteInfo = defineReport({
   path: 'site info',
   summary: 'show a site and the requests it has made',
   description: 'Requests to the bucket are counted by price class since the process (or Worker isolate) began.',
   arguments: {},
   options: {},
+  xml: xmlShapes.site,
   examples: ['farside --cluster site-a site info', 'farside --cluster site-a site info --format json'],
-  async run({ context }) {
+  async run({ context, report }) {
     const value = await (await context.client()).siteInfo();
     const { requests } = value;
-    context.output.report({
+    report({
       value,
       plain: () =>
         [

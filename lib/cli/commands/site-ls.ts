@@ -2,22 +2,24 @@
 // answers. Tokens are not shown.
 
 import { lockHolder } from '../../../infra/local/site-lock.ts';
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { answers } from '../local-sites.ts';
 import { listSites, type Registration } from '../registry.ts';
 import { textTable } from '../text-table.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
-export const siteLs = defineCommand({
+export const siteLs = defineReport({
   path: 'site ls',
   aliases: ['list'],
   summary: 'list the known sites',
   arguments: {},
   options: {},
+  xml: xmlShapes.sites,
   examples: ['farside site ls', 'farside site ls --format json --pretty-format'],
-  async run({ context }) {
+  async run({ context, report }) {
     const registered = await listSites(context.home);
     const sites = await Promise.all(registered.map((site) => describeSite(site, context.terminal.fetch)));
-    context.output.report({
+    report({
       value: sites,
       plain: () => textTable(columns, sites.map(row)),
     });

@@ -1,19 +1,21 @@
 // `snap ls`: the snapshots of an image; with --all those of mirroring too.
 
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { imageArgument, switchOption } from '../parameters.ts';
 import { plainSnapshots } from '../plain-image.ts';
 import type { Snapshots } from '../shapes.ts';
 import { framed } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
-export const snapList = defineCommand({
+export const snapList = defineReport({
   path: 'snap list',
   aliases: ['ls'],
   summary: "list an image's snapshots",
   arguments: { image: imageArgument },
   options: { all: switchOption('-a, --all', 'list snapshots from all namespaces: those of mirroring too') },
+  xml: xmlShapes.snapshots,
   examples: ['farside snap ls vm-1', 'farside snap ls --all vm-1 --format json'],
-  async run({ args, options, context }) {
+  async run({ args, options, context, report }) {
     const { all } = options;
     const client = await context.client();
     const value = await framed({ text: 'failed to list snapshots', errno: true }, () =>
@@ -21,7 +23,7 @@ export const snapList = defineCommand({
     );
     const needsCount = context.output.format === 'plain' && value.some(isCopying);
     const objectCount = needsCount ? (await client.imageInfo(args.image)).objects : 0;
-    context.output.report({ value, plain: () => plainSnapshots(value, { all, objectCount }) });
+    report({ value, plain: () => plainSnapshots(value, { all, objectCount }) });
   },
 });
 

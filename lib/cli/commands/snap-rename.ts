@@ -2,14 +2,14 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { destinationArgument, snapArgument } from '../parameters.ts';
+import { destinationArgument, destinationOptions, snapArgument } from '../parameters.ts';
 import { framed } from '../wording.ts';
 
 export const snapRename = defineCommand({
   path: 'snap rename',
   summary: 'rename a snapshot',
   arguments: { snap: snapArgument, destination: destinationArgument('snap') },
-  options: {},
+  options: destinationOptions,
   examples: ['farside snap rename vm-1@monday vm-1@week-47'],
   async run({ args: { snap, destination }, context }) {
     const same = (what: string, source: string, other: string | undefined): void => {

@@ -2,13 +2,14 @@
 
 import { FarsideError } from '../../errors.ts';
 import { invalidOption } from '../grammar.ts';
-import { defineCommand } from '../command.ts';
+import { defineReport } from '../command.ts';
 import { parsedOption, textOption } from '../parameters.ts';
 import { unframed } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
 
 const scopeForms = 'admin | pool:<pool-name>';
 
-export const tokenCreate = defineCommand({
+export const tokenCreate = defineReport({
   path: 'token create',
   summary: 'create an access token',
   description:
@@ -22,11 +23,12 @@ export const tokenCreate = defineCommand({
       parseSeconds,
     ),
   },
+  xml: xmlShapes.token,
   examples: [
     'farside token create --scope pool:rbd > rbd.token',
     'farside --cluster site-b token create --scope admin --expires-in 12h --format json',
   ],
-  async run({ options, context }) {
+  async run({ options, context, report }) {
     if (options.scope === undefined)
       throw new FarsideError('EINVAL', `the scope was not specified: give --scope ${scopeForms}`);
     const { scope, expiresIn } = options;
@@ -34,7 +36,7 @@ export const tokenCreate = defineCommand({
     const value = await unframed(() =>
       client.createToken({ scope, ...(expiresIn === undefined ? {} : { expiresInSeconds: expiresIn }) }),
     );
-    context.output.report({ value, plain: () => `${value.token}\n` });
+    report({ value, plain: () => `${value.token}\n` });
   },
 });
 

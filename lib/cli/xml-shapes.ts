@@ -1,0 +1,47 @@
+// Owns the names of XML's roots and array elements, for every command that reports: rbd's where rbd has the command, so that
+// XPath such as `//peers/peer` and `//images/image` finds what it is used to find.
+
+import type { XmlShape } from './xml.ts';
+
+const imageItems = {
+  features: 'feature',
+  op_features: 'op_feature',
+  flags: 'flag',
+  peer_sites: 'peer_site',
+  snapshots: 'snapshot',
+  mirror_peer_uuids: 'peer_uuid',
+} as const;
+
+function listed(item: unknown): string {
+  if (typeof item === 'string') return 'name';
+  return typeof item === 'object' && item !== null && 'snapshot' in item ? 'snapshot' : 'image';
+}
+
+export const xmlShapes = {
+  children: { root: 'children', items: { children: 'child' } },
+  collect: { root: 'collect' },
+  config: { root: 'config', items: { config: 'option' } },
+  diskUsage: { root: 'stats', items: { images: 'image' } },
+  failures: { root: 'failures', items: { failures: 'failure' } },
+  imageMeta: { root: 'metadatas' },
+  imageStatus: { root: 'image', items: imageItems },
+  /** Names; or with -l images, each followed by its snapshots. */
+  images: { root: 'images', items: { images: listed } },
+  info: { root: 'image', items: imageItems },
+  namespaces: { root: 'namespaces', items: { namespaces: 'namespace' } },
+  poolInfo: { root: 'mirror', items: { peers: 'peer' } },
+  poolStatus: {
+    root: 'status',
+    items: { ...imageItems, warnings: 'warning', daemons: 'daemon', callouts: 'callout', images: 'image' },
+  },
+  pools: { root: 'pools', items: { pools: 'pool' } },
+  retried: { root: 'retried' },
+  scheduleItems: { root: 'items', items: { items: 'item' } },
+  scheduleLevels: { root: 'schedules', items: { schedules: 'schedule', items: 'item' } },
+  scheduleStatus: { root: 'scheduled_images', items: { scheduled_images: 'image' } },
+  site: { root: 'site', items: { pools: 'pool' } },
+  sites: { root: 'sites', items: { sites: 'site' } },
+  snapshots: { root: 'snapshots', items: imageItems },
+  token: { root: 'token' },
+  tokens: { root: 'tokens', items: { tokens: 'token' } },
+} satisfies Record<string, XmlShape>;
