@@ -202,6 +202,7 @@ test('two sites: of a pack that is mostly overwritten already, only what is aliv
   await network.settle();
   expect(Buffer.compare(await exportFrom(b), overwritten)).toBe(0);
   expect(network.requests.filter((request) => request.endsWith('/entries'))).toHaveLength(1);
+  await network.tick();
   const { description } = (await b.ok('GET', '/v1/pools/rbd/images/disk/mirror/status')).json;
   const { last_snapshot_bytes: bytes } = JSON.parse(description.slice(description.indexOf('{')));
   expect(bytes).toBeLessThan(3 * MiB * 1.05);
