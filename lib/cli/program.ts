@@ -41,6 +41,7 @@ const groupSummaries: Record<string, string> = {
   'mirror snapshot schedule': 'schedules of mirror snapshots',
   namespace: 'namespaces of a pool',
   pool: 'pools of a site',
+  queue: 'messages of a site that were given up',
   site: 'sites on this machine, and those it knows',
   snap: 'snapshots of an image',
   token: 'access tokens of a site',

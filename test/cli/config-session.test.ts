@@ -79,12 +79,12 @@ test('what is no option, no value or no owner is refused, and says why', async (
     ],
     [
       `${a} image-meta set vm-1 conf_${cap} x`,
-      `farside: setting metadata failed: (22) Invalid argument\ninvalid value 'x' of ${cap}: it takes a whole number from 3 to 1000\n`,
+      `failed to set metadata conf_${cap} of image : (22) Invalid argument\nfarside: setting metadata failed: (22) Invalid argument\ninvalid value 'x' of ${cap}: it takes a whole number from 3 to 1000\n`,
       22,
     ],
     [
       `${a} image-meta set vm-1 conf_rbd_nonsense x`,
-      'farside: setting metadata failed: (22) Invalid argument\ninvalid config key: rbd_nonsense\n',
+      'failed to set metadata conf_rbd_nonsense of image : (22) Invalid argument\nfarside: setting metadata failed: (22) Invalid argument\ninvalid config key: rbd_nonsense\n',
       22,
     ],
     [`${a} config pool set rbd`, 'farside: config key was not specified\n', 22],

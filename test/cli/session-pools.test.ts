@@ -42,7 +42,7 @@ test('modes: each change says what rbd says, and none stops the mirroring of an 
 });
 
 const expectedStatus = `health: WARNING
-daemon health: WARNING
+daemon health: UNKNOWN
 image health: WARNING
 images: 1 total
     1 unknown

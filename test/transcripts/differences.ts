@@ -73,11 +73,6 @@ export const permitted: readonly Permitted[] = [
     is: (d) => says(d, '--all') && text(d).startsWith('Key: '),
   },
   {
-    what: 'where a peer is, is known and shown',
-    why: '`peer bootstrap import` leaves both sites with each other’s address; Ceph knows it at one of them, or from a file.',
-    is: (d) => says(d, 'mirror pool info --all') && /mon_host|\.key$|order of/.test(d.where),
-  },
-  {
     what: 'a token is checked before it is used',
     why: 'rbd reads any fields and finds out when it connects.',
     is: (d) => at(d, 'a-pool', 48) && d.where === 'reason',
