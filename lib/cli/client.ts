@@ -12,6 +12,14 @@ import * as shapes from './shapes.ts';
 export type MirrorMode = 'image' | 'pool' | 'init-only';
 export type ImageMirrorMode = 'journal' | 'snapshot';
 export type Direction = 'rx-only' | 'rx-tx';
+export type NewPeer = {
+  cluster: string;
+  client: string;
+  direction: Direction;
+  monHost?: string | undefined;
+  key?: string | undefined;
+  additional: boolean;
+};
 export type ScheduleItem = { interval: string; startTime?: string };
 
 const configPath = (owner: ConfigOwner): string[] =>
@@ -293,9 +301,19 @@ export class Client {
 
   async importBootstrapToken(
     pool: string,
-    options: { token: string; direction: Direction; siteName?: string },
+    options: { token: string; direction: Direction; siteName?: string; additional?: boolean },
   ): Promise<void> {
     await this.#http.request('POST', ['v1', 'pools', pool, 'mirror', 'bootstrap', 'import'], { body: options });
+  }
+
+  /** Gives the peer's uuid. */
+  async addPeer(pool: string, peer: NewPeer): Promise<string> {
+    const answer = await this.#http.request('POST', ['v1', 'pools', pool, 'mirror', 'peers'], { body: peer });
+    return this.#http.checked(shapes.uuidShape, answer).uuid;
+  }
+
+  async setPeer(pool: string, uuid: string, change: { key: string; value: string }): Promise<void> {
+    await this.#http.request('PATCH', ['v1', 'pools', pool, 'mirror', 'peers', uuid], { body: change });
   }
 
   async removePeer(pool: string, uuid: string): Promise<void> {

@@ -139,6 +139,8 @@ export const poolRolesShape = z.looseObject({
 });
 export type PoolRoles = z.infer<typeof poolRolesShape>;
 
+export const uuidShape = z.looseObject({ uuid: z.string() });
+
 const peerSiteShape = z.looseObject({
   site_name: z.string(),
   state: z.string(),

@@ -10,7 +10,7 @@ const unframedCodes: ReadonlySet<ErrorCode> = new Set(['ECONNREFUSED', 'ETIMEDOU
 /** What rbd says while it opens a pool or image, before any verb begins. */
 const openingPattern = /^error opening (?:pool|image) /;
 const preconditionPattern =
-  /^(?:mirroring not enabled on the (?:pool|image)|snapshot based mirroring not enabled on the image)/;
+  /^(?:mirroring not enabled on the (?:pool|image)|multiple RX peers are not currently supported$|snapshot based mirroring not enabled on the image)/;
 
 export type Frame = {
   /** The first line: rbd's words for the verb. */

@@ -6,7 +6,7 @@ import { appendToFeed } from './feed.ts';
 import type { Message } from './messages.ts';
 import type { FeedRecord } from './peer-protocol.ts';
 import { updatePeerState } from './peer-state.ts';
-import { receives, sends } from './pool.ts';
+import { isKnown, receives, sends } from './pool.ts';
 import type { PeerRecord, Pool } from './pool.ts';
 
 /** Queues take at most 100 messages at once. */
@@ -21,7 +21,9 @@ export async function sendAll(deps: Pick<MirrorDeps, 'queue'>, messages: readonl
 /** Tells the peers that we send to. Waits at most `wakeWaitMs` for them. */
 export async function announce(deps: MirrorDeps, pool: Pool, record: FeedRecord): Promise<void> {
   await quietly(appendToFeed(deps, pool.name, record));
-  const wakes = pool.peers.filter(sends).map((peer) => quietly(wake(deps, pool.name, peer, record.globalId)));
+  const wakes = pool.peers
+    .filter((peer) => sends(peer) && isKnown(peer))
+    .map((peer) => quietly(wake(deps, pool.name, peer, record.globalId)));
   if (wakes.length > 0) await Promise.race([Promise.all(wakes), deps.clock.sleep(deps.limits.wakeWaitMs)]);
 }
 

@@ -54,9 +54,13 @@ export type Limits = {
   cacheMs: number;
   /** A command waits no longer than this for its peers to take a wake-up. */
   wakeWaitMs: number;
-  /** Peers of one pool, and of these such as we receive from. */
+  /** Peers of one pool. */
   peersMax: number;
+  /** Peers that one pool receives from: as in rbd, and when the operator asks for additional ones. */
   rxPeersMax: number;
+  rxPeersAdditionalMax: number;
+  /** How long after an import the receiving site first calls: time to think again, as with rbd's daemon, which looks every 30 s. */
+  firstContactMs: number;
   /** Bootstrap tokens of one pool that are valid at once; the oldest is forgotten. */
   bootstrapKeysMax: number;
   /** Primary mirror snapshots kept per peer, where `rbd_mirroring_max_mirroring_snapshots` is not overridden. */
@@ -89,6 +93,8 @@ export const limitsDefault: Limits = {
   wakeWaitMs: 2000,
   peersMax: 64,
   rxPeersMax: 1,
+  rxPeersAdditionalMax: 8,
+  firstContactMs: 3000,
   bootstrapKeysMax: 16,
   mirrorSnapshotsMax: optionDefault('rbd_mirroring_max_mirroring_snapshots'),
 };

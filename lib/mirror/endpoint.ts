@@ -19,7 +19,8 @@ import { serveDelta } from './delta.ts';
 import type { MirrorDeps } from './deps.ts';
 import { feedEnd, readFeed } from './feed.ts';
 import type { Message } from './messages.ts';
-import { removePeer } from './peer.ts';
+import { noteContact } from './peer.ts';
+import { removePeer } from './peer-verbs.ts';
 import { selectedCopy } from './pack-transfer.ts';
 import { updatePeerState } from './peer-state.ts';
 import type {
@@ -36,7 +37,7 @@ import type {
   PeerImage,
   RegisterAnswer,
 } from './peer-protocol.ts';
-import { mirrorOf, receives, recentPool, sends } from './pool.ts';
+import { mayReceive, maySend, mirrorOf, recentPool } from './pool.ts';
 import type { PeerRecord } from './pool.ts';
 import { recent, remember } from './recent.ts';
 import { readTombstone } from './tombstone.ts';
@@ -53,7 +54,7 @@ export class PeerEndpoint implements Peer {
   }
 
   async image(globalId: string): Promise<PeerImage> {
-    await this.#check(sends, 'read');
+    await this.#check(maySend, 'read');
     const stored = await findImage(this.#deps, this.#pool, globalId);
     if (stored) return this.#present(stored.value);
     const tombstone = await readTombstone(this.#deps, this.#pool, globalId);
@@ -83,24 +84,24 @@ export class PeerEndpoint implements Peer {
   }
 
   async catalog(): Promise<PeerCatalog> {
-    await this.#check(sends, 'read');
+    await this.#check(maySend, 'read');
     const feedNext = await feedEnd(this.#deps, this.#pool);
     return { globalIds: Object.keys(await readCatalog(this.#deps, this.#pool)), feedNext };
   }
 
   async feed(from: number): Promise<FeedPage> {
-    await this.#check(sends, 'read');
+    await this.#check(maySend, 'read');
     return readFeed(this.#deps, this.#pool, from);
   }
 
   async delta(globalId: string, request: DeltaRequest): Promise<DeltaAnswer> {
-    await this.#check(sends, 'read');
+    await this.#check(maySend, 'read');
     const stored: Stored<Header> | undefined = await findImage(this.#deps, this.#pool, globalId);
     return stored ? serveDelta(this.#deps, stored, this.#record.uuid, request) : { status: 'gone' };
   }
 
   async pack(imageId: string, packId: string, options: PackOptions = {}): Promise<PackAnswer> {
-    await this.#check(sends, 'read');
+    await this.#check(maySend, 'read');
     if (!(await this.#isServed(imageId))) return { status: 'absent' };
     const found = await this.#deps.bucket.get(keyText({ kind: 'pack', imageId, packId: parsePackId(packId) }), options);
     if (found.status !== 'found') return found;
@@ -124,12 +125,12 @@ export class PeerEndpoint implements Peer {
   }
 
   async ack(globalId: string, ack: Ack): Promise<void> {
-    await this.#check(sends, 'acknowledge');
+    await this.#check(maySend, 'acknowledge');
     await acknowledge(this.#deps, this.#pool, this.#record.uuid, globalId, ack);
   }
 
   async wake(globalIds: readonly string[]): Promise<void> {
-    await this.#check(receives, 'wake');
+    await this.#check(mayReceive, 'wake');
     const messages = globalIds.map((globalId): Message => ({
       type: 'sync',
       pool: this.#pool,
@@ -153,8 +154,9 @@ export class PeerEndpoint implements Peer {
     throw new FarsideError('EACCES', 'only a bootstrap key may register a peer');
   }
 
-  async unregister(): Promise<void> {
-    await removePeer(this.#deps, this.#pool, this.#record.uuid);
+  async unregister(only?: 'tx-only'): Promise<void> {
+    if (only !== undefined && this.#record.direction !== only) return;
+    await removePeer(this.#deps, this.#pool, this.#record.uuid, { tell: false });
   }
 
   async #check(may: (record: PeerRecord) => boolean, what: string): Promise<void> {
@@ -162,6 +164,7 @@ export class PeerEndpoint implements Peer {
     if (!pool.mirror) throw new FarsideError('ENOSYS', 'mirroring is not enabled on remote peer');
     if (!may(this.#record))
       throw new FarsideError('EACCES', `this peer may not ${what} here: its direction is ${this.#record.direction}`);
+    if (this.#record.awaited === true) await noteContact(this.#deps, this.#pool, this.#record.uuid);
   }
 }
 

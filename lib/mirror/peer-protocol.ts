@@ -119,7 +119,11 @@ export const wakeSchema = z.object({ globalIds: z.array(globalId).max(1000) });
 export const heartbeatSchema = z.object({ siteName: name, cursor: count });
 export type Heartbeat = z.infer<typeof heartbeatSchema>;
 
-/** Sent with the bootstrap key. `direction` and `key` are the sender's: how it will use the receiver, and how the receiver may call back. */
+/**
+ * Sent with the bootstrap key. `direction` and `key` are the sender's: how it will use the receiver, and how the receiver may
+ * call back. `oneSided`: the receiver's own use of the sender stays as it is. `additional`: the receiver may have other peers
+ * that it receives from.
+ */
 export const registerSchema = z.object({
   fsid: id,
   siteName: name.min(1),
@@ -127,6 +131,8 @@ export const registerSchema = z.object({
   url: z.string().refine((url) => siteUrlFault(url) === undefined, 'must be https, or http on this machine'),
   direction: z.enum(['rx-only', 'rx-tx']),
   key: z.string().min(32).max(256),
+  oneSided: z.boolean().optional(),
+  additional: z.boolean().optional(),
 });
 export type RegisterRequest = z.infer<typeof registerSchema>;
 /** `key`: how the importer calls from now on. `peerUuid`: the receiver's record of the importer. */
@@ -158,8 +164,8 @@ export interface Peer {
   heartbeat(heartbeat: Heartbeat): Promise<void>;
   /** Only with a bootstrap key. */
   register(request: RegisterRequest): Promise<RegisterAnswer>;
-  /** Takes back a registration. */
-  unregister(): Promise<void>;
+  /** Takes back a registration; with `only`, if the other side merely sends to us. */
+  unregister(only?: 'tx-only'): Promise<void>;
 }
 
 /** Makes the other end of a peer record callable. Unseals the record's key; does no request of its own. */

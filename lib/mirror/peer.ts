@@ -1,20 +1,18 @@
-// Owns how two pools become peers: bootstrap tokens, registration on both sides, removal. A token only lets its bearer
+// Owns how two pools become peers: bootstrap tokens, registration on both sides, and who calls. A token only lets its bearer
 // register; the keys that the two sites use from then on are made during registration, one for each direction.
 //
 // An import is: check the token and the local pool, register at the other side, then one compare-and-swap of the local pool
 // (mode, identity, peer). Before that nothing is stored here, and what fails after the registration takes it back. If even
 // that is lost, the other side keeps a record of us, which the next import from here replaces.
+//
+// A pool receives from one peer, as in rbd. More are allowed where the operator asks for `additional` ones: that is safe, since an
+// image moves only to points that descend from its own, whoever offers them (roles.ts), but it has to be wanted.
 
-import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
-import { mirrorSnapshots } from '../image/header.ts';
-import { updateHeader } from '../image/access.ts';
-import { readCatalog } from './catalog.ts';
 import type { MirrorDeps } from './deps.ts';
 import type { RegisterAnswer, RegisterRequest } from './peer-protocol.ts';
-import { isMirroring, notMirroring, readPool, receives, recentPool, updatePool } from './pool.ts';
-import type { Direction, MirrorMode, PeerRecord, Pool } from './pool.ts';
-import { forgetPeer, pruned, withPeerSets } from './retention.ts';
+import { isMirroring, mayReceive, notMirroring, readPool, receives, recentPool, updatePool } from './pool.ts';
+import type { MirrorMode, PeerRecord, Pool } from './pool.ts';
 import { hashKey, matchesHash, newPeerKey } from './secrets.ts';
 import { badToken, decodeToken, encodeToken } from './token.ts';
 
@@ -38,48 +36,47 @@ export async function createBootstrapToken(
   return encodeToken({ fsid: deps.site.siteId, key, mon_host: deps.site.url });
 }
 
-export type ImportOptions = SiteNameOption & { direction?: string | undefined };
+export type ImportOptions = SiteNameOption & {
+  direction?: string | undefined;
+  /** One more peer to receive from, at either side. */
+  additional?: boolean | undefined;
+};
 
 /**
- * `mirror pool peer bootstrap import`; gives the new peer's uuid. EINVAL: the token, the direction, a second receiving peer,
- * an equal site name. EEXIST: registered already. ENOENT, ENOSYS: the other side has no such pool, or does not mirror it.
+ * `mirror pool peer bootstrap import`; gives the new peer's uuid. A peer that we only sent to so far becomes one that we receive
+ * from too. EINVAL: the token, the direction, a second peer to receive from, an equal site name. ENOENT, ENOSYS: the other side
+ * has no such pool, or does not mirror it.
  */
 export async function importBootstrapToken(
   deps: MirrorDeps,
   pool: string,
   token: string,
-  options: ImportOptions = {},
+  { additional = false, ...options }: ImportOptions = {},
 ): Promise<string> {
-  const direction = checkDirection(options.direction ?? 'rx-tx');
+  const wanted = checkDirection(options.direction ?? 'rx-tx');
   const { fsid, key: bootstrapKey, mon_host: url } = decodeToken(token);
   if (fsid === deps.site.siteId) throw badToken('cannot import token for local cluster');
   const { value } = await readPool(deps, pool);
-  checkNewPeer(deps, value, { fsid, direction });
-  const key = newPeerKey(deps.random);
-  const mirrorUuid = value.mirror?.mirrorUuid ?? deps.random.uuid();
-  const siteName = options.siteName ?? value.mirror?.siteName ?? deps.site.name;
-  const remote = await deps.peers(pool, { url, sealedKey: await deps.site.seal(bootstrapKey) });
-  const answer = await remote.register({
-    fsid: deps.site.siteId,
-    siteName,
-    mirrorUuid,
-    url: deps.site.url,
-    direction,
-    key,
-  });
+  const former = value.peers.find((peer) => peer.fsid === fsid);
+  checkReceivers(deps, value.peers, additional, severalPeers());
+  const direction = former ? 'rx-tx' : wanted;
+  const mirror = {
+    mirrorUuid: value.mirror?.mirrorUuid ?? deps.random.uuid(),
+    siteName: options.siteName ?? value.mirror?.siteName ?? deps.site.name,
+  };
+  const introduced = await introduce(deps, pool, { url, bootstrapKey, ...mirror, direction, additional });
+  const { answer } = introduced;
   const record: PeerRecord = {
-    uuid: deps.random.uuid(),
+    uuid: former?.uuid ?? deps.random.uuid(),
     direction,
     siteName: answer.siteName,
-    mirrorUuid: answer.mirrorUuid,
     clientName,
-    fsid,
-    url,
-    keyHash: hashKey(key),
-    sealedKey: await deps.site.seal(answer.key),
+    ...introduced.contact,
   };
   try {
-    await adopt(deps, pool, record, { answer, mirrorUuid, siteName });
+    if (answer.fsid !== fsid) throw badToken('unexpected remote cluster fsid');
+    if (answer.siteName === mirror.siteName) throw duplicateSiteName(mirror.siteName);
+    await adopt(deps, pool, record, { ...mirror, mode: answer.mode, additional });
   } catch (error) {
     await takeBack(deps, pool, record);
     throw error;
@@ -93,53 +90,74 @@ function checkDirection(direction: string): 'rx-only' | 'rx-tx' {
   throw new FarsideError('EINVAL', "the argument for option '--direction' is invalid: use rx-only or rx-tx");
 }
 
-function checkNewPeer(
-  deps: MirrorDeps,
-  pool: Pool,
-  peer: { fsid: string; direction: Direction; siteName?: string },
-): void {
-  if (pool.peers.some((known) => known.fsid === peer.fsid))
-    throw new FarsideError('EEXIST', 'mirror peer already exists');
-  checkSiteName(pool, peer.siteName);
-  checkRoom(deps, pool.peers);
-  if (peer.direction !== 'tx-only') checkReceivers(deps, pool.peers);
-}
-
-function checkSiteName(pool: Pool, siteName: string | undefined): void {
-  const taken =
-    siteName !== undefined &&
-    (pool.mirror?.siteName === siteName || pool.peers.some((known) => known.siteName === siteName));
-  if (taken) throw badToken(`cannot import token for duplicate site name: both sites are called '${siteName}'`);
-}
+const duplicateSiteName = (siteName: string): FarsideError =>
+  badToken(`cannot import token for duplicate site name: both sites are called '${siteName}'`);
 
 /** A bootstrap token may be used again and again; pool.json must stay small. */
-function checkRoom(deps: MirrorDeps, others: readonly PeerRecord[]): void {
+export function checkRoom(deps: MirrorDeps, others: readonly PeerRecord[]): void {
   if (others.length < deps.limits.peersMax) return;
   throw new FarsideError('ENOSPC', `the pool has ${deps.limits.peersMax} peers already: remove some`);
 }
 
-function checkReceivers(deps: MirrorDeps, others: readonly PeerRecord[]): void {
-  if (others.filter(receives).length < deps.limits.rxPeersMax) return;
-  throw new FarsideError('EINVAL', 'multiple RX peers are not currently supported');
+/** Rbd's rule, and the one for additional peers. `others`: those that stay. */
+export function checkReceivers(
+  deps: MirrorDeps,
+  others: readonly PeerRecord[],
+  additional: boolean,
+  refusal = new FarsideError('EINVAL', 'multiple RX peers are not currently supported'),
+): void {
+  const most = additional ? deps.limits.rxPeersAdditionalMax : deps.limits.rxPeersMax;
+  if (others.filter(mayReceive).length >= most) throw refusal;
 }
 
-type Adoption = { answer: RegisterAnswer; mirrorUuid: string; siteName: string };
+/** In the words of an import. */
+const severalPeers = (): FarsideError => badToken('multiple peers are not currently supported');
+
+export type Introduction = {
+  url: string;
+  bootstrapKey: string;
+  mirrorUuid: string;
+  siteName: string;
+  direction: 'rx-only' | 'rx-tx';
+  oneSided?: boolean;
+  additional: boolean;
+};
+
+/** What a record knows once the other side knows us. */
+type Contact = Pick<PeerRecord, 'fsid' | 'url' | 'mirrorUuid' | 'keyHash' | 'sealedKey'>;
+
+/** Registers this pool at the other site by one of its bootstrap keys. Stores nothing here. */
+export async function introduce(
+  deps: MirrorDeps,
+  pool: string,
+  { url, bootstrapKey, ...request }: Introduction,
+): Promise<{ answer: RegisterAnswer; contact: Contact }> {
+  const key = newPeerKey(deps.random);
+  const remote = await deps.peers(pool, { url, sealedKey: await deps.site.seal(bootstrapKey) });
+  const answer = await remote.register({ ...request, fsid: deps.site.siteId, url: deps.site.url, key });
+  const { fsid, mirrorUuid } = answer;
+  const sealedKey = await deps.site.seal(answer.key);
+  return { answer, contact: { fsid, url, mirrorUuid, keyHash: hashKey(key), sealedKey } };
+}
+
+type Adoption = { mirrorUuid: string; siteName: string; mode: MirrorMode; additional: boolean };
 
 /** The one change here. */
 async function adopt(
   deps: MirrorDeps,
   pool: string,
   record: PeerRecord,
-  { answer, mirrorUuid, siteName }: Adoption,
+  { mirrorUuid, siteName, mode, additional }: Adoption,
 ): Promise<void> {
-  if (answer.fsid !== record.fsid) throw badToken('unexpected remote cluster fsid');
-  if (answer.siteName === siteName)
-    throw badToken(`cannot import token for duplicate site name: both sites are called '${siteName}'`);
   await updatePool(deps, pool, (value) => {
-    checkNewPeer(deps, value, record);
+    const others = value.peers.filter((peer) => peer.uuid !== record.uuid);
+    if (others.some((peer) => peer.fsid === record.fsid))
+      throw new FarsideError('EEXIST', 'mirror peer already exists');
+    checkReceivers(deps, value.peers, additional, severalPeers());
+    checkRoom(deps, others);
+    if (others.some((peer) => peer.siteName === record.siteName)) throw duplicateSiteName(record.siteName);
     if (value.mirror && value.mirror.mirrorUuid !== mirrorUuid) throw changedMeanwhile(pool);
-    const mode: MirrorMode = value.mirror?.mode ?? answer.mode;
-    return { ...value, mirror: { mode, mirrorUuid, siteName }, peers: [...value.peers, record] };
+    return { ...value, mirror: { mode, ...value.mirror, mirrorUuid, siteName }, peers: [...others, record] };
   });
 }
 
@@ -148,7 +166,7 @@ const changedMeanwhile = (pool: string): FarsideError =>
     retry: 'now',
   });
 
-async function takeBack(deps: MirrorDeps, pool: string, record: PeerRecord): Promise<void> {
+export async function takeBack(deps: MirrorDeps, pool: string, record: PeerRecord): Promise<void> {
   try {
     await (await deps.peers(pool, record)).unregister();
   } catch {
@@ -156,26 +174,28 @@ async function takeBack(deps: MirrorDeps, pool: string, record: PeerRecord): Pro
   }
 }
 
-/** The other side of an import: `request` came with a valid bootstrap key. A site that registers again replaces itself. */
+/** The other side of an introduction: `request` came with a valid bootstrap key. A site that registers again replaces itself. */
 export async function registerPeer(deps: MirrorDeps, pool: string, request: RegisterRequest): Promise<RegisterAnswer> {
   const key = newPeerKey(deps.random);
+  const { fsid, siteName, mirrorUuid, url } = request;
+  if (fsid === deps.site.siteId) throw badToken('cannot import token for local cluster');
   const record: PeerRecord = {
     uuid: deps.random.uuid(),
     direction: request.direction === 'rx-only' ? 'tx-only' : 'rx-tx',
-    siteName: request.siteName,
-    mirrorUuid: request.mirrorUuid,
+    siteName,
+    mirrorUuid,
     clientName,
-    fsid: request.fsid,
-    url: request.url,
+    fsid,
+    url,
     keyHash: hashKey(key),
     sealedKey: await deps.site.seal(request.key),
+    ...(request.direction === 'rx-only' ? { awaited: true } : {}),
   };
-  if (request.fsid === deps.site.siteId) throw badToken('cannot import token for local cluster');
-  const value = await updatePool(deps, pool, (now) => withRegistered(deps, now, record));
-  const mirror = value.mirror!;
-  const uuid = value.peers.find((peer) => peer.fsid === request.fsid)!.uuid;
-  if (receives(record))
+  const value = await updatePool(deps, pool, (now) => withRegistered(deps, now, record, request));
+  const { uuid, ...registered } = value.peers.find((peer) => peer.fsid === fsid)!;
+  if (receives({ uuid, ...registered }))
     await deps.queue.send([{ type: 'poll', pool, peerUuid: uuid }], { delayMs: deps.limits.completeDelayMs });
+  const mirror = value.mirror!;
   return {
     fsid: deps.site.siteId,
     siteName: mirror.siteName,
@@ -186,20 +206,45 @@ export async function registerPeer(deps: MirrorDeps, pool: string, request: Regi
   };
 }
 
-/** A record that is replaced keeps its uuid, which snapshots may list. */
-function withRegistered(deps: MirrorDeps, pool: Pool, record: PeerRecord): Pool {
+/** A record that is replaced keeps its uuid, which snapshots may list. One that was a mere name is found by that name. */
+function withRegistered(
+  deps: MirrorDeps,
+  pool: Pool,
+  record: PeerRecord,
+  { oneSided = false, additional = false }: Pick<RegisterRequest, 'oneSided' | 'additional'>,
+): Pool {
   if (!isMirroring(pool)) throw new FarsideError('ENOSYS', 'mirroring is not enabled on remote peer');
-  const others = pool.peers.filter((peer) => peer.fsid !== record.fsid);
-  const former = pool.peers.find((peer) => peer.fsid === record.fsid);
-  checkSiteName({ ...pool, peers: others }, record.siteName);
+  const former =
+    pool.peers.find((peer) => peer.fsid === record.fsid) ??
+    pool.peers.find((peer) => peer.fsid === '' && peer.siteName === record.siteName);
+  const others = pool.peers.filter((peer) => peer !== former);
+  const isTaken = pool.mirror.siteName === record.siteName || others.some((peer) => peer.siteName === record.siteName);
+  if (isTaken) throw duplicateSiteName(record.siteName);
   checkRoom(deps, others);
-  if (receives(record)) checkReceivers(deps, others);
-  return { ...pool, peers: [...others, { ...record, uuid: former?.uuid ?? record.uuid }] };
+  const keepsReceiving = former !== undefined && mayReceive(former) && oneSided;
+  const { awaited: _, ...shown } = record;
+  const merged: PeerRecord = keepsReceiving
+    ? { ...shown, direction: 'rx-tx' }
+    : former && former.awaited !== true
+      ? shown
+      : record;
+  if (mayReceive(merged) && !keepsReceiving) checkReceivers(deps, others, additional);
+  return { ...pool, peers: [...others, { ...merged, uuid: former?.uuid ?? record.uuid }] };
 }
 
-/** Both sides begin to look at each other at once. */
-async function greet(deps: MirrorDeps, pool: string, record: PeerRecord): Promise<void> {
-  await deps.queue.send([{ type: 'poll', pool, peerUuid: record.uuid }]);
+/** Both sides begin to look at each other. One that only receives waits a moment before the other learns of it. */
+export async function greet(deps: MirrorDeps, pool: string, { uuid, direction }: PeerRecord): Promise<void> {
+  const delayMs = direction === 'rx-only' ? deps.limits.firstContactMs : 0;
+  await deps.queue.send([{ type: 'poll', pool, peerUuid: uuid }], { delayMs });
+}
+
+/** The first call of a peer that has registered to receive: from now on it is shown, and snapshots are taken for it. */
+export async function noteContact(deps: MirrorDeps, pool: string, uuid: string): Promise<void> {
+  await updatePool(deps, pool, (value) => {
+    if (!value.peers.some((peer) => peer.uuid === uuid && peer.awaited === true)) return undefined;
+    const seen = ({ awaited: _, ...peer }: PeerRecord): PeerRecord => peer;
+    return { ...value, peers: value.peers.map((peer) => (peer.uuid === uuid ? seen(peer) : peer)) };
+  });
 }
 
 export type Caller = { kind: 'peer'; peer: PeerRecord } | { kind: 'bootstrap' };
@@ -216,41 +261,4 @@ function callerOf(pool: Pool, key: string): Caller | undefined {
   const peer = pool.peers.find((candidate) => matchesHash(key, candidate.keyHash));
   if (peer) return { kind: 'peer', peer };
   return pool.bootstrap.some(({ hash }) => matchesHash(key, hash)) ? { kind: 'bootstrap' } : undefined;
-}
-
-const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
-
-/**
- * `mirror pool peer remove`. A missing peer is fine. The pool goes first, so that no new snapshot lists the peer; then every
- * mirror snapshot of the pool's images forgets it. Repeating continues a removal that died.
- */
-export async function removePeer(deps: MirrorDeps, pool: string, uuid: string): Promise<void> {
-  if (!uuidPattern.test(uuid)) throw new FarsideError('EINVAL', 'invalid uuid');
-  let removed: PeerRecord | undefined;
-  await updatePool(deps, pool, (value) => {
-    removed = value.peers.find((peer) => peer.uuid === uuid);
-    return removed && { ...value, peers: value.peers.filter((peer) => peer !== removed) };
-  });
-  // The other side has a tx-only peer for the one reason that we registered to receive.
-  if (removed?.direction === 'rx-only') await takeBack(deps, pool, removed);
-  await deps.bucket.delete([keyText({ kind: 'peer', pool, peerUuid: uuid })]);
-  for (const { imageId } of Object.values(await readCatalog(deps, pool))) await forgetInImage(deps, imageId, uuid);
-}
-
-async function forgetInImage(deps: MirrorDeps, imageId: string, uuid: string): Promise<void> {
-  try {
-    await updateHeader(
-      deps,
-      imageId,
-      (header) => {
-        const peerSets = forgetPeer(mirrorSnapshots(header), uuid);
-        return peerSets.length === 0
-          ? undefined
-          : { ...header, snapshots: pruned(withPeerSets(header.snapshots, peerSets)) };
-      },
-      { byMirroring: true },
-    );
-  } catch (error) {
-    if (!(error instanceof FarsideError) || error.code !== 'ENOENT') throw error;
-  }
 }

@@ -25,7 +25,7 @@ export function persistent(deps: Deps, peer: Peer): Peer {
     wake: (globalIds) => peer.wake(globalIds),
     heartbeat: (heartbeat) => peer.heartbeat(heartbeat),
     register: (request) => peer.register(request),
-    unregister: () => peer.unregister(),
+    unregister: (only) => peer.unregister(only),
   };
 }
 

@@ -43,7 +43,9 @@ export async function poolInfo(
     site_name: value.mirror.siteName,
     mirror_uuid: mirrorUuid,
     ...(remoteNamespace === '' ? {} : { remote_namespace: remoteNamespace }),
-    peers: await Promise.all(value.peers.map((peer) => peerInfo(deps, peer, { all, showKeys }))),
+    peers: await Promise.all(
+      value.peers.filter(({ awaited }) => awaited !== true).map((peer) => peerInfo(deps, peer, { all, showKeys })),
+    ),
   };
 }
 
@@ -51,5 +53,9 @@ async function peerInfo(deps: MirrorDeps, peer: PeerRecord, { all, showKeys }: I
   const { uuid, direction, siteName, mirrorUuid, clientName, sealedKey, url } = peer;
   const info = { uuid, direction, site_name: siteName, mirror_uuid: mirrorUuid, client_name: clientName };
   if (all !== true) return info;
-  return { ...info, key: showKeys === true ? await deps.site.unseal(sealedKey) : '', mon_host: url };
+  return {
+    ...info,
+    key: showKeys === true && sealedKey !== '' ? await deps.site.unseal(sealedKey) : '',
+    mon_host: url,
+  };
 }

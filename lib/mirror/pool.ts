@@ -23,14 +23,18 @@ export const peerRecordSchema = z.object({
   siteName: z.string(),
   /** The other pool's identity. */
   mirrorUuid: z.string(),
-  clientName: z.literal('client.rbd-mirror-peer'),
-  /** The other site's identity. */
+  clientName: z.string(),
+  /** The other site's identity. It and what follows are empty while the peer is a mere name (`peer add`). */
   fsid: z.string(),
   url: z.string(),
   /** SHA-256 (hex) of the key that the peer shows us. */
   keyHash: z.string(),
   /** The key that we show the peer, sealed. */
   sealedKey: z.string(),
+  /** A bootstrap key of the other site, sealed, that waits for its address. */
+  sealedBootstrapKey: z.string().optional(),
+  /** It has registered to receive from us and has not called yet; until then it is not shown, and sent nothing. */
+  awaited: z.boolean().optional(),
 });
 export type PeerRecord = z.infer<typeof peerRecordSchema>;
 
@@ -65,9 +69,14 @@ export interface PoolRegistry {
 
 const poolKey = (pool: string): string => keyText({ kind: 'pool', pool });
 
-/** Receives from the peer, sends to the peer. */
-export const receives = (peer: PeerRecord): boolean => peer.direction !== 'tx-only';
-export const sends = (peer: PeerRecord): boolean => peer.direction !== 'rx-only';
+/** By its direction, we receive from the peer, send to the peer. */
+export const mayReceive = ({ direction }: Pick<PeerRecord, 'direction'>): boolean => direction !== 'tx-only';
+export const maySend = ({ direction }: Pick<PeerRecord, 'direction'>): boolean => direction !== 'rx-only';
+/** More than a name: we know where it is, and it knows us. */
+export const isKnown = ({ url, sealedKey }: PeerRecord): boolean => url !== '' && sealedKey !== '';
+/** Receives from the peer; mirror snapshots are taken for the peer, whether it can be told or not. */
+export const receives = (peer: PeerRecord): boolean => mayReceive(peer) && isKnown(peer);
+export const sends = (peer: PeerRecord): boolean => maySend(peer) && peer.awaited !== true;
 export const isMirroring = (pool: Pool): pool is MirroringPool => pool.mirror !== undefined;
 
 /** How a namespace (the default one is '') is mirrored; undefined: it is not. */

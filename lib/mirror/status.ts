@@ -117,7 +117,9 @@ async function contextOf(deps: MirrorDeps, pool: Pool): Promise<Context> {
   const { siteId, name, url } = deps.site;
   const service = { serviceId: siteId, instanceId: siteId, daemonId: name, hostname: URL.parse(url)?.hostname ?? name };
   const peers = await Promise.all(
-    pool.peers.map(async (record) => ({ record, heartbeatAgeMs: await heartbeatAge(deps, pool, record) })),
+    pool.peers
+      .filter(({ awaited }) => awaited !== true)
+      .map(async (record) => ({ record, heartbeatAgeMs: await heartbeatAge(deps, pool, record) })),
   );
   return {
     pool,

@@ -107,7 +107,7 @@ export function describeFailure(cause: unknown): string {
   if (cause instanceof FarsideError) return `${cause.code}: ${cause.message}`;
   if (cause instanceof Error) return cause.stack ?? cause.message;
   // An object without a text of its own would throw here.
-  return typeof cause === 'object' ? `a thrown ${Object.prototype.toString.call(cause)}` : String(cause);
+  return typeof cause === 'string' ? cause : `a thrown ${Object.prototype.toString.call(cause)}`;
 }
 
 /** The type of a message and no more: bodies may be large. */

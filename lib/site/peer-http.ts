@@ -99,8 +99,8 @@ export class HttpPeer implements Peer {
     return this.#ask(registerAnswerSchema, { method: 'POST', path: '/register', body: request });
   }
 
-  async unregister(): Promise<void> {
-    await this.#call({ method: 'DELETE', path: '/register' });
+  async unregister(only?: 'tx-only'): Promise<void> {
+    await this.#call({ method: 'DELETE', path: `/register${only === undefined ? '' : `?only=${only}`}` });
   }
 
   async pack(imageId: string, packId: string, { range, ifMatch }: PackOptions = {}): Promise<PackAnswer> {

@@ -1,5 +1,6 @@
 // Sessions about pools, namespaces and peers; see session.test.ts.
 
+import { writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Sessions } from './sessions.ts';
 
@@ -160,5 +161,98 @@ test('whole pools are demoted and promoted, in a namespace too; what fails is to
     [`${b} pool create other`],
     [`${b} mirror pool promote other`, 'farside: mirroring not enabled on the pool\n', 22],
     [`${b} mirror pool demote other`, 'farside: mirroring not enabled on the pool\n', 22],
+  ]);
+});
+
+test('peers: the session of a real rbd with two sites that never mirror', async () => {
+  const b = '--cluster site-b';
+  const none = '00000000-0000-0000-0000-000000000000';
+  const several = 'farside: multiple RX peers are not currently supported\n';
+  const failed = 'farside: failed to import peer bootstrap token\n';
+  const info = (peers: string) => `Mode: image\nSite Name: site-b\nMirror UUID: <uuid>\n\nPeer Sites: ${peers}\n`;
+  for (const site of [a, b]) await operator.session([[`${site} pool create rbd`]]);
+  await operator.session([
+    [`${b} mirror pool peer add rbd client.x@site-a`, 'farside: mirroring not enabled on the pool\n', 22],
+    [`${a} mirror pool enable --site-name site-a rbd image`],
+    [`${b} mirror pool enable --site-name site-b rbd image`],
+  ]);
+  await writeFile(
+    `${operator.home}/token`,
+    (await operator.farside(`${a} mirror pool peer bootstrap create rbd`)).stdout,
+  );
+  const importing = `${b} mirror pool peer bootstrap import`;
+  await operator.session([
+    [
+      `${importing} --direction rx-only --site-name site-a rbd $home/token`,
+      expect.stringContaining('duplicate site name'),
+      22,
+    ],
+    [`${b} mirror pool info rbd`, info('none')],
+    [
+      `${importing} --direction tx-only rbd $home/token`,
+      "farside: the argument for option '--direction' is invalid\n",
+      1,
+    ],
+    [`${importing} rbd $home/nosuchfile`, `farside: error opening ${operator.home}/nosuchfile\n`, 2],
+    [`${importing} --direction rx-only rbd $home/token`],
+    [
+      `${b} mirror pool info rbd`,
+      info('\n\nUUID: <uuid>\nName: site-a\nMirror UUID: <uuid>\nDirection: rx-only\nClient: client.rbd-mirror-peer'),
+    ],
+    [`${a} mirror pool info rbd`, expect.stringContaining('Peer Sites: none')],
+    [`${importing} rbd $home/token`, `${failed}multiple peers are not currently supported\n`, 22],
+    [`${b} mirror pool peer add rbd client.x@thirdsite`, several, 22],
+    [`${b} mirror pool peer add rbd @x`, "farside: invalid spec '@x'\n", 22],
+    [`${b} mirror pool peer add rbd`, 'farside: remote cluster was not specified\n', 22],
+    [`${b} mirror pool disable rbd`, 'farside: mirror peers still registered\n', 16],
+  ]);
+  const uuid = async (): Promise<string> =>
+    JSON.parse((await operator.farside(`${b} mirror pool info rbd --format json`)).stdout).peers[0].uuid;
+  const setting = `${b} mirror pool peer set rbd ${await uuid()}`;
+  const removing = `${b} mirror pool peer remove rbd`;
+  await operator.session([
+    [`${setting} client bogusclient`],
+    [
+      `${setting} bogus-key v`,
+      "farside: must specify 'client', 'cluster', 'direction', 'key-file', 'mon-host', 'site-name' key.\n",
+      22,
+    ],
+    [`${setting} direction sideways`, 'farside: invalid direction\n', 22],
+    [`${b} mirror pool peer set rbd ${none} client x`, 'farside: mirror peer <uuid> does not exist\n', 2],
+    [`${b} mirror pool peer set rbd x client x`, 'farside: invalid uuid\n', 22],
+    [`${b} mirror pool peer set rbd`, 'farside: must specify peer uuid\n', 22],
+    [`${setting} direction rx-tx`],
+    [`${removing} ${none}`],
+    [`${removing} ${await uuid()}`],
+    [`${a} mirror pool disable rbd`],
+    [`${a} mirror pool enable rbd image`],
+    [
+      `${b} mirror pool peer add rbd client.rbd-mirror-peer@site-b`,
+      'farside: error adding mirror peer\ncannot add self as remote peer\n',
+      22,
+    ],
+    [`${b} mirror pool peer add rbd nosite`, '<uuid>\n'],
+    [
+      `${b} mirror pool info rbd`,
+      info('\n\nUUID: <uuid>\nName: nosite\nMirror UUID: \nDirection: rx-tx\nClient: client.admin'),
+    ],
+    [`${b} mirror pool info --all rbd`, expect.stringContaining('Client: client.admin\nMon Host: \nKey: \n')],
+  ]);
+  await operator.session([
+    [`${removing} ${await uuid()}`],
+    [`${b} mirror pool peer add rbd client.rbd-mirror-peer@site-a`, '<uuid>\n'],
+    [
+      `${b} mirror pool info --all rbd`,
+      expect.stringMatching(
+        /Name: site-a\n.*\nDirection: rx-tx\nClient: client.rbd-mirror-peer\nMon Host: https:\/\/site-a.test\nKey: [\w-]{43}\n/,
+      ),
+    ],
+  ]);
+  await operator.session([
+    [`${removing} ${await uuid()}`],
+    [`${b} mirror pool disable rbd`],
+    [`${a} mirror pool disable rbd`],
+    [`${a} mirror pool peer bootstrap create rbd/ns1`, "farside: invalid pool 'rbd/ns1'\n", 22],
+    [`${a} mirror pool peer add rbd/ns1 client.x@y`, "farside: invalid pool 'rbd/ns1'\n", 22],
   ]);
 });

@@ -172,7 +172,7 @@ describe('beginnings and ends', () => {
     const world = new World();
     await world.pair();
     await world.run(makeImage(world.a, 'disk', sizeBytes));
-    const { removePeer } = await import('../../lib/mirror/peer.ts');
+    const { removePeer } = await import('../../lib/mirror/peer-verbs.ts');
     const { readPool } = await import('../../lib/mirror/pool.ts');
     const pool = (await world.run(readPool(world.a.deps, 'rbd'))).value;
     await world.run(removePeer(world.a.deps, 'rbd', pool.peers[0]!.uuid));

@@ -94,7 +94,7 @@ test('routes: not a byte of a stranger’s body is read, announced or not', asyn
     };
     const body = new ReadableStream({ pull }, { highWaterMark: 0 });
     const init = { method: 'POST', body, duplex: 'half', headers: { 'content-type': 'application/json' } };
-    const response = await site.site.fetch(new Request(`http://site-a.test${path}`, init as RequestInit));
+    const response = await site.site.fetch(new Request(`http://site-a.test${path}`, init));
     expect({ path, status: response.status, pulls }).toEqual({ path, status: 401, pulls: 0 });
   }
 });

@@ -34,6 +34,13 @@ const goodBodies: Record<string, unknown> = {
     ).toString('base64'),
     direction: 'rx-tx',
   },
+  'POST /v1/pools/:pool/mirror/peers': {
+    cluster: 'b',
+    direction: 'rx-only',
+    monHost: 'https://nowhere.test',
+    key: 'k'.repeat(43),
+  },
+  'PATCH /v1/pools/:pool/mirror/peers/:uuid': { key: 'client', value: 'x' },
   'POST /v1/pools/:pool/images/:image/mirror': { mode: 'snapshot' },
   'POST /v1/pools/:pool/images/:image/mirror/promote': { force: true },
   'POST /v1/schedules': { interval: '5m', startTime: '14:00' },

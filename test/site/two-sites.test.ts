@@ -183,7 +183,7 @@ test('two sites: an importer learns what is wrong with its token or its peer', a
   await refuse({ token }, 'ECONNREFUSED');
   network.down.clear();
   await b.ok('POST', '/v1/pools/rbd/mirror/bootstrap/import', { token, direction: 'rx-only' });
-  await refuse({ token }, 'EEXIST');
+  await refuse({ token }, 'EINVAL');
 });
 
 test('two sites: of a pack that is mostly overwritten already, only what is alive crosses the wire', async () => {

@@ -38,9 +38,11 @@ import { mirrorPoolDemote } from './mirror-pool-demote.ts';
 import { mirrorPoolDisable } from './mirror-pool-disable.ts';
 import { mirrorPoolEnable } from './mirror-pool-enable.ts';
 import { mirrorPoolInfo } from './mirror-pool-info.ts';
+import { mirrorPoolPeerAdd } from './mirror-pool-peer-add.ts';
 import { mirrorPoolPeerBootstrapCreate } from './mirror-pool-peer-bootstrap-create.ts';
 import { mirrorPoolPeerBootstrapImport } from './mirror-pool-peer-bootstrap-import.ts';
 import { mirrorPoolPeerRemove } from './mirror-pool-peer-remove.ts';
+import { mirrorPoolPeerSet } from './mirror-pool-peer-set.ts';
 import { mirrorPoolPromote } from './mirror-pool-promote.ts';
 import { mirrorPoolStatus } from './mirror-pool-status.ts';
 import { mirrorSnapshotScheduleAdd } from './mirror-snapshot-schedule-add.ts';
@@ -116,9 +118,11 @@ export const commands: readonly Command[] = [
   mirrorPoolDisable,
   mirrorPoolEnable,
   mirrorPoolInfo,
+  mirrorPoolPeerAdd,
   mirrorPoolPeerBootstrapCreate,
   mirrorPoolPeerBootstrapImport,
   mirrorPoolPeerRemove,
+  mirrorPoolPeerSet,
   mirrorPoolPromote,
   mirrorPoolStatus,
   mirrorSnapshotScheduleAdd,

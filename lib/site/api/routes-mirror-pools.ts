@@ -3,7 +3,8 @@
 import { createRoute } from '@hono/zod-openapi';
 
 import type { MirrorDeps } from '../../mirror/deps.ts';
-import { createBootstrapToken, importBootstrapToken, removePeer } from '../../mirror/peer.ts';
+import { createBootstrapToken, importBootstrapToken } from '../../mirror/peer.ts';
+import { addPeer, removePeer, setPeer } from '../../mirror/peer-verbs.ts';
 import { poolInfo } from '../../mirror/pool-info.ts';
 import { disablePool, enablePool } from '../../mirror/pool-mode.ts';
 import { demotePool, promotePool } from '../../mirror/pool-roles.ts';
@@ -63,6 +64,24 @@ const importToken = createRoute({
   request: { ...wholePoolRequest, body: body(schemas.importBody) },
   responses: made(schemas.uuidSchema, "The peer's uuid here"),
 });
+const add = createRoute({
+  method: 'post',
+  path: `${path}/peers`,
+  tags,
+  summary: 'Add a peer by name; with its URL and one of its bootstrap keys it mirrors at once',
+  ...access.admin,
+  request: { ...wholePoolRequest, body: body(schemas.addPeerBody) },
+  responses: made(schemas.uuidSchema, "The peer's uuid here"),
+});
+const set = createRoute({
+  method: 'patch',
+  path: `${path}/peers/{uuid}`,
+  tags,
+  summary: 'Change one property of a peer',
+  ...access.admin,
+  request: { params: schemas.peerUuidParams, body: body(schemas.setPeerBody) },
+  responses: done('Changed'),
+});
 const forgetPeer = createRoute({
   method: 'delete',
   path: `${path}/peers/{uuid}`,
@@ -113,6 +132,17 @@ export function mirrorPoolRoutes(deps: MirrorDeps): Api {
   api.openapi(importToken, async (c) => {
     const { token, ...options } = c.req.valid('json');
     return c.json({ uuid: await importBootstrapToken(deps, c.req.valid('param').pool, token, options) }, 201);
+  });
+  api.openapi(add, async (c) => {
+    const { cluster, client, monHost, ...options } = c.req.valid('json');
+    const peer = { ...options, siteName: cluster, clientName: client, url: monHost };
+    return c.json({ uuid: await addPeer(deps, c.req.valid('param').pool, peer) }, 201);
+  });
+  api.openapi(set, async (c) => {
+    const { pool, uuid } = c.req.valid('param');
+    const { key, value } = c.req.valid('json');
+    await setPeer(deps, pool, uuid, key, value);
+    return c.body(null, 204);
   });
   api.openapi(forgetPeer, async (c) => {
     const { pool, uuid } = c.req.valid('param');

@@ -51,9 +51,9 @@ const unregister = createRoute({
   method: 'delete',
   path: `${poolPath}/register`,
   tags,
-  summary: 'Take back a registration',
+  summary: 'Take back a registration; with `only`, if this site merely sends to the caller',
   ...access.peer,
-  request: { params: poolParams },
+  request: { params: poolParams, query: z.object({ only: z.literal('tx-only').optional() }) },
   responses: done('Forgotten'),
 });
 const catalog = createRoute({
@@ -165,7 +165,7 @@ export function peerRoutes(deps: MirrorDeps): Api {
     c.json(await registerPeer(deps, c.req.valid('param').pool, c.req.valid('json')), 200),
   );
   api.openapi(unregister, async (c) => {
-    await endpointOf(deps, c).unregister();
+    await endpointOf(deps, c).unregister(c.req.valid('query').only);
     return c.body(null, 204);
   });
   api.openapi(catalog, async (c) => c.json(await endpointOf(deps, c).catalog(), 200));

@@ -77,9 +77,24 @@ export const enablePoolBody = z
   })
   .openapi('EnablePoolMirroring');
 export const bootstrapBody = z.object({ siteName }).openapi('CreateBootstrapToken');
+/** One more peer to receive from than rbd allows. */
+const additional = z.boolean().optional();
 export const importBody = z
-  .object({ token: z.string().max(16_384), direction: z.string().max(64).optional(), siteName })
+  .object({ token: z.string().max(16_384), direction: z.string().max(64).optional(), siteName, additional })
   .openapi('ImportBootstrapToken');
+export const addPeerBody = z
+  .object({
+    cluster: name('site-b'),
+    client: z.string().max(255).optional(),
+    direction: z.string().max(64).optional(),
+    monHost: z.string().max(2048).optional().openapi({ description: 'URL of the site' }),
+    key: z.string().max(4096).optional().openapi({ description: 'The key in a bootstrap token of the site; a secret' }),
+    additional,
+  })
+  .openapi('AddPeer');
+export const setPeerBody = z
+  .object({ key: z.string().max(64).openapi({ example: 'direction' }), value: z.string().max(4096) })
+  .openapi('SetPeer');
 export const enableImageBody = z
   .object({ mode: z.string().max(64).optional().openapi({ example: 'snapshot' }) })
   .openapi('EnableImageMirroring');
