@@ -7,7 +7,10 @@ import { Bucket } from '../../lib/bucket/bucket.ts';
 import { FileDriver } from '../../lib/bucket/file.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { systemRandom } from '../../lib/random.ts';
-import { MemoryQueue } from '../../lib/site/queue-memory.ts';
+import { threadedDownload } from '../../lib/node/download.ts';
+import type { Rooms } from '../../lib/node/rooms.ts';
+import { ThreadedCodec } from '../../lib/node/threaded-codec.ts';
+import { MemoryQueue, type MemoryQueueSettings } from '../../lib/site/queue-memory.ts';
 import { Site } from '../../lib/site/site.ts';
 import { checkPortFree, loopback, portInUse } from './free-port.ts';
 import type { LocalSiteOptions, RunningSite } from './local-site.ts';
@@ -16,11 +19,24 @@ import { sitePaths } from './site-directory.ts';
 /** How long requests and messages under way may take to finish at a stop. */
 const drainMs = 5000;
 
-export async function startNodeSite({ directory, port, config, log }: LocalSiteOptions): Promise<RunningSite> {
+/** `measured`: for measurements of one message at a time, and of its memory. */
+export async function startNodeSite(
+  { directory, port, config, log }: LocalSiteOptions,
+  measured: { queue?: Partial<MemoryQueueSettings>; rooms?: Rooms } = {},
+): Promise<RunningSite> {
   const deps = { clock: systemClock, random: systemRandom };
   const bucket = new Bucket(new FileDriver(sitePaths(directory).bucket), deps);
-  const queue = new MemoryQueue({ ...deps, log });
-  const site = new Site({ ...deps, bucket, queue, fetch: (input, init) => fetch(input, init), config, log });
+  const queue = new MemoryQueue({ ...deps, log }, measured.queue);
+  const site = new Site({
+    ...deps,
+    bucket,
+    queue,
+    fetch: (input, init) => fetch(input, init),
+    download: threadedDownload(measured.rooms),
+    codec: new ThreadedCodec(),
+    config,
+    log,
+  });
   await site.start();
   await checkPortFree(port);
   const server = await listen(site, port);

@@ -7,6 +7,7 @@ import type { Driver } from '../bucket/driver.ts';
 import { FileDriver } from '../bucket/file.ts';
 import { HttpDriver } from '../bucket/http.ts';
 import { settingsDefault, type ImageDeps } from '../image/deps.ts';
+import { ThreadedCodec } from '../node/threaded-codec.ts';
 import { parseTuning } from '../site/tuning.ts';
 import type { Terminal } from './context.ts';
 import type { Registration } from './registry.ts';
@@ -32,5 +33,6 @@ export function imageDeps(site: Registration, terminal: DepsTerminal): ImageDeps
     clock: terminal.clock,
     random: terminal.random,
     settings: { ...settingsDefault, ...parseTuning(terminal.env['FARSIDE_TUNING']).settings },
+    codec: new ThreadedCodec(),
   };
 }

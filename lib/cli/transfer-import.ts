@@ -12,8 +12,8 @@ export type ImportOptions = { update: boolean; objectBytes?: number; compression
 /** Smaller pieces would cost more in calls than they save in memory. */
 const chunkBytesMin = 4 * 1024 * 1024;
 
-/** Chunks on their way into packs: one is hashed while another is compressed. */
-const writesMax = 3;
+/** Chunks on their way into packs: enough for every thread to have one while others are placed. */
+const writesMax = 5;
 
 export async function importImage(
   deps: ImageDeps,

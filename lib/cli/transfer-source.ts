@@ -5,6 +5,7 @@ import { open, readFile, type FileHandle } from 'node:fs/promises';
 import type { Stats } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { FarsideError } from '../errors.ts';
+import { sharedRoom } from '../node/threaded-codec.ts';
 
 /** `release`: the reader is done with `data`, whose memory may hold a later chunk. */
 export type Chunk = { offset: number; data: Uint8Array; release: () => void };
@@ -81,9 +82,9 @@ async function readFull(file: FileHandle, room: Buffer): Promise<Uint8Array> {
 }
 
 async function* readAhead(file: FileHandle, chunkBytes: number): AsyncGenerator<Chunk> {
-  const rooms: Buffer<ArrayBuffer>[] = [];
-  const read = async (): Promise<{ room: Buffer<ArrayBuffer>; data: Uint8Array }> => {
-    const room = rooms.pop() ?? Buffer.allocUnsafeSlow(chunkBytes);
+  const rooms: Buffer[] = [];
+  const read = async (): Promise<{ room: Buffer; data: Uint8Array }> => {
+    const room = rooms.pop() ?? sharedRoom(chunkBytes);
     return { room, data: await readFull(file, room) };
   };
   let next = read();
@@ -103,8 +104,8 @@ function streamSource(stream: Readable): Source {
 
 /** Copies, so that nothing keeps a stream's small buffers alive. */
 async function* streamChunks(stream: Readable, chunkBytes: number): AsyncGenerator<Chunk> {
-  const rooms: Buffer<ArrayBuffer>[] = [];
-  let data = Buffer.allocUnsafeSlow(chunkBytes);
+  const rooms: Buffer[] = [];
+  let data = sharedRoom(chunkBytes);
   let filledBytes = 0;
   let offset = 0;
   for await (const part of stream) {
@@ -118,7 +119,7 @@ async function* streamChunks(stream: Readable, chunkBytes: number): AsyncGenerat
       const room = data;
       yield { offset, data, release: () => rooms.push(room) };
       offset += chunkBytes;
-      data = rooms.pop() ?? Buffer.allocUnsafeSlow(chunkBytes);
+      data = rooms.pop() ?? sharedRoom(chunkBytes);
       filledBytes = 0;
     }
   }

@@ -1,10 +1,9 @@
 // Owns how one entry's bytes are encoded and verified: raw or zstd, whichever a quick probe of the data favours.
 
-import { constants, zstdCompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import pLimit from 'p-limit';
+import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { FarsideError } from '../errors.ts';
 import { crc32, hash128 } from './digest.ts';
-import { encoding, entryKind, type Entry, type EntryKind, type NewEntry } from './pack.ts';
+import { encoding, type Entry, type EntryKind, type NewEntry } from './pack.ts';
 
 export type Compression = 'auto' | 'none';
 
@@ -51,27 +50,6 @@ export function looksCompressible(data: Uint8Array): boolean {
 export function encodeEntry(kind: EntryKind, imageOffset: number, raw: Uint8Array, compression: Compression): NewEntry {
   const packed = compression === 'auto' && looksCompressible(raw) ? zstdCompressSync(raw, zstdOptions) : undefined;
   return smaller({ kind, imageOffset, hash: hash128(raw) }, raw, packed);
-}
-
-/** Blocks compressed at once: more contexts than processors only push each other out of the caches. */
-const compressing = pLimit(2);
-
-/**
- * As `encodeEntry`, but compresses on another thread, so that the caller hashes the next block meanwhile. Resolves within the
- * caller's turn when nothing is compressed.
- */
-export async function encodeBlock(imageOffset: number, raw: Uint8Array, compression: Compression): Promise<NewEntry> {
-  const identity = { kind: entryKind.block, imageOffset, hash: hash128(raw) };
-  if (compression === 'none' || !looksCompressible(raw)) return smaller(identity, raw, undefined);
-  return smaller(identity, raw, await compressing(() => compress(raw)));
-}
-
-function compress(raw: Uint8Array): Promise<Uint8Array> {
-  return new Promise((resolve, reject) => {
-    zstdCompress(raw, { ...zstdOptions, pledgedSrcSize: raw.length }, (error, packed) =>
-      error ? reject(error) : resolve(packed),
-    );
-  });
 }
 
 function smaller(

@@ -2,6 +2,7 @@
 
 import type { Bucket } from '../bucket/bucket.ts';
 import type { Clock } from '../clock.ts';
+import type { Codec } from './bulk-codec.ts';
 import type { Random } from '../random.ts';
 
 /** Sizes and limits of the storage engine. Tests turn them down; the format does not depend on them. */
@@ -26,7 +27,14 @@ export const settingsDefault: Settings = {
   collectGraceMs: 24 * 60 * 60 * 1000,
 };
 
-export type ImageDeps = { bucket: Bucket; clock: Clock; random: Random; settings: Settings };
+export type ImageDeps = {
+  bucket: Bucket;
+  clock: Clock;
+  random: Random;
+  settings: Settings;
+  /** Where there are threads, the work of hashing and compressing many blocks is theirs. Left out: `inlineCodec`. */
+  codec?: Codec;
+};
 
 /** `[pool/[namespace/]]image[@snap]`, resolved. The default namespace is the empty string. */
 export type ImageSpec = { pool: string; namespace: string; image: string; snap?: string | undefined };

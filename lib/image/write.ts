@@ -4,7 +4,8 @@
 // Memory: packs on their way (`transfersMax` + 2) and up to `pendingExtentsMax` extents waiting to go into the map.
 
 import { assert } from '../errors.ts';
-import { encodeBlock, encodeEntry, type Compression } from './codec.ts';
+import { inlineCodec, type Codec, type RawBlock } from './bulk-codec.ts';
+import { encodeEntry, type Compression } from './codec.ts';
 import { isZero } from './digest.ts';
 import type { ImageDeps } from './deps.ts';
 import type { Root } from './header.ts';
@@ -41,14 +42,15 @@ const nodeBytesPerLeaf = 2048;
 export type WriteTarget = { image: StoredImage; root: Root | null };
 export type WriteOptions = { compression: Compression; resume: boolean };
 
-/** Without `encoded`, a hole. */
-type Block = { offset: number; length: number; encoded?: Promise<NewEntry> };
+/** Without `raw`, a hole. */
+type Block = { offset: number; length: number; raw?: Uint8Array };
 type Change = { sector: number; sectors: number; data?: { pack: OpenPack; entry: number } };
 
 export class ImageWriter {
   readonly #deps: ImageDeps;
   readonly #target: WriteTarget;
   readonly #compression: Compression;
+  readonly #codec: Codec;
   readonly #packs: PackWriter;
   readonly #pending = new Map<number, Change[]>();
   readonly #leafSectors: number;
@@ -64,6 +66,7 @@ export class ImageWriter {
     this.#deps = deps;
     this.#target = target;
     this.#compression = options.compression;
+    this.#codec = deps.codec ?? inlineCodec;
     this.#packs = new PackWriter({
       bucket: deps.bucket,
       imageId: parseImageId(target.image.imageId),
@@ -93,18 +96,23 @@ export class ImageWriter {
 
   /**
    * Writes whole sectors; zeros become holes. Resolves when the data were copied into packs: until then they must not change.
-   * Calls may overlap and count in the order in which they were made: two at once keep hashing and compressing going.
+   * Calls may overlap and count in the order in which they were made: several at once keep every thread of the codec busy.
    */
   async write(offset: number, data: Uint8Array): Promise<void> {
     assert(offset % sectorBytes === 0 && data.length % sectorBytes === 0, 'a write is not aligned to sectors');
     const blocks: Block[] = [];
     for (let at = 0; at < data.length;) {
       const length = Math.min(this.blockBytes - ((offset + at) % this.blockBytes), data.length - at);
-      blocks.push(...this.#encodeBlock(offset + at, data.subarray(at, at + length)));
+      blocks.push(...cutBlock(offset + at, data.subarray(at, at + length)));
       at += length;
     }
+    const encoding = this.#encode(blocks);
+    encoding.catch(() => {}); // thrown when its turn comes to be placed
     await this.#place(async () => {
-      for (const block of blocks) await this.#placeBlock(block);
+      const encoded = (await encoding)[Symbol.iterator]();
+      for (const { offset: start, length, raw } of blocks) {
+        await this.#placeBlock(start, length, raw && encoded.next().value);
+      }
     });
   }
 
@@ -147,16 +155,9 @@ export class ImageWriter {
     return await truncate(this.store, this.#root, sector, this.#leafSectors, this.#sink(this.#nodes));
   }
 
-  /** Zeros at the ends are holes; what is between is being hashed and compressed. */
-  #encodeBlock(offset: number, data: Uint8Array): Block[] {
-    if (isZero(data)) return [{ offset, length: data.length }];
-    const { start, end } = withoutZeroEnds(data);
-    const encoded = encodeBlock(offset + start, data.subarray(start, end), this.#compression);
-    encoded.catch(() => {}); // thrown when its turn comes to be placed
-    const blocks: Block[] = [{ offset: offset + start, length: end - start, encoded }];
-    if (start > 0) blocks.unshift({ offset, length: start });
-    if (end < data.length) blocks.push({ offset: offset + end, length: data.length - end });
-    return blocks;
+  #encode(blocks: readonly Block[]): Promise<NewEntry[]> {
+    const raws = blocks.flatMap(({ offset, raw }): RawBlock[] => (raw ? [{ imageOffset: offset, raw }] : []));
+    return raws.length === 0 ? Promise.resolve([]) : this.#codec.encode(raws, this.#compression);
   }
 
   /** Runs `work` after all that was placed before, so that packs depend on the order of writes only. */
@@ -167,9 +168,9 @@ export class ImageWriter {
     return placed;
   }
 
-  async #placeBlock({ offset, length, encoded }: Block): Promise<void> {
+  async #placeBlock(offset: number, length: number, encoded: NewEntry | undefined): Promise<void> {
     if (!encoded) return await this.#change(offset, length);
-    const entry = this.#blocks.add(await encoded);
+    const entry = this.#blocks.add(encoded);
     await this.#change(offset, length, { pack: this.#blocks, entry });
     if (this.#blocks.payloadBytes >= this.#packs.packBytesMax) await this.#closeBlocks();
   }
@@ -280,6 +281,16 @@ function settled(pack: WritePack): Exclude<WritePack, OpenPack> {
   const closed = pack instanceof OpenPack ? pack.closed : pack;
   assert(closed, 'a map node refers to a pack whose id is not settled');
   return closed;
+}
+
+/** Zeros at the ends are holes. */
+function cutBlock(offset: number, data: Uint8Array): Block[] {
+  if (isZero(data)) return [{ offset, length: data.length }];
+  const { start, end } = withoutZeroEnds(data);
+  const blocks: Block[] = [{ offset: offset + start, length: end - start, raw: data.subarray(start, end) }];
+  if (start > 0) blocks.unshift({ offset, length: start });
+  if (end < data.length) blocks.push({ offset: offset + end, length: data.length - end });
+  return blocks;
 }
 
 function withoutZeroEnds(data: Uint8Array): { start: number; end: number } {

@@ -30,10 +30,11 @@ export async function handleApply(deps: MirrorDeps, message: Apply): Promise<Out
   } catch (error) {
     return failed(deps, message, sync.peerUuid, error);
   }
-  const isLast = sawCopied(deps, syncId, pieceName(step, piece)) || message.last;
-  if (!isLast) return done;
-  const completion = await completeSync(deps, pool, imageId, syncId);
-  if (completion.state === 'waiting')
+  const seen = sawCopied(deps, syncId, pieceName(step, piece));
+  if (seen !== 'all' && !message.last) return done;
+  // Where the others are seen being copied here, there is no need to look: the last of them completes.
+  const isWaiting = seen === 'some' || (await completeSync(deps, pool, imageId, syncId)).state === 'waiting';
+  if (isWaiting)
     await deps.queue.send([{ type: 'complete', pool, imageId, syncId }], { delayMs: deps.limits.completeDelayMs });
   return done;
 }

@@ -121,11 +121,12 @@ function seenOf(deps: DocumentDeps, syncId: string): Seen {
   return seen;
 }
 
-/** True when this process has seen every piece being copied. */
-export function sawCopied(deps: DocumentDeps, syncId: string, name: string): boolean {
+/** What this process has seen being copied: every piece, some of them, or too little to tell. */
+export function sawCopied(deps: DocumentDeps, syncId: string, name: string): 'all' | 'some' | 'unknown' {
   const seen = seenOf(deps, syncId);
   seen.copied.add(name);
-  return seen.copied.size >= seen.pieceCount;
+  if (seen.pieceCount === Infinity) return 'unknown';
+  return seen.copied.size >= seen.pieceCount ? 'all' : 'some';
 }
 
 export function sawPieceCount(deps: DocumentDeps, syncId: string, pieceCount: number): boolean {

@@ -12,9 +12,10 @@
 import pLimit from 'p-limit';
 
 import { FarsideError } from '../errors.ts';
+import { inlineCodec } from '../image/bulk-codec.ts';
 import { parsePackId } from '../image/ids.ts';
 import type { PackId } from '../image/ids.ts';
-import { entryNumbers, rangesOf, verifiedCopy, verifyWhole } from '../image/pack-copy.ts';
+import { entryNumbers, rangesOf, verifiedCopy } from '../image/pack-copy.ts';
 import { encodeCopy, indexBytes, parsePackIndex } from '../image/pack.ts';
 import type { PackIndex } from '../image/pack.ts';
 import { storeCopy } from '../image/store-copy.ts';
@@ -42,23 +43,25 @@ export async function transferPacks(deps: MirrorDeps, transfer: Transfer, wants:
 
 async function transferPack(deps: MirrorDeps, transfer: Transfer, want: PackWant): Promise<number> {
   const packId = parsePackId(want.pack);
-  const { body, fetchedBytes } = isMostlyWanted(want)
-    ? await fetchWhole(transfer, packId, want)
+  const { body, fetchedBytes, release } = isMostlyWanted(want)
+    ? await fetchWhole(deps, transfer, packId, want)
     : await fetchParts(transfer, packId, want);
   await storeCopy(deps, transfer.imageId, packId, body);
+  // Only then: a failed or repeated request may still be sending these bytes.
+  if (deps.bucket.freesBody) release?.();
   return fetchedBytes;
 }
 
 const isMostlyWanted = (want: PackWant): boolean =>
   want.entries === 'all' || want.payloadBytes >= want.packBytes * wholeShareMin;
 
-type Fetched = { body: Uint8Array; fetchedBytes: number };
+type Fetched = { body: Uint8Array; fetchedBytes: number; release?: (() => void) | undefined };
 
 /** Everything that the primary has of the pack, as it came. */
-async function fetchWhole(transfer: Transfer, packId: PackId, want: PackWant): Promise<Fetched> {
-  const { body } = await ask(transfer, packId);
+async function fetchWhole(deps: MirrorDeps, transfer: Transfer, packId: PackId, want: PackWant): Promise<Fetched> {
+  const { body, release } = await ask(transfer, packId);
+  await (deps.codec ?? inlineCodec).verify(packId, body);
   const index = parsePackIndex(body, packId);
-  verifyWhole(index, body);
   for (const entryIndex of entryNumbers(want.entries, index.entryCount)) {
     if (!index.isPresent(entryIndex))
       throw new FarsideError(
@@ -66,7 +69,7 @@ async function fetchWhole(transfer: Transfer, packId: PackId, want: PackWant): P
         `the primary lacks entry ${entryIndex} of pack ${packId}, which its snapshot needs`,
       );
   }
-  return { body, fetchedBytes: body.length };
+  return { body, fetchedBytes: body.length, release };
 }
 
 /** What is wanted and no more: cut out by the primary, or by us out of its index and ranges. */
@@ -137,7 +140,7 @@ async function ask(
   transfer: Transfer,
   packId: PackId,
   options?: PackOptions,
-): Promise<{ body: Uint8Array; etag: string }> {
+): Promise<{ body: Uint8Array; etag: string; release?: (() => void) | undefined }> {
   const answer = await transfer.peer.pack(transfer.primaryImageId, packId, options);
   if (answer.status === 'found') return answer;
   throw lost(packId);

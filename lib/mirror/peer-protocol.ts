@@ -84,8 +84,9 @@ export type DeltaAnswer = { status: 'found'; manifest: Manifest } | { status: 'g
 
 export type PackOptions = { range?: ByteRange | undefined; ifMatch?: string | undefined };
 /** `objectBytes`: of the whole stored copy. `changed`: `ifMatch` does not hold; the copy was shrunk. */
+/** `release`: to be called when `body` is not needed any more, whose memory may then hold another. */
 export type PackAnswer =
-  | { status: 'found'; body: Uint8Array; etag: string; objectBytes: number }
+  | { status: 'found'; body: Uint8Array; etag: string; objectBytes: number; release?: () => void }
   | { status: 'absent' }
   | { status: 'changed' };
 

@@ -42,25 +42,53 @@ const redirectsMax = 3;
 type Fetch = typeof fetch;
 type Call = { method: string; path: string; body?: unknown };
 
+/** An answer with its body taken in; of `response`, only status, headers and URL count. */
+export type Downloaded = { response: Response; body: Uint8Array; release?: () => void };
+
+/**
+ * Gets a large answer whole, following no redirect. Fails as `fetch` does, and with EFBIG beyond `bytesMax`. A runtime that can
+ * do better than `fetch` brings its own.
+ */
+export type Download = (
+  url: string,
+  headers: Record<string, string>,
+  limits: { bytesMax: number; timeoutMs: number },
+) => Promise<Downloaded>;
+
+const downloadBy =
+  (fetch: Fetch): Download =>
+  async (url, headers, { bytesMax, timeoutMs }) => {
+    const response = await fetch(url, { headers, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) });
+    return { response, body: await readBounded(response, bytesMax) };
+  };
+
 /** Unseals the record's key when a peer is connected; does no request. */
 export const httpPeers =
-  (unseal: (sealed: string) => Promise<string>, fetch: Fetch): PeerConnector =>
+  (unseal: (sealed: string) => Promise<string>, ways: Pick<HttpPeerOptions, 'fetch' | 'download'>): PeerConnector =>
   async (pool, record) =>
-    new HttpPeer({ url: record.url, pool, key: await unseal(record.sealedKey), fetch });
+    new HttpPeer({ url: record.url, pool, key: await unseal(record.sealedKey), ...ways });
 
-export type HttpPeerOptions = { url: string; pool: string; key: string; fetch: Fetch };
+export type HttpPeerOptions = {
+  url: string;
+  pool: string;
+  key: string;
+  fetch: Fetch;
+  download?: Download | undefined;
+};
 
 export class HttpPeer implements Peer {
   readonly #base: string;
   readonly #host: string;
   readonly #key: string;
   readonly #fetch: Fetch;
+  readonly #download: Download;
 
-  constructor({ url, pool, key, fetch }: HttpPeerOptions) {
+  constructor({ url, pool, key, fetch, download }: HttpPeerOptions) {
     this.#base = `${url.replace(/\/+$/, '')}/peer/v1/pools/${encodeURIComponent(pool)}`;
     this.#host = hostOf(url);
     this.#key = key;
     this.#fetch = fetch;
+    this.#download = download ?? downloadBy(fetch);
   }
 
   async image(globalId: string): Promise<PeerImage> {
@@ -107,17 +135,20 @@ export class HttpPeer implements Peer {
     const headers: Record<string, string> = {};
     if (range) headers['range'] = formatRange(range.length > 0 ? range : { ...range, length: 1 });
     if (ifMatch !== undefined) headers['if-match'] = formatTag(ifMatch);
-    const response = await this.#sendFollowing(
+    const { response, body, release } = await this.#downloadFollowing(
       `${this.#base}/images/${encodeURIComponent(imageId)}/packs/${encodeURIComponent(packId)}`,
       headers,
     );
-    if (response.status === 404) return this.#packAbsent(response);
-    if (response.status === 412) return this.#emptied(response, { status: 'changed' });
-    if (response.status === 416)
-      return this.#emptied(response, { status: 'found', body: new Uint8Array(), ...packMeta(response) });
-    if (!response.ok) throw await this.#failure(response);
-    const body = await this.#body(response, packBytesMax);
-    return { status: 'found', body: range?.length === 0 ? new Uint8Array() : body, ...packMeta(response) };
+    if (response.status === 404) return this.#packAbsent(response, body);
+    if (response.status === 412) return { status: 'changed' };
+    if (response.status === 416) return { status: 'found', body: new Uint8Array(), ...packMeta(response) };
+    if (!response.ok) throw this.#failure(response, body);
+    return {
+      status: 'found',
+      body: range?.length === 0 ? new Uint8Array() : body,
+      ...packMeta(response),
+      ...(release && { release }),
+    };
   }
 
   async packEntries(imageId: string, packId: string, wanted: PackEntries): Promise<PackAnswer> {
@@ -125,22 +156,17 @@ export class HttpPeer implements Peer {
     const headers = { 'content-type': 'application/json', 'accept-encoding': 'identity', ...this.#authorization() };
     const init: RequestInit = { method: 'POST', headers, redirect: 'manual', body: JSON.stringify(wanted) };
     const response = await this.#send(`${this.#base}${path}`, init, packTimeoutMs);
-    if (response.status === 404) return this.#packAbsent(response);
-    if (!response.ok) throw await this.#failure(response);
-    return { status: 'found', body: await this.#body(response, packBytesMax), ...packMeta(response) };
+    const body = await this.#body(response, packBytesMax);
+    if (response.status === 404) return this.#packAbsent(response, body);
+    if (!response.ok) throw this.#failure(response, body);
+    return { status: 'found', body, ...packMeta(response) };
   }
 
   /** A 404 of the endpoint says that there is no such pack; one of something in between says nothing about packs. */
-  async #packAbsent(response: Response): Promise<PackAnswer> {
-    const failure = await this.#failure(response);
+  #packAbsent(response: Response, body: Uint8Array): PackAnswer {
+    const failure = this.#failure(response, body);
     if (failure.code === 'ENOENT') return { status: 'absent' };
     throw failure;
-  }
-
-  /** Reads the body, so that the connection can be used again. */
-  async #emptied(response: Response, answer: PackAnswer): Promise<PackAnswer> {
-    await this.#body(response, jsonBytesMax);
-    return answer;
   }
 
   async #ask<T>(schema: z.ZodType<T>, call: Call): Promise<T> {
@@ -163,26 +189,35 @@ export class HttpPeer implements Peer {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     };
     const response = await this.#send(`${this.#base}${path}`, init, callTimeoutMs);
-    if (!response.ok) throw await this.#failure(response);
-    return this.#body(response, jsonBytesMax);
+    const answer = await this.#body(response, jsonBytesMax);
+    if (!response.ok) throw this.#failure(response, answer);
+    return answer;
   }
 
   #authorization(): { authorization: string } {
     return { authorization: `Bearer ${this.#key}` };
   }
 
-  async #sendFollowing(first: string, headers: Record<string, string>): Promise<Response> {
+  async #downloadFollowing(first: string, headers: Record<string, string>): Promise<Downloaded> {
     let url = first;
     for (let redirectCount = 0; redirectCount <= redirectsMax; redirectCount++) {
       const own = new URL(url).origin === new URL(first).origin;
       const sent = { ...headers, 'accept-encoding': 'identity', ...(own ? this.#authorization() : {}) };
-      const response = await this.#send(url, { headers: sent, redirect: 'manual' }, packTimeoutMs);
-      const location = response.status >= 300 && response.status < 400 ? response.headers.get('location') : null;
-      if (location === null) return response;
-      await response.body?.cancel();
+      const downloaded = await this.#downloadOnce(url, sent);
+      const { status, headers: told } = downloaded.response;
+      const location = status >= 300 && status < 400 ? told.get('location') : null;
+      if (location === null) return downloaded;
       url = redirectTarget(location, url);
     }
     throw new FarsideError('EIO', `peer ${this.#host} redirects too often`, { retry: 'later' });
+  }
+
+  async #downloadOnce(url: string, headers: Record<string, string>): Promise<Downloaded> {
+    try {
+      return await this.#download(url, headers, { bytesMax: packBytesMax, timeoutMs: packTimeoutMs });
+    } catch (cause) {
+      throw cause instanceof FarsideError ? cause : this.#unreachable(cause);
+    }
   }
 
   async #send(url: string, init: RequestInit, timeoutMs: number): Promise<Response> {
@@ -210,8 +245,8 @@ export class HttpPeer implements Peer {
     });
   }
 
-  async #failure(response: Response): Promise<FarsideError> {
-    const told = toldFailure(await this.#body(response, jsonBytesMax));
+  #failure(response: Response, body: Uint8Array): FarsideError {
+    const told = toldFailure(body);
     const passing = response.status === 429 || response.status >= 500;
     if (response.status === 401) return new FarsideError('EACCES', `peer ${this.#host} no longer knows this site`);
     if (told)

@@ -10,6 +10,7 @@ import type { Bucket } from '../bucket/bucket.ts';
 import { probeBucket } from '../bucket/probe.ts';
 import type { Clock } from '../clock.ts';
 import { FarsideError } from '../errors.ts';
+import type { Codec } from '../image/bulk-codec.ts';
 import { settingsDefault } from '../image/deps.ts';
 import { recordFailure } from '../mirror/failures.ts';
 import { limitsDefault, type DocumentDeps, type MirrorDeps } from '../mirror/deps.ts';
@@ -22,7 +23,7 @@ import type { Api } from './api/routing.ts';
 import { bearerOf, isConfiguredAdmin } from './auth.ts';
 import type { SiteConfig } from './config.ts';
 import { dispatch } from './dispatch.ts';
-import { httpPeers } from './peer-http.ts';
+import { httpPeers, type Download } from './peer-http.ts';
 import { Seal } from './seal.ts';
 import { createOrReadSite, recentSite } from './site-document.ts';
 import { tick } from './tick.ts';
@@ -36,6 +37,9 @@ export type SiteDeps = {
   clock: Clock;
   random: Random;
   fetch: typeof fetch;
+  /** Better than `fetch` for packs, where the runtime has it. */
+  download?: Download;
+  codec?: Codec;
   config: SiteConfig;
   /** One line for the operator; the console when left out. */
   log?: (line: string) => void;
@@ -98,7 +102,7 @@ export class Site {
   }
 
   async #build(): Promise<Started> {
-    const { bucket, queue, clock, random, config } = this.#deps;
+    const { bucket, queue, clock, random, config, codec, fetch, download } = this.#deps;
     const limits = { ...limitsDefault, ...config.limits };
     const base: DocumentDeps = { bucket, clock, random, limits };
     const seal = new Seal(config.secret, random);
@@ -115,7 +119,8 @@ export class Site {
         seal: (text) => seal.seal(text),
         unseal: (sealed) => seal.unseal(sealed),
       },
-      peers: httpPeers((sealed) => seal.unseal(sealed), this.#deps.fetch),
+      peers: httpPeers((sealed) => seal.unseal(sealed), { fetch, download }),
+      ...(codec && { codec }),
     };
     return { deps, app: buildApp({ deps, config, log: this.#log }) };
   }

@@ -22,12 +22,14 @@ const { values } = parseArgs({
   options: { only: { type: 'string', multiple: true }, json: { type: 'string', default: 'bench-results.json' } },
 });
 const chosen = values.only ?? Object.keys(cases);
+/** Those that measure bytes on the wire. */
+const counted = new Set(['latencies']);
 const figures: Figure[] = [];
 for (const name of chosen) {
   const run = cases[name];
   if (!run) throw new Error(`no such case: ${name}; there are ${Object.keys(cases).join(', ')}`);
   console.error(`… ${name}`);
-  const sites = await startPeered();
+  const sites = await startPeered({ counted: counted.has(name) });
   try {
     figures.push(...(await run(sites)));
   } finally {
@@ -40,4 +42,5 @@ const missed = figures.filter((figure) => !holds(figure));
 console.log(
   `${figures.length - missed.length} of ${figures.length} figures within their limits; written to ${values.json}`,
 );
-process.exitCode = missed.length === 0 ? 0 : 1;
+// At once: connections that are kept need not be waited for.
+process.exit(missed.length === 0 ? 0 : 1);

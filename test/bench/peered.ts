@@ -1,5 +1,6 @@
 // Owns the benchmarks' sites: two or more real `node` sites, peered, with ticks far apart so that only wake-ups move data.
-// Between them stands a byte counter, so that "on the wire" means what crossed a TCP connection.
+// Where a case counts bytes, a counter stands between them, so that "on the wire" means what crossed a TCP connection. It takes
+// processor time of its own, so cases that measure throughput go without.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
@@ -18,13 +19,13 @@ export type Peered = {
   b: Site;
   /** For files; removed with the sites. */
   directory: string;
-  /** Bytes that site-a has sent to site-b, with HTTP's own. */
+  /** Bytes that site-a has sent to site-b, with HTTP's own, where they are counted. */
   wireBytes: () => number;
   stop: () => Promise<void>;
 };
 
-/** Sites site-a and site-b with pool `rbd`; site-b reaches site-a through the byte counter. */
-export async function startPeered(): Promise<Peered> {
+/** Sites site-a and site-b with pool `rbd`; site-b reaches site-a directly, or through the byte counter. */
+export async function startPeered({ counted }: { counted: boolean }): Promise<Peered> {
   const sites: Sites = await startSites(['site-a', 'site-b'], { platform: 'node', tickSeconds: tickSecondsMax });
   const [a, b] = sites.all as [Site, Site];
   const directory = mkdtempSync(join(tmpdir(), 'farside-bench-'));
@@ -45,8 +46,8 @@ export async function startPeered(): Promise<Peered> {
         'base64',
       ).toString(),
     ) as Record<string, string>;
-    const counted = { ...token, mon_host: `http://127.0.0.1:${counter.port}` };
-    writeFileSync(join(directory, 'token'), Buffer.from(JSON.stringify(counted)).toString('base64'), { mode: 0o600 });
+    const way = counted ? { ...token, mon_host: `http://127.0.0.1:${counter.port}` } : token;
+    writeFileSync(join(directory, 'token'), Buffer.from(JSON.stringify(way)).toString('base64'), { mode: 0o600 });
     await b.farsideOk(
       'mirror',
       'pool',
@@ -96,7 +97,10 @@ export const since = (after: RequestTotals, before: RequestTotals): RequestTotal
 });
 
 /** The id of the newest complete non-primary mirror snapshot of a replica's primary; undefined while there is none. */
-async function syncedTo(site: Pick<Site, 'fetch'>, image: string): Promise<{ primarySnapId: number } | undefined> {
+export async function syncedTo(
+  site: Pick<Site, 'fetch'>,
+  image: string,
+): Promise<{ primarySnapId: number } | undefined> {
   const answer = await site.fetch(`/v1/pools/rbd/images/${image}/snaps?all=true`);
   if (!answer.ok) return undefined;
   const snapshots = (await answer.json()) as {
@@ -107,17 +111,17 @@ async function syncedTo(site: Pick<Site, 'fetch'>, image: string): Promise<{ pri
   return newest === undefined ? undefined : { primarySnapId: newest };
 }
 
-/** Waits until the replica at `site` is complete at snapshot `snapId` of its primary or a newer one. */
+/** Waits until the replica at `site` is complete at snapshot `snapId` of its primary or a newer one. Answers how often it looked. */
 export async function replicaAt(
   site: Pick<Site, 'name' | 'fetch'>,
   image: string,
   snapId: number,
   everyMs = pollMs,
-): Promise<void> {
+): Promise<number> {
   const untilMs = clock.nowMs() + waitMsMax;
-  while (clock.nowMs() < untilMs) {
+  for (let looks = 1; clock.nowMs() < untilMs; looks++) {
     const synced = await syncedTo(site, image);
-    if (synced && synced.primarySnapId >= snapId) return;
+    if (synced && synced.primarySnapId >= snapId) return looks;
     await clock.sleep(everyMs);
   }
   throw new Error(`${site.name}: ${image} is not complete at snapshot ${snapId} after ${waitMsMax / 1000} s`);

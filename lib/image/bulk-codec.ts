@@ -1,0 +1,22 @@
+// Owns the work that a processor does for many blocks at once: encoding those of a write, verifying those of a pack. It is a port,
+// so that a process with threads can do it on them (lib/threads); what is here does it in place.
+
+import { encodeEntry, type Compression } from './codec.ts';
+import type { PackId } from './ids.ts';
+import { verifyWhole } from './pack-copy.ts';
+import { entryKind, parsePackIndex, type NewEntry } from './pack.ts';
+
+export type RawBlock = { imageOffset: number; raw: Uint8Array };
+
+export interface Codec {
+  /** Encodes blocks, in order. The result may share memory with `raw`, which must not change until the pack is made. */
+  encode(blocks: readonly RawBlock[], compression: Compression): Promise<NewEntry[]>;
+  /** Verifies a whole object: index, size, and every present entry. `bytes` must not change meanwhile. EBADMSG when it is damaged. */
+  verify(packId: PackId, bytes: Uint8Array): Promise<void>;
+}
+
+export const inlineCodec: Codec = {
+  encode: async (blocks, compression) =>
+    blocks.map(({ imageOffset, raw }) => encodeEntry(entryKind.block, imageOffset, raw, compression)),
+  verify: async (packId, bytes) => verifyWhole(parsePackIndex(bytes, packId), bytes),
+};
