@@ -37,7 +37,7 @@ export function encode({ data, starts, lengths, imageOffsets, compression }: Enc
   const parts: Uint8Array[] = [];
   let packedBytes = 0;
   for (let i = 0; i < count; i++) {
-    const raw = data.subarray(starts[i]!, starts[i]! + lengths[i]!);
+    const raw = data.subarray(starts[i], starts[i]! + lengths[i]!);
     const { entry, encoded } = encodeEntry(entryKind.block, imageOffsets[i]!, raw, compression);
     hashes.set(entry.hash, i * hashBytes);
     crcs[i] = entry.crc;

@@ -66,7 +66,7 @@ function answerTo(request: http.ClientRequest, task: ReceiveTask): Promise<Recei
           resolve({ status: answer.statusCode ?? 0, headers: headersOf(answer), ...body.taken }),
         );
       } catch (error) {
-        reject(error as Error);
+        reject(error);
       }
     });
   });

@@ -14,7 +14,7 @@ import { deliver, deliverySettings, type Consumer } from './delivery.ts';
 export type MemoryQueueSettings = { handledAtOnceMax: number; retriesMax: number; backlogMessagesMax: number };
 
 export const memoryQueueDefault: MemoryQueueSettings = {
-  handledAtOnceMax: 2,
+  handledAtOnceMax: 4,
   retriesMax: deliverySettings.retriesMax,
   backlogMessagesMax: 200_000,
 };
