@@ -40,6 +40,15 @@ export type Key =
   | { kind: 'namespace'; pool: string; namespace: string }
   | { kind: 'name'; pool: string; namespace: string; image: string }
   | { kind: 'upload'; pool: string; namespace: string; image: string }
+  | {
+      kind: 'trash';
+      pool: string;
+      source: 'user' | 'mirroring';
+      dueSeconds: number;
+      imageId: string;
+      trashId: string;
+      namespace: string;
+    }
   | { kind: 'status'; pool: string; globalId: string; peerUuid: string }
   | { kind: 'failure'; id: string }
   | { kind: 'header'; imageId: string }
@@ -80,7 +89,7 @@ export function keyText(key: Key): string {
   }
 }
 
-type ImageKey = Extract<Key, { imageId: string }>;
+type ImageKey = Exclude<Extract<Key, { imageId: string }>, { pool: string }>;
 
 function imageKeyText(key: ImageKey): string {
   const image = `images/${key.imageId}`;
@@ -127,6 +136,8 @@ function poolKeyText(key: PoolKey): string {
       return `${pool}/names/${encodeNamespace(key.namespace)}/${encode(key.image)}.json`;
     case 'upload':
       return `${pool}/uploads/${encodeNamespace(key.namespace)}/${encode(key.image)}.json`;
+    case 'trash':
+      return `${pool}/trash/${key.source}/${number(key.dueSeconds)}/${key.imageId}/${key.trashId}/${encodeNamespace(key.namespace)}`;
   }
 }
 
@@ -191,6 +202,18 @@ const patterns: ReadonlyArray<[RegExp, (m: string[]) => Key]> = [
       image: decode(m[4]!),
     }),
   ],
+  [
+    new RegExp(`^pools/${segment}/trash/(user|mirroring)/${digits}/${id}/${id}/(_|n-[^/]+)$`),
+    (m) => ({
+      kind: 'trash',
+      pool: decode(m[1]!),
+      source: m[2] === 'user' ? 'user' : 'mirroring',
+      dueSeconds: Number(m[3]),
+      imageId: m[4]!,
+      trashId: m[5]!,
+      namespace: decodeNamespace(m[6]!),
+    }),
+  ],
 ];
 
 /** The inverse of `keyText`; undefined for text that no key has. */
@@ -225,6 +248,9 @@ export const prefixes = {
   namespaces: (pool: string) => `pools/${encode(pool)}/namespaces/`,
   /** Of every namespace. */
   allNames: (pool: string) => `pools/${encode(pool)}/names/`,
+  /** Images in the trash; what may go first comes first, for each source. */
+  trash: (pool: string) => `pools/${encode(pool)}/trash/`,
+  trashOf: (pool: string, source: 'user' | 'mirroring') => `pools/${encode(pool)}/trash/${source}/`,
   failures: 'status/failures/',
   statuses: (pool: string) => `status/pools/${encode(pool)}/`,
 } as const;

@@ -7,6 +7,7 @@ import type { ImageSpec } from '../image/deps.ts';
 import type { Level, PoolSpec } from './grammar.ts';
 import { SiteHttp, type Query, type RequestOptions } from './http.ts';
 import type { Registration } from './registry.ts';
+import { TrashClient } from './client-trash.ts';
 import * as shapes from './shapes.ts';
 
 export type MirrorMode = 'image' | 'pool' | 'init-only';
@@ -33,8 +34,11 @@ const pagesMax = 10_000;
 export class Client {
   readonly #http: SiteHttp;
 
+  readonly trash: TrashClient;
+
   constructor(site: Registration, fetcher: typeof fetch) {
     this.#http = new SiteHttp(site, fetcher);
+    this.trash = new TrashClient(this.#http);
   }
 
   async siteInfo(): Promise<shapes.Site> {

@@ -19,6 +19,8 @@ export type SpecOptions = {
 };
 
 export type PoolSpec = { pool: string; namespace: string };
+/** `[pool/[namespace/]]image-id` */
+export type TrashSpec = PoolSpec & { id: string };
 export type SnapSpec = ImageSpec & { snap: string };
 /** A place where a schedule may hang: nothing named is the whole site. */
 export type Level = { pool?: string; namespace?: string; image?: string };

@@ -22,6 +22,7 @@ import {
   type SnapSpec,
   type SpecOptions,
   type SpecParts,
+  type TrashSpec,
 } from './grammar.ts';
 
 /** As rbd: the spec is the first free word unless `--image` names the image. */
@@ -52,6 +53,32 @@ export const optionalImageOrSnapArgument: Argument<ImageSpec | undefined> = {
   help: imageOrSnapArgument.help,
   take: (words, options) => (words.length === 0 && options.image === undefined ? undefined : takeImage(words, options)),
 };
+
+/** An image in the trash: `[pool/[namespace/]]id`; undefined when `--image-id` says it. */
+export const imageIdArgument: Argument<TrashSpec | undefined> = {
+  placeholder: '[image-id]',
+  help: 'image id (example: [<pool-name>/[<namespace>/]]<image-id>)',
+  take: (words, { pool, namespace }) => {
+    const word = words.shift();
+    return word === undefined ? undefined : trashSpecOf(word, { pool, namespace });
+  },
+};
+
+/** What argument and option say together. */
+export function imageIdOf(
+  argument: TrashSpec | undefined,
+  option: string | undefined,
+  general: SpecOptions,
+): TrashSpec {
+  if (argument) return argument;
+  if (option === undefined) throw new FarsideError('EINVAL', 'image id was not specified');
+  return trashSpecOf(option, { pool: general.pool, namespace: general.namespace });
+}
+
+function trashSpecOf(text: string, options: SpecOptions): TrashSpec {
+  const { image, ...spec } = refuseSnap(resolveImageSpec(text, options));
+  return { ...spec, id: image };
+}
 
 /** The new name: a spec whose missing parts are the source's. It may be said by options instead (`destinationOptions`). */
 export const destinationArgument = (what: 'image' | 'snap'): Argument<SpecParts> => ({
@@ -187,6 +214,8 @@ export const destinationOptions = {
   dest: textOption('--dest <image>', 'destination image name'),
   destSnap: textOption('--dest-snap <snap>', 'destination snapshot name'),
 };
+
+export const imageIdOption = textOption('--image-id <image-id>', 'image id');
 
 /** One of a fixed set of words; the help and the check use the same list. */
 export function choiceOption<const C extends string>(

@@ -1,8 +1,8 @@
 // Owns the plain text of images and snapshots, as rbd prints it. Pure: shapes in, text out.
 
 import { formatBytes, formatSpec } from './grammar.ts';
-import type { Children, Info, ListedImages, ParentShape, Options, SiteOptions, Snapshots } from './shapes.ts';
-import { textTable, type Column } from './text-table.ts';
+import type { Children, Info, ListedImages, ParentShape, Options, SiteOptions, Snapshots, Trash } from './shapes.ts';
+import { oneLine, textTable, type Column } from './text-table.ts';
 import type { Usage } from './usage.ts';
 
 export function plainInfo(info: Info): string {
@@ -117,6 +117,28 @@ function copiedText(
   if (objectCount === 0) return 'not copied';
   return `${Math.min(100, Math.trunc((100 * (namespace.last_copied_object_number ?? 0)) / objectCount))}% copied`;
 }
+
+/** `trash ls`: id and name, a space between them. */
+export const plainTrashNames = (images: Trash): string =>
+  images.map(({ id, name }) => `${id} ${oneLine(name)}\n`).join('');
+
+const trashColumns: Column[] = ['ID', 'NAME', 'SOURCE', 'DELETED_AT', 'STATUS', 'PARENT'].map((header) => ({ header }));
+
+/** `trash ls -l`; nothing at all when it is empty. */
+export const plainTrash = (images: Trash): string =>
+  images.length === 0
+    ? ''
+    : textTable(
+        trashColumns,
+        images.map(({ id, name, source, deleted_at: deletedAt, status, parent }) => [
+          id,
+          name,
+          source,
+          deletedAt,
+          status,
+          parent ? parentText(parent) : '',
+        ]),
+      );
 
 export function plainMeta(meta: Readonly<Record<string, string>>): string {
   const entries = Object.entries(meta);

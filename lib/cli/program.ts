@@ -45,6 +45,7 @@ const groupSummaries: Record<string, string> = {
   site: 'sites on this machine, and those it knows',
   snap: 'snapshots of an image',
   token: 'access tokens of a site',
+  trash: 'images that were removed and can be had back',
 };
 
 export function buildProgram(commands: readonly Command[], terminal: Terminal): Node {

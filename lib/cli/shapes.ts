@@ -104,6 +104,24 @@ export const flattenedShape = z.looseObject({ done: z.boolean(), fromOffset: z.n
 export const purgedShape = z.looseObject({ removed: z.array(z.string()), protected: z.array(z.string()) });
 export type Purged = z.infer<typeof purgedShape>;
 
+export const trashShape = z.array(
+  z.looseObject({
+    id: z.string(),
+    name: z.string(),
+    source: z.string(),
+    deleted_at: z.string(),
+    status: z.string(),
+    deferment_end_time: z.string(),
+    parent: parentShape.optional(),
+  }),
+);
+export type Trash = z.infer<typeof trashShape>;
+export const trashPurgedShape = z.looseObject({
+  removed: z.array(z.string()),
+  kept: z.array(z.string()),
+  next: z.string().optional(),
+});
+
 export const metaShape = z.record(z.string(), z.string());
 
 export const optionsShape = z.array(z.looseObject({ name: z.string(), value: z.string(), source: z.string() }));

@@ -9,6 +9,7 @@ const unframedCodes: ReadonlySet<ErrorCode> = new Set(['ECONNREFUSED', 'ETIMEDOU
 
 /** What rbd says while it opens a pool or image, before any verb begins. */
 const openingPattern = /^error opening (?:pool|image) /;
+const imagePattern = /^error opening image /;
 const preconditionPattern =
   /^(?:mirroring not enabled on the (?:pool|image)|multiple RX peers are not currently supported$|snapshot based mirroring not enabled on the image)/;
 
@@ -19,6 +20,8 @@ export type Frame = {
   errno: boolean;
   /** Puts the site's reason on the same line, as rbd does where a manager module answers. */
   inline?: boolean;
+  /** rbd does not open the image before this verb, so it has no words for that. */
+  opensNothing?: boolean;
   /** Other words for some codes; they stand alone. */
   instead?: Partial<Record<ErrorCode, string>>;
   /** As `instead`, without rbd's name before it. */
@@ -99,7 +102,7 @@ export async function unframed<T>(work: () => Promise<T>): Promise<T> {
 }
 
 function words(frame: Frame, error: FarsideError): string {
-  const whole = complete(error);
+  const whole = frame.opensNothing === true && imagePattern.test(error.message) ? undefined : complete(error);
   if (whole !== undefined) return whole;
   const instead = frame.instead?.[error.code];
   if (instead !== undefined) return instead;
@@ -119,3 +122,13 @@ function complete(error: FarsideError): string | undefined {
   if (!openingPattern.test(message)) return undefined;
   return / \(\d+\) /.test(message) ? message : withErrno(message, code);
 }
+
+/** Around `framed`: these reasons of a site stand alone, for they share their number with others that the frame words. */
+export const tellingItself =
+  (...reasons: string[]) =>
+  (error: unknown): never => {
+    const cause = error instanceof FarsideError ? error.cause : undefined;
+    if (cause instanceof FarsideError && reasons.includes(cause.message))
+      throw new FarsideError(cause.code, cause.message, { cause });
+    throw error;
+  };

@@ -44,4 +44,5 @@ export const xmlShapes = {
   snapshots: { root: 'snapshots', items: imageItems },
   token: { root: 'token' },
   tokens: { root: 'tokens', items: { tokens: 'token' } },
+  trash: { root: 'trash', items: { trash: 'image' } },
 } satisfies Record<string, XmlShape>;

@@ -21,8 +21,9 @@ export function isNonPrimary(header: Header): boolean {
   return header.mirror.state === 'creating' || (newest !== undefined && newest.namespace.state !== 'primary');
 }
 
-/** Throws EROFS on a non-primary image. */
+/** Throws EROFS on a non-primary image, ENOENT on one in the trash. */
 export function assertWritable(header: Header): void {
+  if (header.trash) throw new FarsideError('ENOENT', `image ${header.name} is in the trash`);
   if (isNonPrimary(header)) {
     throw new FarsideError('EROFS', `image ${header.name} is non-primary: it is read-only until it is promoted`);
   }

@@ -151,10 +151,10 @@ export async function livingChildren(deps: NameDeps, header: Header, snapshotId?
 
 const pathOf = ({ pool, pool_namespace, image }: ChildListing): string => [pool, pool_namespace, image].join('\0');
 
-const childListing = ({ pool, namespace, name, imageId }: Header): ChildListing => ({
+const childListing = ({ pool, namespace, name, imageId, trash }: Header): ChildListing => ({
   pool,
   pool_namespace: namespace,
   image: name,
   id: imageId,
-  trash: false,
+  trash: trash !== undefined,
 });

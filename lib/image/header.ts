@@ -171,6 +171,17 @@ export type Child = z.infer<typeof childSchema>;
 /** Names the condemned list that a collection is deleting right now; writers check it before they commit (docs/protocol.md). */
 export const collectSchema = z.object({ run: z.string(), step: count, startedAtMs: z.number() });
 
+/** The image is in the trash (trash.ts): its name is free, and nobody opens it until it is restored. */
+const trashSchema = z.object({
+  /** Names the index entry; drawn anew each time. */
+  id: uuid,
+  /** `mirroring`: a replica whose primary gave up mirroring. */
+  source: z.enum(['user', 'mirroring']),
+  deletedAtMs: z.number(),
+  /** Until then it is removed only by force. */
+  deferredUntilMs: z.number(),
+});
+
 export const headerSchema = z.object({
   version: z.literal(1),
   imageId,
@@ -192,6 +203,7 @@ export const headerSchema = z.object({
   children: z.array(childSchema).optional(),
   /** Set while the image is being removed: its name is gone already, its packs are going. */
   removing: z.boolean().optional(),
+  trash: trashSchema.optional(),
   collect: collectSchema.optional(),
   /** Rises with every collection that deleted something; a writer that saw another number checks its packs again. */
   collectGeneration: count,

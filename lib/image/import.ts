@@ -31,7 +31,7 @@ import type { ImageDeps, ImageSpec } from './deps.ts';
 import { headerSchema, type Header } from './header.ts';
 import { newImageId, parseImageId, type ImageId } from './ids.ts';
 import { checkNewImage, newHeader, throwExists } from './images.ts';
-import { claimName, headerKey, readName } from './names.ts';
+import { bearsName, claimName, headerKey, readName } from './names.ts';
 import { sectorBytes } from './node.ts';
 import { compressionDefault, creationDefaults } from './options.ts';
 import type { UploadStats } from './pack-writer.ts';
@@ -116,6 +116,7 @@ const isUnnamed = (header: Header, { image }: ImageSpec, taken: ImageId | undefi
   header.imageId !== taken &&
   header.name === image &&
   header.removing !== true &&
+  header.trash === undefined &&
   header.mirror === undefined &&
   header.snapshots.length === 0;
 
@@ -132,7 +133,7 @@ async function beginAnew(deps: ImageDeps, found: Stored<Upload>): Promise<NewUpl
 
 async function bearer(deps: ImageDeps, spec: ImageSpec, imageId: ImageId): Promise<boolean> {
   const stored = await readDocument(deps.bucket, headerKey(imageId), headerSchema);
-  return stored !== undefined && stored.value.removing !== true && stored.value.name === spec.image;
+  return stored !== undefined && bearsName(stored.value, spec);
 }
 
 /** False when another run of the same import came first. */

@@ -65,9 +65,9 @@ export async function imageInfo(deps: NameDeps, spec: ImageSpec): Promise<ImageI
 export async function parentInfo(deps: NameDeps, { parent }: Header): Promise<ParentInfo | undefined> {
   const stored = parent && (await readHeader(deps, parent.imageId));
   if (!stored) return undefined;
-  const { pool, namespace, name, imageId, snapshots } = stored.value;
+  const { pool, namespace, name, imageId, snapshots, trash } = stored.value;
   const snapshot = snapshots.find(({ id }) => id === parent.snapshotId)?.name ?? '';
-  return { pool, pool_namespace: namespace, image: name, id: imageId, snapshot, trash: false };
+  return { pool, pool_namespace: namespace, image: name, id: imageId, snapshot, trash: trash !== undefined };
 }
 
 /** ENOENT unless the image has a user snapshot of that name; mirror snapshots cannot be named, as in rbd. */

@@ -1,5 +1,5 @@
 // Owns the name documents: who holds which image name. **The header decides**: a name document is only an index, and one
-// whose header is gone, is being removed or bears another name reads as absent. So renaming happens at one instant, the
+// whose header is gone, is being removed, is in the trash or bears another name reads as absent. So renaming happens at one instant, the
 // compare-and-swap of the header.
 //
 // A name document is never deleted while its pool lives: stores have no conditional delete, and a late one would take the
@@ -78,6 +78,7 @@ export async function readName(deps: NameDeps, spec: ImageSpec): Promise<ImageId
 
 export const bearsName = (header: Header, spec: ImageSpec): boolean =>
   header.removing !== true &&
+  header.trash === undefined &&
   header.pool === spec.pool &&
   header.namespace === spec.namespace &&
   header.name === spec.image;

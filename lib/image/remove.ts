@@ -6,6 +6,7 @@ import { prefixes } from '../bucket/keys.ts';
 import { unlinkFromParent } from './children.ts';
 import { headerSchema, type Header } from './header.ts';
 import { freeName, headerKey, type NameDeps } from './names.ts';
+import { dropEntry } from './trash.ts';
 
 /** Objects listed, then deleted, at once: a page of a LIST and a batch of a DELETE. */
 const pageObjectsMax = 1000;
@@ -37,6 +38,7 @@ async function deletePage(deps: NameDeps, imageId: string): Promise<boolean> {
 async function finish(deps: NameDeps, imageId: string, header: Header): Promise<'done'> {
   await unlinkFromParent(deps, header);
   await freeName(deps, { pool: header.pool, namespace: header.namespace, image: header.name }, imageId);
+  if (header.trash) await dropEntry(deps, header, header.trash);
   // Header last: while it is there, the rest can be found.
   await deps.bucket.delete([headerKey(imageId)]);
   return 'done';

@@ -1,4 +1,4 @@
-// Owns the verbs on one mirrored image: enable, disable, promote, demote, resync, snapshot, and the removal of a primary. Each
+// Owns the verbs on one mirrored image: enable, disable, promote, demote, resync, snapshot, and the ways out of a primary. Each
 // is one compare-and-swap of the header, decided by role-changes.ts inside the swap; announcements follow.
 //
 // Enabling and the catalog: an image is in the catalog before its header says that it is mirrored, and until after it no
@@ -6,13 +6,14 @@
 
 import type { Stored } from '../bucket/document.ts';
 import { FarsideError } from '../errors.ts';
-import { openHeader, updateHeader } from '../image/access.ts';
+import { isNonPrimary, openHeader, updateHeader } from '../image/access.ts';
 import type { ImageSpec } from '../image/deps.ts';
 import { mirrorSnapshots, userSnapshots } from '../image/header.ts';
 import type { Header, Mirror } from '../image/header.ts';
 import { removeImage } from '../image/images.ts';
 import { overridden } from '../image/options.ts';
 import type { OptionLevels } from '../image/options.ts';
+import { moveToTrash } from '../image/trash.ts';
 import { announce, lookAtPeers } from './announce.ts';
 import { addToCatalog, removeFromCatalog } from './catalog.ts';
 import { recentLevels } from './config.ts';
@@ -27,6 +28,7 @@ import { demoteSnapshot, primarySnapshot, promoteSnapshots } from './role-change
 import type { Refusal, RoleChange } from './role-changes.ts';
 import { promotionState } from './roles.ts';
 import { reachablePeer } from './reachable.ts';
+import { removalDelaySeconds } from './trash.ts';
 
 const senders = (pool: Pool): string[] => pool.peers.filter(sends).map((peer) => peer.uuid);
 const stateOf = (header: Header): ReturnType<typeof promotionState> => promotionState(mirrorSnapshots(header));
@@ -178,13 +180,25 @@ async function writeTombstone(deps: MirrorDeps, pool: Pool, namespace: string, g
   if (mirrorUuid !== undefined) await putTombstone(deps, pool.name, globalId, mirrorUuid);
 }
 
-/** `rm` of any image: a mirrored primary takes its replicas with it. ENOTEMPTY: snapshots. EBUSY: a replica. */
+/**
+ * `rm` of any image: a mirrored primary takes its replicas with it. Where options say so, it goes to the trash instead.
+ * ENOTEMPTY: snapshots. EBUSY: a replica.
+ */
 export async function removeMirroredImage(deps: MirrorDeps, spec: ImageSpec): Promise<void> {
   const stored = await openHeader(deps, spec).catch(() => undefined); // a removal that died is continued below
   const header = stored?.value;
+  const delaySeconds = header && !isNonPrimary(header) ? await removalDelaySeconds(deps, header) : undefined;
+  if (delaySeconds !== undefined) return void (await trashImage(deps, spec, delaySeconds));
   if (stored && header?.mirror && stateOf(header) === 'primary' && userSnapshots(header).length === 0)
     await stopMirroring(deps, (await readPool(deps, spec.pool)).value, stored, false);
   await removeImage(deps, spec, { queue: deps.queue });
+}
+
+/** `trash mv` of any image: a mirrored primary takes its replicas with it. Answers the image's id. EINVAL: non-primary. */
+export async function trashImage(deps: MirrorDeps, spec: ImageSpec, delaySeconds: number): Promise<string> {
+  const stored = await openHeader(deps, spec);
+  if (stored.value.mirror) await stopMirroring(deps, (await readPool(deps, spec.pool)).value, stored, false);
+  return await moveToTrash(deps, spec, delaySeconds);
 }
 
 /**

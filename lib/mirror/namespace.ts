@@ -10,6 +10,7 @@ import { createDocument, readDocument } from '../bucket/document.ts';
 import { checkName, keyText, parseKey, prefixes } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { checkSpec } from '../image/names.ts';
+import { hasTrash } from '../image/trash.ts';
 import type { DocumentDeps } from './deps.ts';
 import { hasImages, mirrorOf, readPool } from './pool.ts';
 
@@ -64,6 +65,6 @@ export async function removeNamespace(deps: DocumentDeps, pool: string, namespac
 }
 
 async function checkEmpty(deps: DocumentDeps, pool: string, namespace: string): Promise<void> {
-  if (await hasImages(deps, prefixes.names(pool, namespace)))
+  if ((await hasImages(deps, prefixes.names(pool, namespace))) || (await hasTrash(deps, pool, namespace)))
     throw new FarsideError('EBUSY', 'namespace contains images which must be deleted first.');
 }

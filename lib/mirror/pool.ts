@@ -8,6 +8,7 @@ import { createDocument, readDocument, updateDocument, type Stored } from '../bu
 import { checkName, keyText, parseKey, prefixes } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { readHeader } from '../image/access.ts';
+import { hasTrash } from '../image/trash.ts';
 import type { DocumentDeps } from './deps.ts';
 import { forget, recent, remember } from './recent.ts';
 
@@ -56,6 +57,8 @@ const poolSchema = z.object({
   namespaces: z.array(namespaceMirrorSchema.extend({ name: z.string() })).optional(),
   peers: z.array(peerRecordSchema),
   bootstrap: z.array(z.object({ hash: z.string(), createdAtMs: z.number() })),
+  /** When a replica in the trash is due (trash.ts); `writes` tells versions apart. */
+  trash: z.object({ dueAtMs: z.number(), writes: z.int() }).optional(),
 });
 export type Pool = z.infer<typeof poolSchema>;
 export type MirroringPool = Pool & { mirror: NonNullable<Pool['mirror']> };
@@ -148,8 +151,8 @@ export async function removePool(deps: DocumentDeps, registry: PoolRegistry, poo
   if (!stored && !(await registry.names()).includes(pool)) throw noPool(pool);
   if (stored && (stored.value.mirror || (stored.value.namespaces?.length ?? 0) > 0))
     throw new FarsideError('EBUSY', `pool ${pool} is mirrored: disable mirroring of it and of its namespaces first`);
-  if (await hasImages(deps, prefixes.pool(pool)))
-    throw new FarsideError('ENOTEMPTY', `pool ${pool} has images: remove them first`);
+  if ((await hasImages(deps, prefixes.pool(pool))) || (await hasTrash(deps, pool)))
+    throw new FarsideError('ENOTEMPTY', `pool ${pool} has images: remove them first, also from the trash`);
   const keys: string[] = [];
   for await (const object of deps.bucket.listAll(prefixes.pool(pool))) keys.push(object.key);
   await deps.bucket.delete(keys);
@@ -162,7 +165,8 @@ export async function hasImages(deps: DocumentDeps, prefix: string): Promise<boo
   for await (const { key } of deps.bucket.listAll(prefix)) {
     if (parseKey(key)?.kind !== 'name') continue;
     const name = await readDocument(deps.bucket, key, z.object({ imageId: z.string().nullable() }));
-    if (name?.value.imageId && (await readHeader(deps, name.value.imageId))) return true;
+    const header = name?.value.imageId ? (await readHeader(deps, name.value.imageId))?.value : undefined;
+    if (header && !header.trash) return true;
   }
   return false;
 }

@@ -27,6 +27,7 @@ import type { Catalog, CatalogEntry } from './catalog.ts';
 import type { MirrorDeps } from './deps.ts';
 import type { PresentImage } from './peer-protocol.ts';
 import { promotionState } from './roles.ts';
+import { deleteDelaySeconds, letGo, trashReplica } from './trash.ts';
 
 const specOf = (pool: string, remote: PresentImage): ImageSpec => ({
   pool,
@@ -82,13 +83,18 @@ export async function holdsName(deps: MirrorDeps, { value }: Stored<Header>): Pr
   return (await claimName(deps, spec, parseImageId(value.imageId))) === 'claimed';
 }
 
-/** Only what is a mere copy. `more`: call again. */
+/** Only what is a mere copy; a complete one to the trash, when it is to be kept for a while. `more`: call again. */
 export async function removeReplica(
   deps: MirrorDeps,
   pool: string,
   globalId: string,
   stored: Stored<Header>,
 ): Promise<'done' | 'more'> {
+  const delaySeconds = stored.value.mirror?.state === 'enabled' ? await deleteDelaySeconds(deps, stored.value) : 0;
+  if (delaySeconds > 0) {
+    await trashReplica(deps, stored.value, delaySeconds, (now) => removingHeader(now, globalId) !== undefined);
+    return 'done';
+  }
   const { value } = await updateHeader(deps, stored, (header) => removingHeader(header, globalId), {
     byMirroring: true,
   });
@@ -130,5 +136,6 @@ export async function finishRemoval(
   entry: CatalogEntry,
 ): Promise<'done' | 'more'> {
   const header = entry.removing ? undefined : await readDocument(deps.bucket, headerKey(entry.imageId), headerSchema);
+  if (header?.value.trash) await letGo(deps, header.value, globalId);
   return entry.removing || header?.value.removing ? continueRemoval(deps, pool, globalId, entry.imageId) : 'done';
 }

@@ -18,6 +18,7 @@ import type { Schedules } from '../mirror/schedule.ts';
 import { dueSnapshots, readSchedules } from '../mirror/schedules.ts';
 import { handleSnapshot } from '../mirror/snapshot.ts';
 import { heartbeatSchema } from '../mirror/status.ts';
+import { expireTrash } from '../mirror/trash.ts';
 import { keepHouse } from './housekeeping.ts';
 import { readSite } from './site-document.ts';
 
@@ -49,6 +50,7 @@ export async function tick(deps: MirrorDeps, options: TickOptions): Promise<void
 async function tickPool(deps: MirrorDeps, name: string, options: Tick): Promise<void> {
   await guarded(options, `reading pool '${name}'`, async () => {
     const { value: pool } = await readPool(deps, name);
+    await guarded(options, `trash of pool '${name}'`, () => expireTrash(deps, pool));
     if (!isMirroring(pool)) return;
     await Promise.all([takeDue(deps, name, options), pollPeers(deps, pool, options)]);
   });

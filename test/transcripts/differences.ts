@@ -142,7 +142,7 @@ export const pending: readonly Pending[] = [
   { what: 'namespaces', recording: 'a2-pool-peers-disable', steps: [[53, 59]] },
   { what: 'bench', recording: 'b-image', steps: [65, 83] },
   { what: 'streams of differences', recording: 'b-image', steps: [84, 86, 87] },
-  { what: 'features, flatten, trash', recording: 'b-image', steps: [[96, 99], 213] },
+  { what: 'features, flatten', recording: 'b-image', steps: [[96, 97]] },
   { what: 'locks and watchers', recording: 'b-image', steps: [100, 101, [104, 107]] },
   { what: 'copy', recording: 'b-image', steps: [102, 103] },
   { what: 'a name clash in the health of the secondary', recording: 'b-image', steps: [222, 223] },

@@ -79,6 +79,11 @@ import { snapUnprotect } from './snap-unprotect.ts';
 import { tokenCreate } from './token-create.ts';
 import { tokenList } from './token-list.ts';
 import { tokenRemove } from './token-remove.ts';
+import { trashList } from './trash-list.ts';
+import { trashMove } from './trash-move.ts';
+import { trashPurge } from './trash-purge.ts';
+import { trashRemove } from './trash-remove.ts';
+import { trashRestore } from './trash-restore.ts';
 
 export const commands: readonly Command[] = [
   children,
@@ -159,4 +164,9 @@ export const commands: readonly Command[] = [
   tokenCreate,
   tokenList,
   tokenRemove,
+  trashList,
+  trashMove,
+  trashPurge,
+  trashRemove,
+  trashRestore,
 ];

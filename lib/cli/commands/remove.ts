@@ -1,10 +1,9 @@
 // `rm`: deletes an image. Its data goes in the background.
 
-import { FarsideError } from '../../errors.ts';
 import { linkedClonesText } from '../../image/images.ts';
 import { defineCommand } from '../command.ts';
 import { imageArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { framed, tellingItself } from '../wording.ts';
 
 const frame = {
   text: 'delete error',
@@ -17,14 +16,6 @@ const frame = {
   },
 };
 
-/** rbd tells by the same number, in other words, that clones of removed snapshots are left. */
-function withClones(error: unknown): never {
-  const cause = error instanceof Error ? error.cause : undefined;
-  if (cause instanceof FarsideError && cause.message === linkedClonesText)
-    throw new FarsideError(cause.code, linkedClonesText, { cause });
-  throw error;
-}
-
 export const remove = defineCommand({
   path: 'remove',
   aliases: ['rm'],
@@ -35,6 +26,6 @@ export const remove = defineCommand({
   examples: ['farside rm vm-1', 'farside rm backup/vm-1'],
   async run({ args, context }) {
     const client = await context.client();
-    await framed(frame, () => client.removeImage(args.image)).catch(withClones);
+    await framed(frame, () => client.removeImage(args.image)).catch(tellingItself(linkedClonesText));
   },
 });

@@ -24,6 +24,7 @@ import { scheduleRoutes } from './routes-schedules.ts';
 import { siteRoutes } from './routes-site.ts';
 import { snapshotRoutes } from './routes-snapshots.ts';
 import { statusRoutes } from './routes-status.ts';
+import { trashRoutes } from './routes-trash.ts';
 import { newApi, type Api } from './routing.ts';
 import { storeRoutes } from './store.ts';
 import { authorizeStore } from './store-policy.ts';
@@ -62,6 +63,7 @@ function addRoutes(app: Api, deps: MirrorDeps, config: SiteConfig): void {
   app.route('/', snapshotRoutes(deps));
   app.route('/', cloneRoutes(deps));
   app.route('/', mirrorPoolRoutes(deps));
+  app.route('/', trashRoutes(deps));
   app.route('/', mirrorRoutes(deps));
   app.route('/', statusRoutes(deps));
   app.route('/', scheduleRoutes(deps));
@@ -97,6 +99,7 @@ export function openApiDocument(app: Api): ReturnType<Api['getOpenAPI31Document'
       { name: 'config', description: 'Options of rbd, overridden for the site, a pool or an image' },
       { name: 'snapshots', description: 'User snapshots' },
       { name: 'clones', description: 'Clones of snapshots' },
+      { name: 'trash', description: 'Images that were removed and can be had back' },
       { name: 'mirroring', description: 'Mirroring of pools and images' },
       { name: 'schedules', description: 'When mirror snapshots are taken' },
       { name: 'store', description: 'The bucket, for clients that move image data' },

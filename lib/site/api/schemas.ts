@@ -6,6 +6,7 @@ import { z } from '@hono/zod-openapi';
 
 import { objectBytesMax, objectBytesMin, sizeBytesMax } from '../../image/images.ts';
 import { metaValueBytesMax } from '../../image/meta.ts';
+import { delaySecondsMax } from '../../image/trash.ts';
 
 /** Names are checked by lib; here only that they are of a length worth reading. */
 const name = (example: string) => z.string().min(1).max(1024).openapi({ example });
@@ -44,6 +45,26 @@ export const createImageBody = z
   .openapi('CreateImage');
 export const renameBody = z.object({ name: name('disk-2') }).openapi('Rename');
 export const resizeBody = z.object({ sizeBytes, allowShrink: z.boolean().default(false) }).openapi('Resize');
+export const trashParams = poolParams.extend({ id: name('0123456789abcdef01234567') });
+export const trashQuery = listQuery.extend({ all: flag });
+export const moveToTrashBody = z
+  .object({
+    image: name('disk-1'),
+    delaySeconds: z
+      .int()
+      .min(0)
+      .max(delaySecondsMax)
+      .default(0)
+      .openapi({ description: 'How long only force removes it.' }),
+  })
+  .openapi('MoveToTrash');
+export const restoreBody = z.object({ name: name('disk-1').optional() }).openapi('RestoreFromTrash');
+export const purgeTrashBody = z
+  .object({
+    expiredBeforeMs: z.number().optional().openapi({ description: 'Since the epoch; now when left out.' }),
+    after: z.string().max(1024).optional(),
+  })
+  .openapi('PurgeTrash');
 export const createSnapBody = z.object({ name: name('before-upgrade') }).openapi('CreateSnapshot');
 export const changeSnapBody = z
   .object({ name: name('renamed').optional(), protected: z.boolean().optional() })
@@ -226,6 +247,30 @@ export const imagesSchema = z
     next: z.string().optional().openapi({ description: 'Pass as `after` for the next page.' }),
   })
   .openapi('Images');
+
+export const trashSchema = z
+  .object({
+    images: z.array(
+      z.object({
+        id: z.string(),
+        name: z.string(),
+        source: z.enum(['USER', 'MIRRORING']),
+        deleted_at: z.string(),
+        status: z.string(),
+        deferment_end_time: z.string(),
+        parent: parentSchema.optional(),
+      }),
+    ),
+    next: z.string().optional().openapi({ description: 'Pass as `after` for the next page.' }),
+  })
+  .openapi('Trash');
+export const trashPurgedSchema = z
+  .object({
+    removed: z.array(z.string()),
+    kept: z.array(z.string()).openapi({ description: 'Images that have snapshots.' }),
+    next: z.string().optional().openapi({ description: 'Pass as `after` to go on.' }),
+  })
+  .openapi('TrashPurged');
 
 export const snapshotsSchema = z
   .array(

@@ -174,7 +174,11 @@ function parseHeader(body: unknown): Header {
 /** A new image is nobody's replica, and nobody's clone: that is made by the site. */
 function assertUnmirrored(header: Header): void {
   const mirrored =
-    header.mirror !== undefined || header.removing === true || header.collect !== undefined || isNonPrimary(header);
+    header.mirror !== undefined ||
+    header.removing === true ||
+    header.trash !== undefined ||
+    header.collect !== undefined ||
+    isNonPrimary(header);
   const isClone = header.parent !== undefined || header.children !== undefined || trashSnapshots(header).length > 0;
   if (mirrored || isClone || mirrorSnapshots(header).length > 0) throw notHere();
 }
@@ -207,6 +211,7 @@ function frozenParts(header: Header): string {
     features,
     mirror,
     removing,
+    trash,
     collect,
     collectGeneration,
     children,
@@ -223,6 +228,7 @@ function frozenParts(header: Header): string {
     features,
     mirror,
     removing,
+    trash,
     collect,
     collectGeneration,
     children,

@@ -1,0 +1,214 @@
+// Sessions about the trash: rbd's words, mirrored images, and the delete delay of replicas.
+
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { prefixes } from '../../lib/bucket/keys.ts';
+import { content, Sessions } from './sessions.ts';
+
+let sessions: Sessions;
+let farside: Sessions['farside'];
+let session: Sessions['session'];
+beforeEach(async () => {
+  sessions = await Sessions.start();
+  ({ farside, session } = sessions);
+});
+afterEach(() => sessions.end());
+
+const a = '--cluster site-a';
+const b = '--cluster site-b';
+const idOf = async (line: string): Promise<string> => JSON.parse((await farside(`${line} --format json`)).stdout).id;
+const trashOf = async (cluster: string, options = '--all --long'): Promise<Record<string, string>[]> =>
+  JSON.parse((await farside(`${cluster} trash ls ${options} rbd --format json`)).stdout);
+
+test("rbd's words for every verb of the trash", async () => {
+  await session([
+    [`${a} pool create rbd`],
+    [`${a} trash ls`],
+    [`${a} trash ls --long`],
+    [`${a} trash ls rbd --format json`, '[]\n'],
+    [`${a} trash ls other`, "farside: error opening pool 'other': (2) No such file or directory\n", 2],
+    [
+      `${a} trash mv vm-1`,
+      'farside: deferred delete error: (2) No such file or directory\nerror opening image vm-1\n',
+      2,
+    ],
+    [`${a} create vm-1 --size 8M`],
+    [
+      `${a} trash mv vm-1 --expires-at 2020-01-01`,
+      'farside: cannot use a date in the past as an expiration date\n',
+      22,
+    ],
+    [
+      `${a} trash mv vm-1 --expires-at soonish`,
+      "farside: invalid date 'soonish': use now, YYYY-MM-DD, YYYY-MM-DDThh:mm:ssZ, or what date(1) reads\n",
+      22,
+    ],
+  ]);
+  const id = await idOf(`${a} info vm-1`);
+  await session([
+    [`${a} trash mv vm-1 --expires-at 2199-01-01`],
+    [`${a} ls`],
+    [`${a} trash ls`, `${id} vm-1\n`],
+    [`${a} trash ls --format json`, `[{"id":"${id}","name":"vm-1"}]\n`],
+    [
+      `${a} trash rm ${id}`,
+      'farside: Deferment time has not expired, please use --force if you really want to remove the image\n',
+      1,
+    ],
+    [`${a} trash purge`],
+    [`${a} trash rm`, 'farside: image id was not specified\n', 22],
+    [
+      `${a} trash rm 0123456789abcdef01234567`,
+      'farside: remove error: (2) No such file or directory\nimage does not exist in trash\n',
+      2,
+    ],
+    [`${a} trash restore 0123456789abcdef01234567`, 'farside: error: image does not exist in trash\n', 2],
+    [`${a} create vm-1 --size 8M`],
+    [
+      `${a} trash restore ${id}`,
+      'farside: error: an image with the same name already exists, try again with with a different name\n',
+      17,
+    ],
+    [`${a} trash restore --image vm-2 rbd/${id}`],
+    [`${a} ls`, 'vm-1\nvm-2\n'],
+    [`${a} snap create vm-2@s`],
+    [`${a} trash move vm-2`],
+    [`${a} pool rm rbd`, 'farside: pool rbd has images: remove them first, also from the trash\n', 39],
+    [
+      `${a} trash rm --image-id ${id}`,
+      "farside: image has snapshots - these must be deleted with 'farside snap purge' before the image can be removed.\nRestore it first: farside trash restore\n",
+      39,
+    ],
+    [
+      `${a} trash purge`,
+      `farside: some expired images could not be removed\nThey have snapshots, which must be removed after 'farside trash restore': ${id}\n`,
+      39,
+    ],
+    [
+      `${a} trash purge --threshold 0.5`,
+      'a bucket has no capacity, so its usage is below every threshold: nothing was removed\n',
+    ],
+    [
+      `${a} trash purge --threshold 1.5`,
+      "farside: remove error: (22) Invalid argument\nargument 'threshold' is out of valid range\n",
+      22,
+    ],
+    [`${a} trash restore ${id}`],
+    [`${a} snap purge vm-2`],
+    [`${a} trash mv vm-2`],
+    [`${a} trash purge --expired-before 2020-01-01`],
+    [`${a} trash ls`, `${id} vm-2\n`],
+    [`${a} trash purge`],
+    [`${a} trash ls`],
+  ]);
+});
+
+test('a long listing', async () => {
+  await session([[`${a} pool create rbd`], [`${a} create vm-1 --size 8M`]]);
+  const id = await idOf(`${a} info vm-1`);
+  await session([
+    [`${a} trash mv vm-1`],
+    [
+      `${a} trash ls -l`,
+      [
+        'ID                        NAME  SOURCE  DELETED_AT                STATUS                               PARENT\n',
+        `${id}  vm-1  USER    Mon Nov 23 07:06:09 2026  expired at Mon Nov 23 07:06:09 2026        \n`,
+      ].join(''),
+    ],
+  ]);
+});
+
+test('rm moves to the trash where options say so', async () => {
+  await session([
+    [`${a} pool create rbd`],
+    [`${a} create vm-1 --size 8M`],
+    [`${a} config pool set rbd rbd_move_to_trash_on_remove true`],
+    [`${a} config image set vm-1 rbd_move_to_trash_on_remove_expire_seconds 3600`],
+    [`${a} rm vm-1`],
+  ]);
+  expect(await trashOf(a)).toMatchObject([
+    { name: 'vm-1', source: 'USER', status: 'protected until Mon Nov 23 08:06:09 2026' },
+  ]);
+});
+
+async function mirroredImage(): Promise<void> {
+  await sessions.pairSites();
+  await farside(`${a} import - vm-1`, content('one', 200_000));
+  await session([[`${a} snap create vm-1@s`], [`${a} mirror image enable vm-1 snapshot`, 'Mirroring enabled\n']]);
+  await sessions.network.settle();
+  await session([[`${b} ls`, 'vm-1\n']]);
+}
+
+test('a mirrored primary takes its replica along, and comes back unmirrored; a replica is not moved', async () => {
+  await mirroredImage();
+  await session([
+    [
+      `${b} trash mv vm-1`,
+      'farside: deferred delete error: (22) Invalid argument\nmirrored image is not primary, add force option to disable mirroring\n',
+      22,
+    ],
+    [`${b} trash ls`],
+  ]);
+  const id = await idOf(`${a} info vm-1`);
+  await session([[`${a} trash mv vm-1`]]);
+  await sessions.network.settle();
+  await session([
+    [`${b} ls`],
+    [`${b} trash ls --all`],
+    [`${a} trash restore ${id}`],
+    [`${a} mirror image status vm-1`, 'farside: mirroring not enabled on the image\n', 22],
+    [`${a} mirror image enable vm-1 snapshot`, 'Mirroring enabled\n'],
+  ]);
+  await sessions.network.settle();
+  await session([[`${b} ls`, 'vm-1\n']]);
+});
+
+test('with a delete delay a replica waits in the trash, can be had back, and goes when it is over', async () => {
+  await mirroredImage();
+  const id = await idOf(`${b} info vm-1`);
+  await session([
+    [`${b} config pool set rbd rbd_mirroring_delete_delay 3600`],
+    [`${a} mirror image disable vm-1`, 'Mirroring disabled\n'],
+  ]);
+  await sessions.network.settle();
+  await session([[`${b} ls`], [`${b} trash ls`], [`${b} trash ls --all`, `${id} vm-1\n`]]);
+  expect(await trashOf(b)).toMatchObject([
+    { id, name: 'vm-1', source: 'MIRRORING', status: expect.stringMatching(/^protected until/) as string },
+  ]);
+  await session([[`${b} trash restore ${id}`]]);
+  const { stdout } = await farside(`${b} snap ls --all vm-1 --format json`);
+  expect(JSON.parse(stdout)).toMatchObject([{ name: 's', namespace: { type: 'user' } }]);
+  expect((await farside(`${b} export vm-1 -`)).bytes.equals(content('one', 200_000))).toBe(true);
+  await session([[`${b} rename vm-1 kept`], [`${b} snap create kept@mine`]]);
+});
+
+test('what the delete delay kept is removed by ticks, with its snapshots; a look that was not due costs nothing', async () => {
+  await mirroredImage();
+  const site = sessions.site('site-b');
+  const images = async (): Promise<number> =>
+    (await site.bucket.list({ prefix: prefixes.images, limit: 10 })).objects.length;
+  await session([
+    [`${b} config image set vm-1 rbd_mirroring_delete_delay 7200`, expect.stringContaining('Read-only') as string, 30],
+    [`${a} config image set vm-1 rbd_mirroring_delete_delay 7200`],
+    [`${a} mirror image snapshot vm-1`, expect.stringContaining('Snapshot ID') as string],
+  ]);
+  await sessions.network.settle();
+  await session([[`${a} mirror image disable vm-1`, 'Mirroring disabled\n']]);
+  await sessions.network.settle();
+  expect(await trashOf(b)).toHaveLength(1);
+  const idleTick = async (): Promise<number> => {
+    const before = site.bucket.counts();
+    await site.site.tick(site.clock.nowMs());
+    const after = site.bucket.counts();
+    return after.A - before.A;
+  };
+  await sessions.network.tick();
+  expect(await idleTick()).toBeLessThanOrEqual(2);
+  expect(await images()).toBeGreaterThan(0);
+  site.clock.setMs(site.clock.nowMs() + 7200_000);
+  await sessions.network.tick();
+  expect([await trashOf(b), await images()]).toEqual([[], 0]);
+  site.clock.setMs(site.clock.nowMs() + 61_000);
+  await sessions.network.tick();
+  expect((await site.bucket.list({ prefix: prefixes.trash('rbd'), limit: 10 })).objects).toEqual([]);
+  expect(await idleTick()).toBeLessThanOrEqual(2);
+});
