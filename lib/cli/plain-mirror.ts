@@ -5,7 +5,8 @@ import { textTable } from './text-table.ts';
 
 const lines = (texts: readonly string[]): string => texts.map((text) => `${text}\n`).join('');
 
-export function plainPoolInfo(info: PoolInfo): string {
+/** `all`: as with `--all`, when rbd names also what it does not know. */
+export function plainPoolInfo(info: PoolInfo, { all }: { all: boolean }): string {
   const head = [
     `Mode: ${info.mode}`,
     ...(info.site_name === undefined ? [] : [`Site Name: ${info.site_name}`]),
@@ -15,10 +16,10 @@ export function plainPoolInfo(info: PoolInfo): string {
   if (info.mode === 'disabled' || info.peers === undefined)
     return lines(head.slice(0, info.mode === 'disabled' ? 1 : undefined));
   if (info.peers.length === 0) return lines([...head, '', 'Peer Sites: none']);
-  return lines([...head, '', 'Peer Sites: ', ...info.peers.flatMap(peerLines)]);
+  return lines([...head, '', 'Peer Sites: ', ...info.peers.flatMap((peer) => peerLines(peer, all))]);
 }
 
-function peerLines(peer: NonNullable<PoolInfo['peers']>[number]): string[] {
+function peerLines(peer: NonNullable<PoolInfo['peers']>[number], all: boolean): string[] {
   return [
     '',
     `UUID: ${peer.uuid}`,
@@ -26,8 +27,7 @@ function peerLines(peer: NonNullable<PoolInfo['peers']>[number]): string[] {
     ...(peer.direction === 'rx-only' && peer.mirror_uuid === '' ? [] : [`Mirror UUID: ${peer.mirror_uuid}`]),
     `Direction: ${peer.direction}`,
     `Client: ${peer.client_name}`,
-    ...(peer.mon_host === undefined ? [] : [`Mon Host: ${peer.mon_host}`]),
-    ...(peer.key === undefined ? [] : [`Key: ${peer.key}`]),
+    ...(all ? [`Mon Host: ${peer.mon_host ?? ''}`, `Key: ${peer.key ?? ''}`] : []),
   ];
 }
 

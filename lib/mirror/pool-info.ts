@@ -21,7 +21,7 @@ export type PoolInfo = {
   peers?: PeerInfo[];
 };
 
-/** `all`: where the peers are, and, when `showKeys`, the keys that we show them; otherwise the key is an empty text. */
+/** `all`: where the peers are, as far as known, and, when `showKeys`, the keys that we show them. */
 export type InfoOptions = {
   namespace?: string | undefined;
   all?: boolean | undefined;
@@ -36,13 +36,14 @@ export async function poolInfo(
   const { value } = await readPool(deps, pool);
   const mirror = mirrorOf(value, namespace);
   if (!mirror) return { mode: 'disabled' };
-  const { mode, mirrorUuid, remoteNamespace = namespace } = mirror;
-  if (namespace !== '' || !value.mirror) return { mode, mirror_uuid: mirrorUuid, remote_namespace: remoteNamespace };
+  const { mode, mirrorUuid, remoteNamespace } = mirror;
+  const remote = remoteNamespace === undefined ? {} : { remote_namespace: remoteNamespace };
+  if (namespace !== '' || !value.mirror) return { mode, mirror_uuid: mirrorUuid, ...remote };
   return {
     mode,
     site_name: value.mirror.siteName,
     mirror_uuid: mirrorUuid,
-    ...(remoteNamespace === '' ? {} : { remote_namespace: remoteNamespace }),
+    ...remote,
     peers: await Promise.all(
       value.peers.filter(({ awaited }) => awaited !== true).map((peer) => peerInfo(deps, peer, { all, showKeys })),
     ),
@@ -55,7 +56,7 @@ async function peerInfo(deps: MirrorDeps, peer: PeerRecord, { all, showKeys }: I
   if (all !== true) return info;
   return {
     ...info,
-    key: showKeys === true && sealedKey !== '' ? await deps.site.unseal(sealedKey) : '',
-    mon_host: url,
+    ...(showKeys === true && sealedKey !== '' ? { key: await deps.site.unseal(sealedKey) } : {}),
+    ...(url === '' ? {} : { mon_host: url }),
   };
 }

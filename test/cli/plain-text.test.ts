@@ -58,7 +58,7 @@ const renderers: Record<
   },
   'mirror pool info': {
     pattern: / mirror pool info/,
-    plain: (json) => plainPoolInfo(poolInfoShape.parse(json)),
+    plain: (json, line) => plainPoolInfo(poolInfoShape.parse(json), { all: line.includes('--all') }),
     pairsMin: 10,
   },
   'mirror pool status': {

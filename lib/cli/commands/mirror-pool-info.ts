@@ -10,12 +10,12 @@ export const mirrorPoolInfo = defineReport({
   path: 'mirror pool info',
   summary: 'show how a pool is mirrored, and with whom',
   arguments: { pool: poolAndNamespaceArgument },
-  options: { all: switchOption('--all', 'where the peers are, too') },
+  options: { all: switchOption('--all', 'where the peers are and, for an admin, the keys shown to them, too') },
   xml: xmlShapes.poolInfo,
   examples: ['farside mirror pool info rbd', 'farside mirror pool info rbd --format json'],
   async run({ args, options, context, report }) {
     const client = await context.client();
     const value = await unframed(() => client.poolInfo(args.pool, options));
-    report({ value, plain: () => plainPoolInfo(value) });
+    report({ value, plain: () => plainPoolInfo(value, options) });
   },
 });

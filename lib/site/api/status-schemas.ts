@@ -70,7 +70,7 @@ const peerInfo = z.object({
   mirror_uuid: z.string(),
   client_name: z.string(),
   mon_host: z.string().optional(),
-  key: z.string().optional().openapi({ description: 'With `all`; empty unless an admin asks' }),
+  key: z.string().optional().openapi({ description: 'With `all`, if an admin asks; a secret' }),
 });
 
 export const poolInfoSchema = z
