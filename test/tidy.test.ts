@@ -22,8 +22,8 @@ type Rule = {
 const isTest = (path: string): boolean => path.startsWith('test/');
 const isDemo = (path: string): boolean => path.startsWith('infra/demo/');
 const isCore = (path: string): boolean =>
-  /^lib\/(?:image|mirror|site|bucket|cli|[a-z]+\.ts$)|^functions\/|^infra\//.test(path);
-const isInner = (path: string): boolean => /^lib\/(?:image|mirror)\//.test(path);
+  /^lib\/(?:image|stream|mirror|site|bucket|cli|[a-z]+\.ts$)|^functions\/|^infra\//.test(path);
+const isInner = (path: string): boolean => /^lib\/(?:image|stream|mirror)\//.test(path);
 const isProduct = (path: string): boolean => !isTest(path) && path.endsWith('.ts');
 
 const rules: Rule[] = [
@@ -48,7 +48,7 @@ const rules: Rule[] = [
   {
     name: 'an arrow that points outward',
     instead:
-      'lib/image and lib/mirror are called by site, cli, functions and infra: take what is needed as a parameter',
+      'lib/image, lib/stream and lib/mirror are called by site, cli, functions and infra: take what is needed as a parameter',
     covers: isInner,
     pattern: /from '(?:\.\.\/)+(?:site|cli|functions|infra)\//,
   },

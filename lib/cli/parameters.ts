@@ -1,6 +1,7 @@
 // Owns the kinds of argument and option that commands are made of, so that every command words them the same way.
 
 import { FarsideError } from '../errors.ts';
+import type { Compression } from '../image/codec.ts';
 import type { ImageSpec } from '../image/deps.ts';
 import { checkOptionName, type OptionLevel } from '../image/options.ts';
 import type { Argument, Option, Words } from './command.ts';
@@ -246,6 +247,24 @@ export const objectSizeOption = parsedOption(
   '--object-size <size>',
   `object size in B/K/M: a power of two, ${formatBytes(objectBytesMin)} to ${formatBytes(objectBytesMax)}`,
   parseObjectBytes,
+);
+
+/** 1: the raw content. 2: an image with its snapshots. */
+export const exportFormatOption = choiceOption('--export-format <format>', 'format of image file (default: 1)', [
+  '1',
+  '2',
+]);
+
+/** Between two moments of an image. */
+export const differenceOptions = {
+  fromSnap: textOption('--from-snap <snap>', 'snapshot starting point (default: the creation of the image)'),
+  wholeObject: switchOption('--whole-object', 'compare whole object'),
+};
+
+export const compressionOption = choiceOption<Compression>(
+  '--compression <when>',
+  'compress blocks: auto does it where a probe says that it pays (default: by rbd_compression_hint, else auto)',
+  ['auto', 'none'],
 );
 
 export const integerOption = (

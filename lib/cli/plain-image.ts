@@ -1,5 +1,6 @@
 // Owns the plain text of images and snapshots, as rbd prints it. Pure: shapes in, text out.
 
+import type { ChangedRange } from '../image/changes.ts';
 import { formatBytes, formatSpec } from './grammar.ts';
 import type { Children, Info, ListedImages, ParentShape, Options, SiteOptions, Snapshots, Trash } from './shapes.ts';
 import { oneLine, textTable, type Column } from './text-table.ts';
@@ -139,6 +140,17 @@ export const plainTrash = (images: Trash): string =>
           parent ? parentText(parent) : '',
         ]),
       );
+
+const diffColumns: Column[] = [{ header: 'Offset' }, { header: 'Length' }, { header: 'Type' }];
+
+/** `diff`; nothing at all when nothing differs. */
+export function plainDiff(ranges: readonly ChangedRange[]): string {
+  if (ranges.length === 0) return '';
+  return textTable(
+    diffColumns,
+    ranges.map(({ offset, length, exists }) => [String(offset), String(length), exists ? 'data' : 'zero']),
+  );
+}
 
 export function plainMeta(meta: Readonly<Record<string, string>>): string {
   const entries = Object.entries(meta);

@@ -1,17 +1,17 @@
 // Owns the way of an image's content to the outside: a new, sparse file, or a stream with its zeros. Every byte is verified
 // by the engine before it is written. Memory: the engine's windows, one batch, and a block of zeros.
 
-import { once } from 'node:events';
-import { open, rm, type FileHandle } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { FarsideError } from '../errors.ts';
 import { openHeader } from '../image/access.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
-import type { Root } from '../image/header.ts';
+import type { Header, Root } from '../image/header.ts';
 import { findUserSnapshot } from '../image/info.ts';
 import { openStore, type PackStore } from '../image/pack-store.ts';
 import { readExtents, type Piece } from '../image/read.ts';
 import type { Progress } from './progress.ts';
+import { send, withNewFile } from './transfer-sink.ts';
 
 /** One content to read: the head of an image, or a snapshot. It does not change while it is read. */
 export type Content = { store: PackStore; root: Root | null; sizeBytes: number; objectBytes: number };
@@ -22,11 +22,16 @@ const zeros = new Uint8Array(1024 * 1024);
 
 /** ENOENT: no such pool, image or snapshot. EAGAIN: a replica that has no content yet, which is not an empty image. */
 export async function openContent(deps: ImageDeps, spec: ImageSpec): Promise<Content> {
+  const { header, store } = await openReadable(deps, spec);
+  const { root, sizeBytes } = spec.snap === undefined ? header : findUserSnapshot(header, spec.snap);
+  return { store, root, sizeBytes, objectBytes: header.objectBytes };
+}
+
+/** An image whose contents can be read. Throws as `openContent`. */
+export async function openReadable(deps: ImageDeps, spec: ImageSpec): Promise<{ header: Header; store: PackStore }> {
   const { value: header } = await openHeader(deps, spec);
   if (header.mirror?.state === 'creating') throw notYetCopied(spec.image);
-  const { root, sizeBytes } = spec.snap === undefined ? header : findUserSnapshot(header, spec.snap);
-  const store = openStore(deps, header);
-  return { store, root, sizeBytes, objectBytes: header.objectBytes };
+  return { header, store: openStore(deps, header) };
 }
 
 const notYetCopied = (image: string): FarsideError =>
@@ -39,29 +44,9 @@ const notYetCopied = (image: string): FarsideError =>
 const pieces = ({ store, root, sizeBytes, objectBytes }: Content): AsyncGenerator<Piece> =>
   readExtents(store, root, objectBytes, { offset: 0, length: sizeBytes });
 
-/** EEXIST: the file is there already. A file left unfinished is removed: it would look like a whole one. */
-export async function exportToFile(content: Content, path: string, progress: Progress): Promise<void> {
-  const file = await createFile(path);
-  try {
-    await fillFile(content, file, progress);
-  } catch (error) {
-    await rm(path, { force: true });
-    throw error;
-  } finally {
-    await file.close();
-  }
-}
-
-async function createFile(path: string): Promise<FileHandle> {
-  try {
-    return await open(path, 'wx', 0o644);
-  } catch (cause) {
-    const isThere = cause instanceof Error && 'code' in cause && cause.code === 'EEXIST';
-    if (isThere)
-      throw new FarsideError('EEXIST', `${path} is there already: remove it, or export to another file`, { cause });
-    throw cause;
-  }
-}
+/** EEXIST: the file is there already. */
+export const exportToFile = (content: Content, path: string, progress: Progress): Promise<void> =>
+  withNewFile(path, (file) => fillFile(content, file, progress));
 
 async function fillFile(content: Content, file: FileHandle, progress: Progress): Promise<void> {
   let writing: Promise<void> = Promise.resolve();
@@ -117,8 +102,4 @@ export async function exportToStream(content: Content, stream: Writable, progres
 async function sendZeros(stream: Writable, length: number): Promise<void> {
   for (let sent = 0; sent < length; sent += zeros.length)
     await send(stream, zeros.subarray(0, Math.min(zeros.length, length - sent)));
-}
-
-async function send(stream: Writable, data: Uint8Array): Promise<void> {
-  if (!stream.write(data)) await once(stream, 'drain');
 }

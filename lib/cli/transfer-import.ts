@@ -7,7 +7,11 @@ import { startImport, type ImportResult } from '../image/import.ts';
 import type { Progress } from './progress.ts';
 import type { Source } from './transfer-source.ts';
 
-export type ImportOptions = { update: boolean; objectBytes?: number; compression?: Compression };
+export type ImportOptions = {
+  update: boolean;
+  objectBytes: number | undefined;
+  compression: Compression | undefined;
+};
 
 /** Smaller pieces would cost more in calls than they save in memory. */
 const chunkBytesMin = 4 * 1024 * 1024;

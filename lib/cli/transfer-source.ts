@@ -15,10 +15,15 @@ export type Source = {
   sizeBytes: number | undefined;
   /** Ascending; every chunk but the last has `chunkBytes`. Ranges that are skipped are holes, and so is what follows up to `sizeBytes`. */
   chunks(chunkBytes: number): AsyncGenerator<Chunk>;
+  /** Everything in order, in parts of any length as they come, none of which changes later. */
+  bytes(): AsyncGenerator<Uint8Array>;
   close(): Promise<void>;
 };
 
 export const stdinPath = '-';
+
+/** Bytes of a file that are read at once where their number does not matter. */
+const partBytes = 1024 * 1024;
 
 /** ENOENT and EACCES as the system says; EINVAL for a directory. */
 export async function openSource(path: string, stdin: Readable): Promise<Source> {
@@ -50,8 +55,14 @@ async function fileSource(file: FileHandle): Promise<Source> {
   return {
     sizeBytes,
     chunks: (chunkBytes) => (isOneHole ? noChunks() : readAhead(file, chunkBytes)),
+    bytes: () => fileBytes(file),
     close: () => file.close(),
   };
+}
+
+async function* fileBytes(file: FileHandle): AsyncGenerator<Uint8Array> {
+  // Its memory is not given back for another chunk.
+  for await (const { data } of readAhead(file, partBytes)) yield data;
 }
 
 async function* noChunks(): AsyncGenerator<Chunk> {}
@@ -99,7 +110,16 @@ async function* readAhead(file: FileHandle, chunkBytes: number): AsyncGenerator<
 }
 
 function streamSource(stream: Readable): Source {
-  return { sizeBytes: undefined, chunks: (chunkBytes) => streamChunks(stream, chunkBytes), close: async () => {} };
+  return {
+    sizeBytes: undefined,
+    chunks: (chunkBytes) => streamChunks(stream, chunkBytes),
+    bytes: () => streamBytes(stream),
+    close: async () => {},
+  };
+}
+
+async function* streamBytes(stream: Readable): AsyncGenerator<Uint8Array> {
+  for await (const part of stream) yield Buffer.from(part as Uint8Array | string);
 }
 
 /** Copies, so that nothing keeps a stream's small buffers alive. */

@@ -22,6 +22,8 @@ export type Frame = {
   inline?: boolean;
   /** rbd does not open the image before this verb, so it has no words for that. */
   opensNothing?: boolean;
+  /** Failures of this code are the operation's, though elsewhere they are about reaching a site. */
+  owns?: ErrorCode;
   /** Other words for some codes; they stand alone. */
   instead?: Partial<Record<ErrorCode, string>>;
   /** As `instead`, without rbd's name before it. */
@@ -55,6 +57,9 @@ export const configGetFrame = (key: string): Frame => ({
   errno: true,
   instead: { ENOENT: `${key} is not set` },
 });
+
+/** For reading a stream, which may be damaged. */
+export const streamFrame = (text: string): Frame => ({ text, errno: true, owns: 'EBADMSG' });
 
 /** Schedules: rbd passes on what its manager module said, with the module's command in front. */
 export const scheduleFrame = (verb: 'add' | 'remove' | 'list' | 'status'): Frame => ({
@@ -102,7 +107,8 @@ export async function unframed<T>(work: () => Promise<T>): Promise<T> {
 }
 
 function words(frame: Frame, error: FarsideError): string {
-  const whole = frame.opensNothing === true && imagePattern.test(error.message) ? undefined : complete(error);
+  const isOwned = error.code === frame.owns || (frame.opensNothing === true && imagePattern.test(error.message));
+  const whole = isOwned ? undefined : complete(error);
   if (whole !== undefined) return whole;
   const instead = frame.instead?.[error.code];
   if (instead !== undefined) return instead;

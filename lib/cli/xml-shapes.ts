@@ -22,6 +22,7 @@ export const xmlShapes = {
   collect: { root: 'collect' },
   config: { root: 'config', items: { config: 'option' } },
   diskUsage: { root: 'stats', items: { images: 'image' } },
+  extents: { root: 'extents', items: { extents: 'extent' } },
   failures: { root: 'failures', items: { failures: 'failure' } },
   imageMeta: { root: 'metadatas' },
   imageStatus: { root: 'image', items: imageItems },

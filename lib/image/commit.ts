@@ -14,6 +14,7 @@ import type { ImageDeps } from './deps.ts';
 import type { Header, Root } from './header.ts';
 import type { PackId } from './ids.ts';
 import { resized } from './lineage.ts';
+import { withSnapshot, type NewSnapshot } from './snapshots.ts';
 
 /** What a collection is about to take away: whole packs, and single entries of others (as sparse rewriting drops them). */
 export const condemnedSchema = z.object({
@@ -24,14 +25,20 @@ export type Condemned = z.infer<typeof condemnedSchema>;
 
 /** Packs that a writer made, with their bytes when complete. */
 export type WrittenPacks = ReadonlyMap<PackId, number>;
-export type NewContent = { root: Root | null; sizeBytes: number; written: WrittenPacks };
+export type NewContent = {
+  root: Root | null;
+  sizeBytes: number;
+  written: WrittenPacks;
+  /** A snapshot of the new head, which appears with it. */
+  snapshot?: NewSnapshot | undefined;
+};
 
 const racesMax = 20;
 
 /**
  * Puts `content` into the header if the head still is the one of `base`. Other changes of the header (snapshots, metadata,
  * mirroring) do not matter.
- * @throws ESTALE the head changed; EROFS not primary any more; EAGAIN collection is taking a pack away: run again.
+ * @throws ESTALE the head changed; EROFS not primary any more; EEXIST the snapshot's name is taken; EAGAIN collection is taking a pack away: run again.
  */
 export async function commitRoot(deps: ImageDeps, base: Stored<Header>, content: NewContent): Promise<Header> {
   const label = `${base.value.pool}/${base.value.name}`;
@@ -42,11 +49,9 @@ export async function commitRoot(deps: ImageDeps, base: Stored<Header>, content:
     assertWritable(header);
     if (!sameHead(header, base.value)) throw stale(label);
     await assertPacksSafe(deps, base.value, header, content.written);
-    const next: Header = {
-      ...resized(header, content.sizeBytes),
-      root: content.root,
-      modifiedAtMs: deps.clock.nowMs(),
-    };
+    const nowMs = deps.clock.nowMs();
+    const moved: Header = { ...resized(header, content.sizeBytes), root: content.root, modifiedAtMs: nowMs };
+    const next = content.snapshot ? withSnapshot(moved, content.snapshot, nowMs) : moved;
     const replaced = await replaceDocument(deps.bucket, stored, next, deps.random);
     if (replaced) return replaced.value;
   }

@@ -34,6 +34,9 @@ export const featuresDefault: readonly Feature[] = [
 export const featureBits = (features: readonly string[]): number =>
   features.reduce((sum, name) => sum + (isFeature(name) ? bits[name] : 0), 0);
 
+/** The features of rbd's number; bits that have no name are left out. */
+export const featuresOf = (mask: number): Feature[] => names.filter((name) => (mask & bits[name]) !== 0);
+
 /** Each once, in rbd's order. Throws EINVAL for a name that is none. */
 export function sortedFeatures(features: readonly string[]): Feature[] {
   const unknown = features.find((name) => !isFeature(name));
@@ -44,7 +47,7 @@ export function sortedFeatures(features: readonly string[]): Feature[] {
 /** `layering,exclusive-lock` or `5`; undefined when it is neither. */
 export function parseFeatureList(text: string): Feature[] | undefined {
   if (/^\d{1,4}$/.test(text)) {
-    const features = names.filter((name) => (Number(text) & bits[name]) !== 0);
+    const features = featuresOf(Number(text));
     return featureBits(features) === Number(text) ? features : undefined;
   }
   const listed = text.split(',').map((name) => name.trim());

@@ -4,6 +4,7 @@
 import { FarsideError } from '../errors.ts';
 import { openHeader, updateHeader, type HeaderTarget } from './access.ts';
 import type { ImageSpec } from './deps.ts';
+import type { Header } from './header.ts';
 import type { NameDeps } from './names.ts';
 import { checkMetaOption } from './options.ts';
 
@@ -19,11 +20,22 @@ export async function setMeta(deps: NameDeps, target: HeaderTarget, key: string,
   await updateHeader(deps, target, (header) => {
     if (header.meta[key] === value && Object.hasOwn(header.meta, key)) return undefined;
     const meta = { ...header.meta, [key]: value };
-    if (bytesOf(meta) > metaBytesMax) {
-      throw new FarsideError('ENOSPC', `the metadata of image ${header.name} would pass ${metaBytesMax} bytes`);
-    }
+    checkMetaBytes(meta, header.name);
     return { ...header, meta };
   });
+}
+
+/** The metadata that a new image begins with. Throws as `setMeta`. */
+export function newMeta(entries: readonly (readonly [key: string, value: string])[], image: string): Header['meta'] {
+  for (const [key, value] of entries) checkMeta(key, value);
+  const meta = Object.fromEntries(entries);
+  checkMetaBytes(meta, image);
+  return meta;
+}
+
+function checkMetaBytes(meta: Header['meta'], image: string): void {
+  if (bytesOf(meta) <= metaBytesMax) return;
+  throw new FarsideError('ENOSPC', `the metadata of image ${image} would pass ${metaBytesMax} bytes`);
 }
 
 function checkMeta(key: string, value: string): void {
@@ -38,7 +50,7 @@ function checkMeta(key: string, value: string): void {
   }
 }
 
-const bytesOf = (meta: Record<string, string>): number =>
+const bytesOf = (meta: Header['meta']): number =>
   Object.entries(meta).reduce((sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value), 0);
 
 /** ENOENT: no such key. */

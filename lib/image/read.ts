@@ -54,6 +54,21 @@ export async function readRange(
   return out;
 }
 
+/**
+ * The data in several short spans (ascending), what lies together fetched at once. Holes are left out.
+ * Memory: all of it.
+ */
+export async function readSpans(
+  store: PackStore,
+  root: Root | null,
+  objectBytes: number,
+  spans: readonly ByteSpan[],
+): Promise<DataPiece[]> {
+  const located: Located[] = [];
+  for (const span of spans) for await (const window of windows(store, root, objectBytes, span)) located.push(...window);
+  return await loadWindow(store, located);
+}
+
 /** Groups of consecutive extents, each of about `windowBytes`. */
 async function* windows(
   store: PackStore,
@@ -100,24 +115,31 @@ function clip(located: Located, start: number, end: number): Located | undefined
   return { ...located, offset: from, length: to - from, skipBytes: located.skipBytes + from - located.offset };
 }
 
-type DataPiece = { offset: number; data: Uint8Array };
+export type DataPiece = { offset: number; data: Uint8Array };
 
-async function* fetched(
+const fetched = (
   store: PackStore,
   source: AsyncGenerator<Located[]>,
   windowsAhead: number,
-): AsyncGenerator<DataPiece[]> {
-  const ahead: Promise<DataPiece[]>[] = [];
+): AsyncGenerator<DataPiece[]> => ahead(source, (window) => loadWindow(store, window), windowsAhead);
+
+/** Does the work for several items at once and answers in their order. */
+export async function* ahead<T, R>(
+  source: AsyncIterable<T>,
+  work: (item: T) => Promise<R>,
+  itemsMax: number,
+): AsyncGenerator<R> {
+  const working: Promise<R>[] = [];
   try {
-    for await (const window of source) {
-      const loading = loadWindow(store, window);
-      loading.catch(() => {}); // a failure is thrown in its turn below; until then it must not count as unhandled
-      ahead.push(loading);
-      if (ahead.length >= windowsAhead) yield await ahead.shift()!;
+    for await (const item of source) {
+      const result = work(item);
+      result.catch(() => {}); // a failure is thrown in its turn below; until then it must not count as unhandled
+      working.push(result);
+      if (working.length >= itemsMax) yield await working.shift()!;
     }
-    while (ahead.length > 0) yield await ahead.shift()!;
+    while (working.length > 0) yield await working.shift()!;
   } finally {
-    await Promise.allSettled(ahead);
+    await Promise.allSettled(working);
   }
 }
 

@@ -20,12 +20,15 @@ export const userSnapshotsMax = 1000;
 
 /** EEXIST: the name is taken. ENOSPC: too many. Gives the snapshot's id. */
 export async function createSnapshot(deps: NameDeps, target: HeaderTarget, name: string): Promise<number> {
-  checkName('snapshot', name);
-  const stored = await updateHeader(deps, target, (header) => withSnapshot(header, name, deps.clock.nowMs()));
+  const stored = await updateHeader(deps, target, (header) => withSnapshot(header, { name }, deps.clock.nowMs()));
   return findUserSnapshot(stored.value, name).id;
 }
 
-function withSnapshot(header: Header, name: string, nowMs: number): Header {
+export type NewSnapshot = { name: string; isProtected?: boolean };
+
+/** The header with a user snapshot of its head. Throws as `createSnapshot`. */
+export function withSnapshot(header: Header, { name, isProtected }: NewSnapshot, nowMs: number): Header {
+  checkName('snapshot', name);
   const others = userSnapshots(header);
   assertFree(others, name);
   if (others.length >= userSnapshotsMax) {
@@ -40,13 +43,13 @@ function withSnapshot(header: Header, name: string, nowMs: number): Header {
     root: header.root,
     sizeBytes: header.sizeBytes,
     createdAtMs: nowMs,
-    protected: false,
+    protected: isProtected ?? false,
     namespace: { type: 'user' },
   };
   return { ...header, snapshots: [...header.snapshots, snapshot], nextSnapshotId: header.nextSnapshotId + 1 };
 }
 
-function assertFree(snapshots: Snapshot[], name: string): void {
+export function assertFree(snapshots: Snapshot[], name: string): void {
   if (snapshots.some((one) => one.name === name)) throw new FarsideError('EEXIST', `snapshot ${name} already exists`);
 }
 

@@ -135,6 +135,13 @@ export class ImageWriter {
     this.#cutSector = sizeBytes / sectorBytes;
   }
 
+  /** Writes an intermediate map: its root reads as everything written so far. Writing goes on. */
+  async checkpoint(): Promise<Root | null> {
+    await this.#placing;
+    if (this.#pending.size > 0) await this.#foldEarly();
+    return this.#root ? await this.#rootOf(this.#root) : null;
+  }
+
   /** Uploads what is left and answers the new root; null when the map holds no data. Every pack it reaches is durable then. */
   async finish(): Promise<Root | null> {
     await this.#placing;

@@ -248,6 +248,29 @@ test('schedules: levels, forms and errors', async () => {
   ]);
 });
 
+test('streams: diffs carry an image from one site to another, a pool token is enough; format 2 carries it back', async () => {
+  await session([['--cluster site-a pool create rbd'], ['--cluster site-b pool create rbd']]);
+  const { stdout } = await farside('--cluster site-b token create --scope pool:rbd');
+  await registerSite(home, { name: 'b-rbd', url: 'http://site-b.test', token: stdout.trim(), platform: 'test' });
+  const contents = [content('one', 300_000), content('two', 100_000), content('three', 500_001)];
+  await farside('--cluster site-a import - vm', contents[0]);
+  await session([['--cluster site-a snap create vm@s1'], ['--cluster b-rbd create vm --size 1M']]);
+  await farside('--cluster site-a import --update - vm', contents[1]);
+  await session([['--cluster site-a snap create vm@s2']]);
+  await farside('--cluster site-a import --update - vm', contents[2]);
+  for (const words of ['vm@s1', '--from-snap s1 vm@s2', '--from-snap s2 vm']) {
+    const { bytes } = await farside(`--cluster site-a export-diff ${words} -`);
+    expect(await farside('--cluster b-rbd import-diff - vm', bytes)).toMatchObject({ exitCode: 0, stderr: '' });
+  }
+  const { bytes } = await farside('--cluster b-rbd export --export-format 2 vm -');
+  expect(await farside('--cluster site-a import --export-format 2 - back', bytes)).toMatchObject({ exitCode: 0 });
+  expect(await farside('--cluster b-rbd import --export-format 2 - again', bytes)).toMatchObject({ exitCode: 0 });
+  for (const image of ['--cluster site-b export vm', '--cluster site-a export back', '--cluster b-rbd export again']) {
+    for (const [index, point] of ['@s1', '@s2', ''].entries())
+      expect((await farside(`${image}${point} -`)).bytes.equals(contents[index]!)).toBe(true);
+  }
+});
+
 test('tokens: a pool token may use its pool and nothing else', async () => {
   await session([['--cluster site-a pool create rbd'], ['--cluster site-a pool create other']]);
   const { stdout } = await farside('--cluster site-a token create --scope pool:rbd');

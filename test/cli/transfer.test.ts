@@ -1,41 +1,24 @@
 // import, export and du through the engine, on the bucket directory of a local site.
 
 import { createHash } from 'node:crypto';
-import { mkdtemp, open, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { open, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { imageDeps } from '../../lib/cli/open-bucket.ts';
-import { registerSite, type Registration } from '../../lib/cli/registry.ts';
-import { run } from '../../lib/cli/run.ts';
 import { prefixes } from '../../lib/bucket/keys.ts';
 import { openHeader } from '../../lib/image/access.ts';
 import { createSnapshot } from '../../lib/image/snapshots.ts';
-import { limitsDefault } from '../../lib/mirror/deps.ts';
-import { createPool } from '../../lib/mirror/pool.ts';
-import { testTerminal } from './terminal.ts';
+import { localSite, type LocalSite } from './local-site.ts';
 
+let site: LocalSite;
 let root: string;
-let site: Registration;
 beforeEach(async () => {
-  root = await mkdtemp(join(tmpdir(), 'farside-transfer-'));
-  site = { name: 'a', url: 'http://127.0.0.1:9', token: 't', platform: 'node', directory: join(root, 'site') };
-  await registerSite(join(root, 'home'), site);
-  await createPool(
-    { ...deps(), limits: limitsDefault },
-    { names: async () => [], add: async () => {}, remove: async () => {} },
-    'rbd',
-  );
+  site = await localSite();
+  root = site.root;
 });
-afterEach(() => rm(root, { recursive: true }));
+afterEach(() => site.remove());
 
-const deps = () => imageDeps(site, testTerminal().terminal);
-
-async function cli(words: string[], options: { stdin?: Uint8Array; isTTY?: boolean; env?: NodeJS.ProcessEnv } = {}) {
-  const env = { ...options.env, FARSIDE_HOME: join(root, 'home') };
-  const { terminal, stdout, stderr } = testTerminal({ ...options, env });
-  return { exitCode: await run(words, terminal), stdout: stdout.bytes, stderr: stderr.text };
-}
+const deps: LocalSite['deps'] = () => site.deps();
+const cli: LocalSite['cli'] = (words, options) => site.cli(words, options);
 
 /** Bytes that do not compress, the same for one seed. */
 function noise(byteCount: number, seed: string): Buffer {

@@ -1,19 +1,25 @@
-// `import`: outside content into an image, atomically. With --update, into an image that is there.
+// `import`: outside content into an image, atomically. With --update, into an image that is there. In format 2, an image
+// with all its snapshots.
 
 import { FarsideError } from '../../errors.ts';
-import type { Compression } from '../../image/codec.ts';
 import type { Argument } from '../command.ts';
 import { defineCommand } from '../command.ts';
 import { refuseSnap, resolveImageSpec, type SpecOptions } from '../grammar.ts';
 import { imageDeps } from '../open-bucket.ts';
-import { choiceOption, imageArgument, objectSizeOption, pathArgument, switchOption } from '../parameters.ts';
+import {
+  compressionOption,
+  exportFormatOption,
+  imageArgument,
+  objectSizeOption,
+  pathArgument,
+  switchOption,
+} from '../parameters.ts';
 import { startProgress } from '../progress.ts';
+import { importContainer } from '../transfer-container.ts';
 import { importImage } from '../transfer-import.ts';
 import { openSource } from '../transfer-source.ts';
 import type { ImageSpec } from '../../image/deps.ts';
-import { framed } from '../wording.ts';
-
-const compressions: readonly Compression[] = ['auto', 'none'];
+import { framed, streamFrame } from '../wording.ts';
 
 /** Without a spec, the image is called like the file, as in rbd. */
 const targetArgument: Argument<(path: string) => ImageSpec> = {
@@ -36,26 +42,26 @@ export const importCommand = defineCommand({
   summary: 'import a file, a block device or standard input into an image',
   description:
     'The image appears when all of it is there. An interrupted import is run again as it was, and uploads only what is missing. ' +
-    "With --update, an existing image gets the file's content and size in one step, and only what differs is uploaded.",
+    "With --update, an existing image gets the file's content and size in one step, and only what differs is uploaded. " +
+    'In format 2, of which rbd makes the same, the image comes with its snapshots, metadata, features and object size.',
   arguments: { path: pathArgument('file to import (or - for stdin)'), image: targetArgument },
   options: {
     update: switchOption('--update', 'change an existing image'),
     objectSize: objectSizeOption,
-    compression: choiceOption(
-      '--compression <when>',
-      'compress blocks: auto does it where a probe says that it pays (default: by rbd_compression_hint, else auto)',
-      compressions,
-    ),
+    compression: compressionOption,
+    exportFormat: exportFormatOption,
   },
   examples: [
     'farside import disk.img vm-1',
     'zcat disk.img.gz | farside import - backup/vm-1',
     'farside import --update /dev/vg0/vm-1-snap vm-1',
+    'farside import --export-format 2 vm-1.exp vm-1',
   ],
   async run({ args: { path, image }, options, context }) {
     const spec = image(path);
-    const objectBytes = options.objectSize === undefined ? {} : { objectBytes: options.objectSize };
-    const compression = options.compression === undefined ? {} : { compression: options.compression };
+    const { update, objectSize: objectBytes, compression } = options;
+    const isContainer = options.exportFormat === '2';
+    if (isContainer && update) throw new FarsideError('EINVAL', '--update takes raw content (--export-format 1) only');
     const source = await openSource(path, context.terminal.stdin);
     const progress = startProgress(context.terminal, context.general, {
       title: 'Importing image',
@@ -63,9 +69,10 @@ export const importCommand = defineCommand({
     });
     try {
       const deps = imageDeps(await context.registration(), context.terminal);
-      await framed({ text: 'import failed', errno: true }, () =>
-        importImage(deps, spec, source, { update: options.update, ...compression, ...objectBytes, progress }),
-      );
+      await framed(streamFrame('import failed'), async () => {
+        if (isContainer) await importContainer(deps, spec, source, { objectBytes, compression, progress });
+        else await importImage(deps, spec, source, { update, objectBytes, compression, progress });
+      });
     } finally {
       progress.stop();
       await source.close();

@@ -17,16 +17,20 @@ import { configPoolList } from './config-pool-list.ts';
 import { configPoolRemove } from './config-pool-remove.ts';
 import { configPoolSet } from './config-pool-set.ts';
 import { create } from './create.ts';
+import { diff } from './diff.ts';
 import { diskUsage } from './disk-usage.ts';
+import { exportDiff } from './export-diff.ts';
 import { exportCommand } from './export.ts';
 import { flatten } from './flatten.ts';
 import { imageMetaGet } from './image-meta-get.ts';
 import { imageMetaList } from './image-meta-list.ts';
 import { imageMetaRemove } from './image-meta-remove.ts';
 import { imageMetaSet } from './image-meta-set.ts';
+import { importDiff } from './import-diff.ts';
 import { importCommand } from './import.ts';
 import { info } from './info.ts';
 import { list } from './list.ts';
+import { mergeDiff } from './merge-diff.ts';
 import { mirrorImageDemote } from './mirror-image-demote.ts';
 import { mirrorImageDisable } from './mirror-image-disable.ts';
 import { mirrorImageEnable } from './mirror-image-enable.ts';
@@ -102,16 +106,20 @@ export const commands: readonly Command[] = [
   configPoolRemove,
   configPoolSet,
   create,
+  diff,
   diskUsage,
   exportCommand,
+  exportDiff,
   flatten,
   imageMetaGet,
   imageMetaList,
   imageMetaRemove,
   imageMetaSet,
   importCommand,
+  importDiff,
   info,
   list,
+  mergeDiff,
   mirrorImageDemote,
   mirrorImageDisable,
   mirrorImageEnable,
