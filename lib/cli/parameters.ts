@@ -193,8 +193,22 @@ export const configEntityArgument = textArgument(
   'config entity was not specified',
 );
 
-export const pathArgument = (help: string): Argument<string> =>
-  textArgument('path-name', help, 'path was not specified');
+/** A path, unless the command's own option `path` says it. */
+export const pathArgument = (help: string, what: 'path' | 'token path' = 'path'): Argument<string> => ({
+  placeholder: what === 'path' ? 'path-name' : 'token-path',
+  help,
+  take: (words, _, own) => {
+    const word = typeof own['path'] === 'string' ? own['path'] : words.shift();
+    if (word === undefined) throw new FarsideError('EINVAL', `${what} was not specified`);
+    return word;
+  },
+});
+
+export const optionalPathArgument = (help: string): Argument<string | undefined> => ({
+  placeholder: '[path-name]',
+  help,
+  take: (words, _, own) => (typeof own['path'] === 'string' ? own['path'] : words.shift()),
+});
 
 export const switchOption = (flags: string, help: string): Option<boolean> => ({
   flags,
@@ -207,6 +221,8 @@ export const textOption = (flags: string, help: string): Option<string | undefin
   help,
   parse: (raw) => (typeof raw === 'string' ? raw : undefined),
 });
+
+export const pathOption = textOption('--path <path>', 'file, instead of the argument');
 
 /** As rbd's: what else than a spec may name a destination. */
 export const destinationOptions = {

@@ -5,7 +5,7 @@ import type { ImageDeps, ImageSpec } from '../../image/deps.ts';
 import { defineCommand } from '../command.ts';
 import type { Context } from '../context.ts';
 import { imageDeps } from '../open-bucket.ts';
-import { exportFormatOption, imageOrSnapArgument, optionalTextArgument } from '../parameters.ts';
+import { exportFormatOption, imageOrSnapArgument, optionalPathArgument, pathOption } from '../parameters.ts';
 import { startProgress, type Progress } from '../progress.ts';
 import { openContainer } from '../transfer-container.ts';
 import { exportToFile, exportToStream, openContent } from '../transfer-export.ts';
@@ -23,9 +23,9 @@ export const exportCommand = defineCommand({
     'In format 2 the image goes out with its user snapshots, metadata, features and object size, for import --export-format 2, also of rbd.',
   arguments: {
     image: imageOrSnapArgument,
-    path: optionalTextArgument('path-name', "file to write (or - for stdout; default: the image's name)"),
+    path: optionalPathArgument("file to write (or - for stdout; default: the image's name)"),
   },
-  options: { exportFormat: exportFormatOption },
+  options: { path: pathOption, exportFormat: exportFormatOption },
   examples: [
     'farside export vm-1 disk.img',
     'farside export backup/vm-1@before - | sha256sum',

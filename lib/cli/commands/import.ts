@@ -2,16 +2,18 @@
 // with all its snapshots.
 
 import { FarsideError } from '../../errors.ts';
-import type { Argument } from '../command.ts';
+import type { Argument, Words } from '../command.ts';
 import { defineCommand } from '../command.ts';
 import { refuseSnap, resolveImageSpec, type SpecOptions } from '../grammar.ts';
 import { imageDeps } from '../open-bucket.ts';
 import {
   compressionOption,
+  destinationOptions,
   exportFormatOption,
   imageArgument,
   objectSizeOption,
   pathArgument,
+  pathOption,
   switchOption,
 } from '../parameters.ts';
 import { startProgress } from '../progress.ts';
@@ -25,12 +27,21 @@ import { framed, streamFrame } from '../wording.ts';
 const targetArgument: Argument<(path: string) => ImageSpec> = {
   placeholder: '[image-spec]',
   help: `${imageArgument.help} (default: the file's name)`,
-  take: (words, options: SpecOptions) => {
+  take: (words, options: SpecOptions, own) => {
+    if (own['dest'] !== undefined || own['destPool'] !== undefined) return namedTarget(words, own);
     const word = options.image === undefined ? words.shift() : undefined;
     return (path) =>
       refuseSnap(resolveImageSpec(word ?? (options.image === undefined ? fileName(path) : undefined), options));
   },
 };
+
+/** By `--dest` and its kind. */
+function namedTarget(words: Words, own: Readonly<Record<string, unknown>>): (path: string) => ImageSpec {
+  const named = own as { [K in keyof typeof destinationOptions]?: string };
+  const word = named.dest ?? words.shift();
+  const places = { pool: named.destPool, namespace: named.destNamespace };
+  return (path) => refuseSnap(resolveImageSpec(word ?? fileName(path), places));
+}
 
 function fileName(path: string): string {
   if (path === '-') throw new FarsideError('EINVAL', 'image name was not specified');
@@ -46,6 +57,10 @@ export const importCommand = defineCommand({
     'In format 2, of which rbd makes the same, the image comes with its snapshots, metadata, features and object size.',
   arguments: { path: pathArgument('file to import (or - for stdin)'), image: targetArgument },
   options: {
+    path: pathOption,
+    dest: destinationOptions.dest,
+    destPool: destinationOptions.destPool,
+    destNamespace: destinationOptions.destNamespace,
     update: switchOption('--update', 'change an existing image'),
     objectSize: objectSizeOption,
     compression: compressionOption,

@@ -2,7 +2,7 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { poolArgument, textArgument, textOption } from '../parameters.ts';
+import { pathArgument, poolArgument, textOption } from '../parameters.ts';
 import { additionalOption, directionDefault, directionOption } from '../peers.ts';
 import { readSecret } from '../secret-file.ts';
 import { framed } from '../wording.ts';
@@ -14,9 +14,10 @@ export const mirrorPoolPeerBootstrapImport = defineCommand({
     'The token is read from a file, or from standard input with -. If mirroring is off on the pool, it is enabled in the mode of the peer.',
   arguments: {
     pool: poolArgument,
-    path: textArgument('token-path', 'file that holds the token, or - for stdin', 'token path was not specified'),
+    path: pathArgument('file that holds the token, or - for stdin', 'token path'),
   },
   options: {
+    path: textOption('--token-path <path>', 'file that holds the token, instead of the argument'),
     siteName: textOption('--site-name <name>', 'name by which peers know this site'),
     direction: directionOption,
     additional: additionalOption,
