@@ -38,6 +38,8 @@ export const snapshotStateSchema = z.object({
   trashName: z.string().optional(),
 });
 
+export type SnapshotState = z.infer<typeof snapshotStateSchema>;
+
 const imageId = z.string().regex(/^[0-9a-f]{24}$/);
 
 /** krbd's limit of a chain of clones: it bounds what one missing pack costs. */
@@ -226,6 +228,12 @@ export const packSources = ({ imageId: own, parent }: Pick<Header, 'imageId' | '
   own,
   ...(parent?.packsIn ?? []),
 ];
+
+export const sameRoot = (a: Root | null, b: Root | null): boolean => a?.pack === b?.pack && a?.entry === b?.entry;
+
+/** What the header reaches, and of a clone what its parent's snapshot reaches: all of it can be read. */
+export const readableRoots = (header: Header): Root[] =>
+  header.parent?.root ? [...reachableRoots(header), header.parent.root] : reachableRoots(header);
 
 /** Every root that the header reaches: head, snapshots, and user snapshots kept alive by a mirror snapshot. */
 export function reachableRoots(header: Header): Root[] {

@@ -34,6 +34,7 @@ import { connectPeer } from './peer-state.ts';
 import type { Connection } from './peer-state.ts';
 import type { Ack } from './peer-protocol.ts';
 import { completedHeader } from './replica-header.ts';
+import { isFlattenDue } from './replica-parent.ts';
 import { report } from './report.ts';
 import { stopStatus } from './roles.ts';
 import { replayingStatus } from './status-report.ts';
@@ -61,6 +62,8 @@ export async function commitReplica(
     // Header last: every pack that the new root reaches is in the bucket.
     const replaced = await replaceDocument(deps.bucket, stored, value, deps.random);
     if (replaced) {
+      if (isFlattenDue(value))
+        await deps.queue.send([{ type: 'flatten', imageId: value.imageId }]).catch(() => undefined); // ticks go on with it
       if (value.name !== before.name) await freeName(deps, specOf(before, before.name), before.imageId);
       return replaced.value;
     }
@@ -89,9 +92,9 @@ async function nextHeader(
 
 const specOf = ({ pool, namespace }: Header, image: string): ImageSpec => ({ pool, namespace, image });
 
-/** `waiting`: for pieces; `sync` is the message that takes them up when they stand still. */
+/** `done`, and `more` is to do at once. `waiting`: for pieces; `sync` is the message that takes them up when they stand still. */
 export type Completion =
-  | { state: 'done' }
+  | { state: 'done'; more: boolean }
   | { state: 'stale' }
   | { state: 'waiting'; newestAtMs: number; sync: Extract<Message, { type: 'sync' }> };
 
@@ -128,7 +131,7 @@ export async function completeSync(
   const connection = await connectPeer(deps, pool, plan.peerUuid);
   if (connection)
     await acknowledgeSync(deps, connection, header, plan, { deltaId: manifest.deltaId, steps: manifest.step + 1 });
-  return { state: 'done' };
+  return { state: 'done', more: isFlattenDue(header) };
 }
 
 /** Tells the primary that we have the target. */
@@ -180,6 +183,9 @@ function basisOf(header: Header): string {
     attempt,
     resyncRequestedAtMs,
     header.collectGeneration,
+    // What the parent holds was not copied.
+    header.parent?.imageId,
+    header.parent?.flatten !== undefined,
     mirrorSnapshots(header).at(-1)?.id,
   ]);
 }

@@ -34,6 +34,7 @@ import { transferPacks } from './pack-transfer.ts';
 import type { PresentImage } from './peer-protocol.ts';
 import { mirrorOf } from './pool.ts';
 import { heldRoots, linkOf, planOf } from './plan.ts';
+import { isFlattenDue } from './replica-parent.ts';
 import { report } from './report.ts';
 import type { SyncDecision } from './roles.ts';
 import { replayingStatus } from './status-report.ts';
@@ -106,7 +107,7 @@ async function copyInline(
   const header = await commitReplica(deps, stored, { plan, isCurrent, bytes, startedAtMs });
   if (!header) return 'again';
   await acknowledgeSync(deps, connection, header, plan, { deltaId: manifest.deltaId, steps: 1 });
-  return 'settled';
+  return isFlattenDue(header) ? 'again' : 'settled';
 }
 
 /** The record first: from here on collection leaves the packs alone, and no other sync completes. */

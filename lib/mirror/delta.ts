@@ -19,7 +19,7 @@ import { FarsideError } from '../errors.ts';
 import { readHeader, updateHeader } from '../image/access.ts';
 import { walk } from '../image/diff.ts';
 import { hash128 } from '../image/digest.ts';
-import { mirrorSnapshots, reachableRoots } from '../image/header.ts';
+import { mirrorSnapshots, readableRoots } from '../image/header.ts';
 import type { Header, MirrorSnapshot, Root } from '../image/header.ts';
 import { openStore } from '../image/pack-store.ts';
 import type { MirrorDeps } from './deps.ts';
@@ -85,7 +85,7 @@ async function firstStep(
   const target = header && targetOf(header, request.targetSnapId);
   if (!target) return gone;
   const wanted = wantedRoots(target);
-  const held = sharedRoots(request.held ?? [], reachableRoots(header));
+  const held = sharedRoots(request.held ?? [], readableRoots(header));
   const manifest = await cut(deps, header, {
     deltaId: deltaIdOf(wanted, held),
     step: 0,
@@ -152,7 +152,7 @@ async function laterStep(
 
 /** A root that both sites held was removed here since the delta began; its nodes may be collected. */
 function isLost(header: Header, held: readonly Root[]): boolean {
-  return sharedRoots(held, reachableRoots(header)).length < held.length;
+  return sharedRoots(held, readableRoots(header)).length < held.length;
 }
 
 const targetOf = (header: Header, snapId: number): MirrorSnapshot | undefined =>

@@ -8,13 +8,15 @@ import { keyText } from '../bucket/keys.ts';
 import type { Stored } from '../bucket/document.ts';
 import { FarsideError } from '../errors.ts';
 import { readHeader } from '../image/access.ts';
-import { mirrorSnapshots } from '../image/header.ts';
+import { mirrorSnapshots, packSources } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
-import { parseImageId, parsePackId } from '../image/ids.ts';
+import { parseImageId, parsePackId, type PackId } from '../image/ids.ts';
+import { mergeCopies } from '../image/pack-copy.ts';
 import { parsePackIndex } from '../image/pack.ts';
 import { acknowledge } from './acknowledge.ts';
 import { sendAll } from './announce.ts';
 import { findImage, readCatalog } from './catalog.ts';
+import { describeParent } from './clones.ts';
 import { serveDelta } from './delta.ts';
 import type { MirrorDeps } from './deps.ts';
 import { feedEnd, readFeed } from './feed.ts';
@@ -66,8 +68,9 @@ export class PeerEndpoint implements Peer {
     const { mode, state } = header.mirror!;
     const mirrorUuid = mirrorOf(await recentPool(this.#deps, this.#pool), namespace)?.mirrorUuid ?? '';
     // The replica asks for packs next.
-    remember(this.#deps, servedKey(this.#pool, imageId), true);
+    remember(this.#deps, servedKey(this.#pool, imageId), packSources(header));
     const snapshots = mirrorSnapshots(header);
+    const parent = await describeParent(this.#deps, header);
     return {
       status: 'present',
       imageId,
@@ -80,6 +83,7 @@ export class PeerEndpoint implements Peer {
       mirrorUuid,
       peerUuid: this.#record.uuid,
       snapshots,
+      ...(parent && { parent }),
     };
   }
 
@@ -102,10 +106,34 @@ export class PeerEndpoint implements Peer {
 
   async pack(imageId: string, packId: string, options: PackOptions = {}): Promise<PackAnswer> {
     await this.#check(maySend, 'read');
-    if (!(await this.#isServed(imageId))) return { status: 'absent' };
-    const found = await this.#deps.bucket.get(keyText({ kind: 'pack', imageId, packId: parsePackId(packId) }), options);
+    const sources = await this.#sourcesOf(imageId);
+    if (sources.length > 1 && options.range === undefined) return this.#united(sources, parsePackId(packId));
+    let answer: PackAnswer = { status: 'absent' };
+    for (const source of sources) {
+      answer = await this.#stored(source, parsePackId(packId), options);
+      if (answer.status !== 'absent') break;
+    }
+    return answer;
+  }
+
+  async #stored(imageId: string, packId: PackId, options: PackOptions): Promise<PackAnswer> {
+    const found = await this.#deps.bucket.get(keyText({ kind: 'pack', imageId, packId }), options);
     if (found.status !== 'found') return found;
     return { status: 'found', body: found.body, etag: found.meta.etag, objectBytes: found.meta.bytes };
+  }
+
+  /** A clone's pack may lie with its parent, and while it is flattened partly here and partly there. */
+  async #united(sources: readonly string[], packId: PackId): Promise<PackAnswer> {
+    let united: PackAnswer = { status: 'absent' };
+    for (const source of sources) {
+      const answer = await this.#stored(source, packId, {});
+      if (answer.status !== 'found') continue;
+      const body: Uint8Array | undefined =
+        united.status === 'found' ? mergeCopies(packId, united.body, answer.body) : answer.body;
+      if (body) united = { ...answer, body, objectBytes: body.length };
+      if (united.status === 'found' && parsePackIndex(united.body, packId).isComplete) break;
+    }
+    return united;
   }
 
   /** Read whole here, so that the wire carries what is wanted and one request suffices, however scattered it lies. */
@@ -116,12 +144,13 @@ export class PeerEndpoint implements Peer {
     return { status: 'found', body, etag: whole.etag, objectBytes: body.length };
   }
 
-  async #isServed(imageId: string): Promise<boolean> {
-    const served = await recent(this.#deps, servedKey(this.#pool, parseImageId(imageId)), async () => {
+  /** Images whose packs a mirrored image of the pool needs: none for any other. */
+  async #sourcesOf(imageId: string): Promise<readonly string[]> {
+    const sources = await recent(this.#deps, servedKey(this.#pool, parseImageId(imageId)), async () => {
       const header = await readHeader(this.#deps, imageId);
-      return header?.value.mirror && header.value.pool === this.#pool ? true : undefined;
+      return header?.value.mirror && header.value.pool === this.#pool ? packSources(header.value) : undefined;
     });
-    return served === true;
+    return sources ?? [];
   }
 
   async ack(globalId: string, ack: Ack): Promise<void> {

@@ -4,18 +4,21 @@
 // Enabling and the catalog: an image is in the catalog before its header says that it is mirrored, and until after it no
 // longer says so (catalog.ts). Giving up mirroring leaves a tombstone first: only a tombstone makes a peer delete its replica.
 
-import type { Stored } from '../bucket/document.ts';
+import { racesMax, type Stored } from '../bucket/document.ts';
 import { FarsideError } from '../errors.ts';
-import { isNonPrimary, openHeader, updateHeader } from '../image/access.ts';
+import { isNonPrimary, openHeader, readHeader, updateHeader } from '../image/access.ts';
+import { forgetGone } from '../image/children.ts';
 import type { ImageSpec } from '../image/deps.ts';
 import { mirrorSnapshots, userSnapshots } from '../image/header.ts';
 import type { Header, Mirror } from '../image/header.ts';
 import { removeImage } from '../image/images.ts';
+import { childrenOf } from '../image/lineage.ts';
 import { overridden } from '../image/options.ts';
 import type { OptionLevels } from '../image/options.ts';
 import { moveToTrash } from '../image/trash.ts';
 import { announce, lookAtPeers } from './announce.ts';
 import { addToCatalog, removeFromCatalog } from './catalog.ts';
+import { assertNoMirroredChildren, assertParentMirrored, confirmParentMirrored } from './clones.ts';
 import { recentLevels } from './config.ts';
 import type { MirrorDeps } from './deps.ts';
 import { newestMirrorSnapshot, withRoleChange } from './mirror-snapshots.ts';
@@ -47,6 +50,7 @@ export async function enableImage(deps: MirrorDeps, spec: ImageSpec, mode = 'jou
   await checkPoolEarly(deps, spec);
   if (stored.value.mirror) return checkSameMode(stored.value.mirror, mode);
   checkModeIsThere(mode);
+  await assertParentMirrored(deps, stored.value);
   const { imageId, namespace, name } = stored.value;
   const globalId = deps.random.uuid();
   await addToCatalog(deps, spec.pool, globalId, {
@@ -64,7 +68,7 @@ export async function enableImage(deps: MirrorDeps, spec: ImageSpec, mode = 'jou
     const enabled = await swap(deps, pool, stored, globalId, (header) =>
       enabledHeader(deps, header, globalId, pool, now),
     );
-    if (enabled.mirror?.globalId === globalId) await announceNewest(deps, pool, enabled);
+    if (enabled.mirror?.globalId === globalId) await confirmEnabled(deps, pool, enabled);
     else await removeFromCatalog(deps, spec.pool, globalId, imageId);
   } catch (error) {
     // An unclear swap may have landed, or may land yet: a mirrored image without its entry would be found by no peer, while
@@ -72,6 +76,18 @@ export async function enableImage(deps: MirrorDeps, spec: ImageSpec, mode = 'jou
     if (isRefused(error)) await removeFromCatalog(deps, spec.pool, globalId, imageId);
     throw error;
   }
+}
+
+/** Known to the peers once the parent of a clone is known to be mirrored still. */
+async function confirmEnabled(deps: MirrorDeps, pool: Pool, header: Header): Promise<void> {
+  try {
+    await confirmParentMirrored(deps, header);
+  } catch (error) {
+    const stored = isRefused(error) ? await readHeader(deps, header.imageId) : undefined;
+    if (stored) await stopMirroring(deps, pool, stored, false);
+    throw error;
+  }
+  await announceNewest(deps, pool, header);
 }
 
 const isRefused = (error: unknown): boolean => error instanceof FarsideError && error.retry === 'never';
@@ -147,15 +163,38 @@ export async function disableImage(
   await stopMirroring(deps, pool, stored, force);
 }
 
-/** Whatever the mode: an image that is removed takes its mirroring with it. */
-async function stopMirroring(deps: MirrorDeps, pool: Pool, stored: Stored<Header>, force: boolean): Promise<void> {
+/** Whatever the mode: an image that is removed takes its mirroring with it. EBUSY: it has mirrored clones. */
+async function stopMirroring(deps: MirrorDeps, pool: Pool, first: Stored<Header>, force: boolean): Promise<void> {
+  let stored: Stored<Header> | undefined = first;
+  for (let lostCount = 0; stored; lostCount++) {
+    await assertNoMirroredChildren(deps, stored.value);
+    try {
+      return await stopOnce(deps, pool, stored, force);
+    } catch (error) {
+      if (!(error instanceof ChildrenChanged) || lostCount === racesMax) throw error;
+      stored = await readHeader(deps, first.value.imageId);
+    }
+  }
+}
+
+/** The children that were looked at may not be those of this version any more (clones.ts). */
+class ChildrenChanged extends FarsideError {
+  constructor() {
+    super('EAGAIN', 'the image is changed by others too often; try again', { retry: 'later' });
+  }
+}
+
+async function stopOnce(deps: MirrorDeps, pool: Pool, stored: Stored<Header>, force: boolean): Promise<void> {
   const { mirror } = stored.value;
   if (!mirror) return;
   refuse(canDisable(stateOf(stored.value), { force }));
   const isPrimary = stateOf(stored.value) === 'primary';
   const { globalId } = mirror;
   if (isPrimary) await writeTombstone(deps, pool, stored.value.namespace, globalId);
-  await swap(deps, pool, stored, globalId, (header) => disabledHeader(header, globalId, { force, isPrimary }));
+  await swap(deps, pool, stored, globalId, (header) => {
+    if (header !== stored.value && childrenOf(header).length > 0) throw new ChildrenChanged();
+    return disabledHeader(header, globalId, { force, isPrimary });
+  });
   await removeFromCatalog(deps, pool.name, globalId, stored.value.imageId);
   if (isPrimary) await announce(deps, pool, { globalId });
 }
@@ -186,10 +225,11 @@ async function writeTombstone(deps: MirrorDeps, pool: Pool, namespace: string, g
  */
 export async function removeMirroredImage(deps: MirrorDeps, spec: ImageSpec): Promise<void> {
   const stored = await openHeader(deps, spec).catch(() => undefined); // a removal that died is continued below
-  const header = stored?.value;
+  const header = stored && childrenOf(stored.value).length > 0 ? await forgetGone(deps, stored.value) : stored?.value;
   const delaySeconds = header && !isNonPrimary(header) ? await removalDelaySeconds(deps, header) : undefined;
   if (delaySeconds !== undefined) return void (await trashImage(deps, spec, delaySeconds));
-  if (stored && header?.mirror && stateOf(header) === 'primary' && userSnapshots(header).length === 0)
+  const isFree = header !== undefined && userSnapshots(header).length + childrenOf(header).length === 0;
+  if (stored && isFree && header.mirror && stateOf(header) === 'primary')
     await stopMirroring(deps, (await readPool(deps, spec.pool)).value, stored, false);
   await removeImage(deps, spec, { queue: deps.queue });
 }

@@ -79,6 +79,8 @@ export const messageSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('poll'), pool: z.string(), peerUuid: z.string() }),
   /** Any site: one bounded step of garbage collection. */
   z.object({ type: z.literal('collect'), imageId: z.string(), run: z.string(), step: count }),
+  /** Replica: one step of flattening a clone whose primary was flattened. */
+  z.object({ type: z.literal('flatten'), imageId: z.string() }),
   /** Any site: one bounded step of deleting a removed image's objects. */
   z.object({ type: z.literal('remove'), imageId: z.string() }),
 ]);

@@ -1,7 +1,8 @@
 // Owns how a decision about roles becomes snapshots in a header. Pure: the caller draws uuids and commits the header.
 
-import { mirrorSnapshots, userSnapshots } from '../image/header.ts';
-import type { Header, ImageState, MirrorSnapshot, Snapshot } from '../image/header.ts';
+import { mirrorSnapshots, trashSnapshots, userSnapshots } from '../image/header.ts';
+import type { Header, ImageState, MirrorSnapshot, Parent, Snapshot, SnapshotState } from '../image/header.ts';
+import { childrenOf } from '../image/lineage.ts';
 import { pruned, snapshotsToUnlink, withPeerSets } from './retention.ts';
 import type { PeerSet } from './retention.ts';
 import { mirrorSnapshotName } from './role-changes.ts';
@@ -13,13 +14,32 @@ export const imageStateOf = (header: Header): ImageState => ({
   sizeBytes: header.sizeBytes,
   features: header.features,
   meta: header.meta,
-  snapshots: userSnapshots(header).map(({ name, root, sizeBytes, createdAtMs, protected: isProtected }) => ({
-    name,
-    root,
-    sizeBytes,
-    createdAtMs,
-    protected: isProtected,
-  })),
+  snapshots: [...userSnapshots(header).map((snapshot) => snapshotState(snapshot)), ...neededInTrash(header)],
+  ...(header.parent && { parent: linkState(header.parent) }),
+});
+
+const snapshotState = ({ name, root, sizeBytes, createdAtMs, protected: isProtected }: Snapshot): SnapshotState => ({
+  name,
+  root,
+  sizeBytes,
+  createdAtMs,
+  protected: isProtected,
+});
+
+/** A replica of the image needs them for the replicas of its clones. */
+const neededInTrash = (header: Header): SnapshotState[] =>
+  trashSnapshots(header).flatMap((snapshot) =>
+    snapshot.namespace.type === 'trash' && childrenOf(header, snapshot.id).length > 0
+      ? [{ ...snapshotState(snapshot), name: snapshot.namespace.originalName, trashName: snapshot.name }]
+      : [],
+  );
+
+const linkState = ({ imageId, snapshotId, root, overlapBytes, cloneFormat }: Parent): ImageState['parent'] => ({
+  imageId,
+  snapshotId,
+  root,
+  overlapBytes,
+  cloneFormat,
 });
 
 /** A mirror snapshot of the header's content as it is. */

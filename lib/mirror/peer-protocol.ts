@@ -45,6 +45,10 @@ export const peerImageSchema = z.discriminatedUnion('status', [
     mirrorUuid: id,
     peerUuid: id,
     snapshots: z.array(peerSnapshotSchema),
+    /** Of a clone: its parent there, and how that is mirrored. */
+    parent: z
+      .object({ imageId: z.string().regex(/^[0-9a-f]{24}$/), pool: name, name, globalId: id.optional() })
+      .optional(),
   }),
   z.object({ status: z.literal('removed'), mirrorUuid: id.optional() }),
   z.object({ status: z.literal('absent') }),

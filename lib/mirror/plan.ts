@@ -1,7 +1,7 @@
 // Owns what a decision to sync means for this very pair of images: which roots need not cross the wire, and what completing
 // will do to the header. Pure.
 
-import { mirrorSnapshots, reachableRoots } from '../image/header.ts';
+import { mirrorSnapshots, reachableRoots, readableRoots } from '../image/header.ts';
 import type { Header, Root } from '../image/header.ts';
 import type { Plan } from './checkpoints.ts';
 import { sharedRoots, wantedRoots } from './delta.ts';
@@ -11,10 +11,16 @@ import type { SyncDecision } from './roles.ts';
 
 /** Every root that the primary's mirror snapshots reach. */
 const rootsOf = (remote: PresentImage): Root[] => remote.snapshots.flatMap(wantedRoots);
+/** A clone has its parent's too. */
+const parentRootsOf = (remote: PresentImage): Root[] =>
+  remote.snapshots.flatMap(({ namespace }) => namespace.image.parent?.root ?? []);
+
+/** A clone that is being flattened will not have its parent's for long. */
+const lasting = (header: Header): Root[] => (header.parent?.flatten ? reachableRoots(header) : readableRoots(header));
 
 /** Roots that both sites have whole. */
 export const heldRoots = (header: Header, remote: PresentImage): Root[] =>
-  sharedRoots(reachableRoots(header), rootsOf(remote));
+  sharedRoots(lasting(header), [...rootsOf(remote), ...parentRootsOf(remote)]);
 
 /**
  * The primary's snapshot that we stand at, and which it must keep until we have the target. After a split-brain no snapshot

@@ -30,6 +30,7 @@ import type { Connection, PeerState, Pending } from './peer-state.ts';
 import { receives } from './pool.ts';
 import { isUnreachable } from './reachable.ts';
 import { recall, recent } from './recent.ts';
+import { isFlattenDue } from './replica-parent.ts';
 import { promotionState } from './roles.ts';
 import { settledKey, syncImage } from './sync.ts';
 
@@ -188,7 +189,7 @@ export function isAt(header: Header, mirrorUuid: string, snapId: number): boolea
   if (promotionState(snapshots) === 'primary') return true;
   const newest = snapshots.at(-1)?.namespace;
   const isThere = newest?.primaryMirrorUuid === mirrorUuid && (newest.primarySnapId ?? -1) >= snapId;
-  return isThere && (sync ?? resyncRequestedAtMs ?? problem) === undefined;
+  return isThere && !isFlattenDue(header) && (sync ?? resyncRequestedAtMs ?? problem) === undefined;
 }
 
 /** One after another, a bounded number; a failing one does not keep the others waiting. */

@@ -4,8 +4,8 @@
 // besides: user snapshots that an earlier resync kept, and, when this is a resync, what the primary's history does not have:
 // the losing head and the user snapshots taken since the histories parted.
 
-import { isMirrorSnapshot, mirrorSnapshots, userSnapshots } from '../image/header.ts';
-import type { Header, MirrorSnapshot, Root, Snapshot } from '../image/header.ts';
+import { isMirrorSnapshot, mirrorSnapshots, sameRoot, trashSnapshots, userSnapshots } from '../image/header.ts';
+import type { Header, ImageState, MirrorSnapshot, Snapshot, SnapshotState } from '../image/header.ts';
 import type { Plan } from './checkpoints.ts';
 import { mirrorSnapshot } from './mirror-snapshots.ts';
 import { pruned, unlinkPeer, withPeerSets } from './retention.ts';
@@ -35,6 +35,7 @@ export function completedHeader(header: Header, plan: Plan, completion: Completi
     features: state.features,
     meta: state.meta,
     mirror: completedMirror(header, plan, completion),
+    ...completedParent(header, state),
     nextSnapshotId: users.nextSnapshotId + 1,
   };
   const record = syncedSnapshot({ id: target.id, demoted: plan.demoted }, plan.primaryMirrorUuid);
@@ -85,16 +86,30 @@ function completedMirror(
   };
 }
 
+/** The link stays; what the primary was flattened to, this image has to become by itself (lib/image/flatten.ts). */
+function completedParent({ parent, collectGeneration }: Header, state: ImageState): Pick<Header, 'parent'> {
+  if (!parent) return {};
+  if (state.parent) return { parent: { ...parent, overlapBytes: state.parent.overlapBytes } };
+  const begun = parent.flatten ?? { fromOffset: 0, generation: collectGeneration };
+  return { parent: { ...parent, flatten: { ...begun, due: true } } };
+}
+
 type Users = { snapshots: Snapshot[]; nextSnapshotId: number };
 
 function completedUsers(header: Header, plan: Plan, shared: MirrorSnapshot | undefined, nowMs: number): Users {
   let nextSnapshotId = header.nextSnapshotId;
   const before = userSnapshots(header);
-  const theirs = plan.target.namespace.image.snapshots.map((wanted): Snapshot => {
-    const same = before.find((snapshot) => snapshot.name === wanted.name && sameRoot(snapshot.root, wanted.root));
-    return { ...wanted, id: same?.id ?? nextSnapshotId++, namespace: { type: 'user' } };
+  const known = [...before, ...trashSnapshots(header)];
+  const ids = new Set<number>();
+  const theirs = plan.target.namespace.image.snapshots.map((wanted) => {
+    const same = sameSnapshot(
+      wanted,
+      known.filter(({ id }) => !ids.has(id)),
+    );
+    const id = same?.id ?? nextSnapshotId++;
+    ids.add(id);
+    return copiedSnapshot(wanted, id);
   });
-  const ids = new Set(theirs.map((snapshot) => snapshot.id));
   const names = new Set(theirs.map((snapshot) => snapshot.name));
   const kept = before
     .filter((snapshot) => !ids.has(snapshot.id) && (isKept(snapshot) || (plan.resync && !wasShared(snapshot, shared))))
@@ -107,14 +122,30 @@ function completedUsers(header: Header, plan: Plan, shared: MirrorSnapshot | und
   return { snapshots: [...theirs, ...kept, ...head], nextSnapshotId };
 }
 
+/** The one that was copied before, though it may have been renamed since, or put into the trash: clones here are linked to its id. */
+const sameSnapshot = (wanted: SnapshotState, known: readonly Snapshot[]): Snapshot | undefined => {
+  const alike = known.filter(({ root }) => sameRoot(root, wanted.root));
+  const isOlder = (one: Snapshot): boolean => one.createdAtMs === wanted.createdAtMs && !isKept(one);
+  return alike.find(({ name }) => name === wanted.name) ?? alike.find(isOlder);
+};
+
+const copiedSnapshot = ({ trashName, ...state }: SnapshotState, id: number): Snapshot =>
+  trashName === undefined
+    ? { ...state, id, namespace: { type: 'user' } }
+    : {
+        ...state,
+        id,
+        name: trashName,
+        protected: false,
+        namespace: { type: 'trash', originalName: state.name, originalType: 'user' },
+      };
+
 const isKept = (snapshot: Snapshot): boolean => snapshot.namespace.type === 'user' && snapshot.namespace.keep === true;
 
 /** The last point that both sites had already knew it, so the primary has removed it since. */
 const wasShared = (snapshot: Snapshot, shared: MirrorSnapshot | undefined): boolean =>
   shared?.namespace.image.snapshots.some((one) => one.name === snapshot.name && sameRoot(one.root, snapshot.root)) ??
   false;
-
-const sameRoot = (a: Root | null, b: Root | null): boolean => a?.pack === b?.pack && a?.entry === b?.entry;
 
 /** The losing head, for the user to look into and to remove. */
 function keptHead(header: Header, id: number, names: Set<string>, nowMs: number): Snapshot {

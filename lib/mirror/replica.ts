@@ -15,11 +15,13 @@
 import { createDocument, readDocument } from '../bucket/document.ts';
 import type { Stored } from '../bucket/document.ts';
 import { readHeader, updateHeader } from '../image/access.ts';
+import { forgetGone } from '../image/children.ts';
 import type { ImageSpec } from '../image/deps.ts';
 import { headerSchema, mirrorSnapshots } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
 import { newImageId, parseImageId } from '../image/ids.ts';
 import { newHeader } from '../image/images.ts';
+import { childrenOf } from '../image/lineage.ts';
 import { bearsName, checkSpec, claimName, freeName, headerKey, readName } from '../image/names.ts';
 import { removeStep } from '../image/remove.ts';
 import { addToCatalog, markRemoving, removeFromCatalog } from './catalog.ts';
@@ -83,29 +85,34 @@ export async function holdsName(deps: MirrorDeps, { value }: Stored<Header>): Pr
   return (await claimName(deps, spec, parseImageId(value.imageId))) === 'claimed';
 }
 
-/** Only what is a mere copy; a complete one to the trash, when it is to be kept for a while. `more`: call again. */
+/** Only what is a mere copy; a complete one to the trash, when it is to be kept for a while. `more`: call again; clones of it here may be in the way. */
 export async function removeReplica(
   deps: MirrorDeps,
   pool: string,
   globalId: string,
   stored: Stored<Header>,
 ): Promise<'done' | 'more'> {
+  const now = childrenOf(stored.value).length > 0 ? await forgetGone(deps, stored.value) : stored.value;
+  if (childrenOf(now).length > 0) return 'more';
   const delaySeconds = stored.value.mirror?.state === 'enabled' ? await deleteDelaySeconds(deps, stored.value) : 0;
   if (delaySeconds > 0) {
-    await trashReplica(deps, stored.value, delaySeconds, (now) => removingHeader(now, globalId) !== undefined);
+    await trashReplica(deps, stored.value, delaySeconds, (header) => removingHeader(header, globalId) !== undefined);
     return 'done';
   }
   const { value } = await updateHeader(deps, stored, (header) => removingHeader(header, globalId), {
     byMirroring: true,
   });
-  return value.removing ? continueRemoval(deps, pool, globalId, value.imageId) : 'done';
+  if (value.removing) return continueRemoval(deps, pool, globalId, value.imageId);
+  return childrenOf(value).length > 0 ? 'more' : 'done';
 }
 
-/** Undefined when it was promoted, or mirroring of it was disabled, meanwhile: then it is not ours to remove. */
+/** Undefined when it has clones; and when it was promoted, or mirroring of it was disabled, meanwhile: then it is not ours to remove. */
 function removingHeader(header: Header, globalId: string): Header | undefined {
   const snapshots = mirrorSnapshots(header);
   const isCopy = snapshots.length === 0 || promotionState(snapshots) === 'non-primary';
-  return header.mirror?.globalId === globalId && isCopy && !header.removing ? { ...header, removing: true } : undefined;
+  return header.mirror?.globalId === globalId && isCopy && childrenOf(header).length === 0 && !header.removing
+    ? { ...header, removing: true }
+    : undefined;
 }
 
 async function continueRemoval(

@@ -137,8 +137,9 @@ export async function continueCopy(
 async function goOn(deps: MirrorDeps, running: Running, before: Manifest): Promise<Progress> {
   const { stored } = running.copying;
   if (before.next === null) {
-    const { state } = await completeSync(deps, stored.value.pool, stored.value.imageId, running.sync.syncId);
-    return state === 'done' ? 'settled' : state === 'stale' ? 'again' : 'working';
+    const done = await completeSync(deps, stored.value.pool, stored.value.imageId, running.sync.syncId);
+    if (done.state === 'done') return done.more ? 'again' : 'settled';
+    return done.state === 'stale' ? 'again' : 'working';
   }
   const next = await nextManifest(running, before);
   return next ? takeSteps(deps, running, { manifest: next }) : abandon(deps, running);

@@ -18,15 +18,16 @@ import type { MirrorDeps } from './deps.ts';
 import type { Message, Outcome } from './messages.ts';
 import { connectPeer } from './peer-state.ts';
 import type { Connection } from './peer-state.ts';
-import type { PeerImage } from './peer-protocol.ts';
+import type { PeerImage, PresentImage } from './peer-protocol.ts';
 import { mirrorOf, namespaceFor, receives } from './pool.ts';
 import { noteFailure, noteProblem } from './problem.ts';
 import { isUnreachable } from './reachable.ts';
 import { remember } from './recent.ts';
+import { findParent, flattenDue, linkParent, type FoundParent } from './replica-parent.ts';
 import { createReplica, finishRemoval, holdsName, isNameTaken, removeReplica } from './replica.ts';
 import { report } from './report.ts';
 import { decideSync, stopStatus } from './roles.ts';
-import type { Decision, LocalView, RemoteView, StopDecision } from './roles.ts';
+import type { Decision, LocalView, RemoteView, StopDecision, SyncDecision } from './roles.ts';
 import { replayingStatus } from './status-report.ts';
 import { continueCopy } from './steps.ts';
 import type { Progress } from './steps.ts';
@@ -150,12 +151,14 @@ async function act(
 async function copy(
   deps: MirrorDeps,
   both: Both,
-  decision: Extract<Decision, { kind: 'sync' }>,
+  decision: SyncDecision,
   continues: SyncMessage['continues'],
 ): Promise<Progress> {
   const { connection, globalId, remote } = both;
   if (remote.status !== 'present') return 'again';
   const pool = connection.pool.name;
+  const parent = await parentFor(deps, both, remote, decision);
+  if (parent.kind === 'waiting') return waitForParent(deps, both, parent.description);
   const stored = both.stored ?? (await createReplica(deps, pool, globalId, remote, both.catalog));
   if (stored === 'busy') return 'later';
   if (stored === 'name-taken') return reportStop(deps, both, stopStatus['name-clash']);
@@ -166,11 +169,37 @@ async function copy(
     await removeReplica(deps, pool, globalId, stored);
     return 'again';
   }
-  const copying = { connection, globalId, stored };
+  const linked = parent.kind === 'found' ? await linkParent(deps, stored, parent) : stored;
+  if (!linked) return 'again';
+  const copying = { connection, globalId, stored: linked };
   const { sync } = stored.value.mirror!;
   return decision.continues && sync
     ? continueCopy(deps, { copying, sync }, continues)
     : beginCopy(deps, copying, remote, decision);
+}
+
+/** Only the first sync makes a replica a clone. */
+async function parentFor(
+  deps: MirrorDeps,
+  { stored }: Both,
+  remote: PresentImage,
+  { targetSnapId }: SyncDecision,
+): Promise<FoundParent> {
+  const isFirst = !stored || (stored.value.mirror?.state === 'creating' && !stored.value.mirror.sync);
+  if (!isFirst || stored?.value.parent) return { kind: 'none' };
+  return findParent(deps, remote, targetSnapId);
+}
+
+/** Ticks look again. */
+async function waitForParent(deps: MirrorDeps, both: Both, description: string): Promise<Progress> {
+  if (both.stored) await noteProblem(deps, both.stored, { description, error: false });
+  await report(deps, both.connection, both.globalId, { state: 'starting_replay', description });
+  return 'later';
+}
+
+/** The primary was flattened: a step of what that takes here. */
+async function flattenToo(deps: MirrorDeps, { stored }: Both): Promise<Progress> {
+  return !stored || (await flattenDue(deps, stored)).done ? 'settled' : 'later';
 }
 
 const isUntouched = (header: Header): boolean =>
@@ -195,7 +224,7 @@ async function idle(deps: MirrorDeps, both: Both, acknowledge: number | undefine
     status,
     acknowledge === undefined ? undefined : { snapId: acknowledge, steps: 0 },
   );
-  return 'settled';
+  return flattenToo(deps, both);
 }
 
 /** Cannot go on, for a reason that only a change on one of the sides removes. */
@@ -208,7 +237,8 @@ async function stand(deps: MirrorDeps, both: Both, decision: StopDecision): Prom
       isProblem ? { description: decision.description, error: decision.state === 'error' } : undefined,
     );
   }
-  return reportStop(deps, both, decision, decision.acknowledge);
+  await reportStop(deps, both, decision, decision.acknowledge);
+  return flattenToo(deps, both);
 }
 
 async function reportStop(

@@ -106,7 +106,7 @@ async function bury(
 export function describeFailure(cause: unknown): string {
   if (cause instanceof FarsideError) return `${cause.code}: ${cause.message}`;
   if (cause instanceof Error) return cause.stack ?? cause.message;
-  // An object without a text of its own would throw here.
+  // An object's own text may throw in its turn.
   return typeof cause === 'string' ? cause : `a thrown ${Object.prototype.toString.call(cause)}`;
 }
 

@@ -17,6 +17,7 @@ import { handleDelta } from '../mirror/delta.ts';
 import type { MirrorDeps } from '../mirror/deps.ts';
 import { recordFailure } from '../mirror/failures.ts';
 import { messageSchema, type Message, type Outcome } from '../mirror/messages.ts';
+import { handleFlatten } from '../mirror/replica-parent.ts';
 import { handlePoll } from '../mirror/poll.ts';
 import { handleSnapshot } from '../mirror/snapshot.ts';
 import { handleSync } from '../mirror/sync.ts';
@@ -43,6 +44,7 @@ const handlers: Handlers = {
     if (next) await deps.queue.send([{ type: 'collect', ...next }]);
     return ack;
   },
+  flatten: handleFlatten,
   remove: async (deps, message) => {
     if ((await removeStep(deps, message.imageId)) === 'more') await deps.queue.send([message]);
     return ack;

@@ -15,6 +15,7 @@ import { isStaleEntry } from '../image/trash.ts';
 import { sendAll } from '../mirror/announce.ts';
 import type { MirrorDeps } from '../mirror/deps.ts';
 import type { Message } from '../mirror/messages.ts';
+import { isFlattenDue } from '../mirror/replica-parent.ts';
 import { readSite } from './site-document.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
@@ -90,6 +91,8 @@ async function dueMessage(deps: MirrorDeps, object: ObjectMeta, nowMs: number): 
   const header = imageId && (await readDocument(deps.bucket, headerKey(imageId), headerSchema));
   if (!header) return undefined;
   if (header.value.removing === true) return { type: 'remove', imageId };
+  // Of an image that was promoted meanwhile: no tick looks at it.
+  if (isFlattenDue(header.value)) return { type: 'flatten', imageId };
   if (nowMs - changedAtMs(header.value) > deps.settings.collectGraceMs + 2 * dayMs) return undefined;
   return { type: 'collect', imageId, run: deps.random.uuid(), step: 0 };
 }

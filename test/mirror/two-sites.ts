@@ -27,6 +27,7 @@ import type { Message, Outcome, Queue } from '../../lib/mirror/messages.ts';
 import { authenticatePeer, createBootstrapToken, importBootstrapToken, registerPeer } from '../../lib/mirror/peer.ts';
 import type { Peer } from '../../lib/mirror/peer-protocol.ts';
 import { handlePoll } from '../../lib/mirror/poll.ts';
+import { handleFlatten } from '../../lib/mirror/replica-parent.ts';
 import { createPool, readPool, receives, type PoolRegistry } from '../../lib/mirror/pool.ts';
 import { enablePool } from '../../lib/mirror/pool-mode.ts';
 import { handleSnapshot } from '../../lib/mirror/snapshot.ts';
@@ -197,6 +198,8 @@ function handle(deps: MirrorDeps, message: Message): Promise<Outcome> {
       return handleComplete(deps, message);
     case 'poll':
       return handlePoll(deps, message);
+    case 'flatten':
+      return handleFlatten(deps, message);
     case 'remove':
       return removeStep(deps, message.imageId).then(() => ({ kind: 'ack' }));
     case 'collect':
