@@ -23,16 +23,27 @@ export function contentOf(bytes: Buffer): Content {
 export class Unreadable extends Error {}
 
 type Objects = ReadonlyMap<string, Buffer>;
+/** An image, then its ancestors. */
+type Sources = readonly string[];
 type Sound = { index: PackIndex; body: Buffer; isBad: ReadonlySet<number> };
 type Placed = { offset: number; length: number; block: Buffer; skipBytes: number };
 type Tree = { packs: Map<string, Set<number>>; placed: Placed[] };
 
 const soundOf = new WeakMap<Buffer, Sound>();
 
-function open(objects: Objects, imageId: string, packId: string): Sound {
+/** The copies of a pack that an image may use: its own, and those of the images that it was cloned from. */
+function copiesOf(objects: Objects, sources: Sources, packId: string): Sound[] {
+  const copies = sources.flatMap((imageId) => open(objects, imageId, packId) ?? []);
+  if (copies.length === 0) throw new Unreadable(`pack ${packId} of image ${sources[0]} is missing`);
+  return copies;
+}
+
+const has = (copy: Sound, entryIndex: number): boolean => copy.index.isPresent(entryIndex);
+
+function open(objects: Objects, imageId: string, packId: string): Sound | undefined {
   const key = keyText({ kind: 'pack', imageId, packId });
   const body = objects.get(key);
-  if (!body) throw new Unreadable(`pack ${packId} of image ${imageId} is missing`);
+  if (!body) return undefined;
   const known = soundOf.get(body);
   if (known) return known;
   const index = parsePackIndex(body, parsePackId(packId));
@@ -53,63 +64,63 @@ export class BucketReader {
   readonly #blocks = new Map<string, Buffer>();
 
   /** Throws `Unreadable` unless the bucket has every entry that the root reaches. */
-  check(objects: Objects, imageId: string, root: Root, objectBytes: number): void {
-    const { packs } = this.#tree(objects, imageId, root, objectBytes);
+  check(objects: Objects, sources: Sources, root: Root, objectBytes: number): void {
+    const { packs } = this.#tree(objects, sources, root, objectBytes);
     for (const [packId, entries] of packs) {
-      const { index, isBad } = open(objects, imageId, packId);
+      const copies = copiesOf(objects, sources, packId);
       for (const entryIndex of entries) {
-        if (!index.isPresent(entryIndex))
-          throw new Unreadable(`entry ${entryIndex} of pack ${packId} of image ${imageId} is missing`);
-        if (isBad.has(entryIndex))
-          throw new Unreadable(`entry ${entryIndex} of pack ${packId} of image ${imageId} is damaged`);
+        if (!copies.some((copy) => has(copy, entryIndex)))
+          throw new Unreadable(`entry ${entryIndex} of pack ${packId} of image ${sources[0]} is missing`);
+        if (copies.some((copy) => has(copy, entryIndex) && copy.isBad.has(entryIndex)))
+          throw new Unreadable(`entry ${entryIndex} of pack ${packId} of image ${sources[0]} is damaged`);
       }
     }
   }
 
   /** Packs that a root reaches. */
-  packsOf(objects: Objects, imageId: string, root: Root, objectBytes: number): Iterable<string> {
-    return this.#tree(objects, imageId, root, objectBytes).packs.keys();
+  packsOf(objects: Objects, sources: Sources, root: Root, objectBytes: number): Iterable<string> {
+    return this.#tree(objects, sources, root, objectBytes).packs.keys();
   }
 
   /** What an image with this root and size shows. */
   content(
     objects: Objects,
-    imageId: string,
+    sources: Sources,
     root: Root | null,
     shape: { objectBytes: number; sizeBytes: number },
   ): Content {
     const key = `${root ? `${root.pack}/${root.entry}` : 'empty'} ${shape.objectBytes} ${shape.sizeBytes}`;
     let content = this.#contents.get(key);
-    if (!content) this.#contents.set(key, (content = contentOf(this.#paint(objects, imageId, root, shape))));
+    if (!content) this.#contents.set(key, (content = contentOf(this.#paint(objects, sources, root, shape))));
     return content;
   }
 
   #paint(
     objects: Objects,
-    imageId: string,
+    sources: Sources,
     root: Root | null,
     { objectBytes, sizeBytes }: { objectBytes: number; sizeBytes: number },
   ): Buffer {
     const bytes = Buffer.alloc(sizeBytes);
     if (!root) return bytes;
-    for (const { offset, length, block, skipBytes } of this.#tree(objects, imageId, root, objectBytes).placed) {
+    for (const { offset, length, block, skipBytes } of this.#tree(objects, sources, root, objectBytes).placed) {
       if (offset < sizeBytes) block.copy(bytes, offset, skipBytes, skipBytes + Math.min(length, sizeBytes - offset));
     }
     return bytes;
   }
 
-  #tree(objects: Objects, imageId: string, root: Root, objectBytes: number): Tree {
+  #tree(objects: Objects, sources: Sources, root: Root, objectBytes: number): Tree {
     const key = `${root.pack}/${root.entry} ${objectBytes}`;
     let tree = this.#trees.get(key);
     if (tree) return tree;
     tree = { packs: new Map(), placed: [] };
-    this.#visit({ objects, imageId, objectBytes, tree }, root.pack, root.entry, 0, root.level);
+    this.#visit({ objects, sources, objectBytes, tree }, root.pack, root.entry, 0, root.level);
     this.#trees.set(key, tree);
     return tree;
   }
 
   #visit(
-    context: { objects: Objects; imageId: string; objectBytes: number; tree: Tree },
+    context: { objects: Objects; sources: Sources; objectBytes: number; tree: Tree },
     packId: string,
     entry: number,
     firstLeaf: number,
@@ -130,7 +141,7 @@ export class BucketReader {
 
   /** Raw bytes, verified; noted as reached. */
   #entry(
-    { objects, imageId, tree }: { objects: Objects; imageId: string; tree: Tree },
+    { objects, sources, tree }: { objects: Objects; sources: Sources; tree: Tree },
     packId: string,
     entryIndex: number,
   ): Buffer {
@@ -140,9 +151,9 @@ export class BucketReader {
     const key = `${packId}/${entryIndex}`;
     const known = this.#blocks.get(key);
     if (known) return known;
-    const { index, body } = open(objects, imageId, packId);
-    if (!index.isPresent(entryIndex))
-      throw new Unreadable(`entry ${entryIndex} of pack ${packId} of image ${imageId} is missing`);
+    const copy = copiesOf(objects, sources, packId).find((one) => has(one, entryIndex));
+    if (!copy) throw new Unreadable(`entry ${entryIndex} of pack ${packId} of image ${sources[0]} is missing`);
+    const { index, body } = copy;
     const { offset, length } = index.range(entryIndex);
     const raw = Buffer.from(decodeEntry(index.entry(entryIndex), body.subarray(offset, offset + length)));
     this.#blocks.set(key, raw);

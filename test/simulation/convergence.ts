@@ -1,8 +1,9 @@
 // Owns what must be true when all faults are over and ticks have had their time: who follows whom, and where each copy must
 // stand, by the true history.
 
-import { mirrorSnapshots } from '../../lib/image/header.ts';
-import { describe, type GroundTruth, type ImageTruth } from './ground-truth.ts';
+import { mirrorSnapshots, sameRoot } from '../../lib/image/header.ts';
+import { childrenOf } from '../../lib/image/lineage.ts';
+import { describe, type GroundTruth, type ImageTruth, type SiteTruth } from './ground-truth.ts';
 
 /** Images of `from` are mirrored to `to`. */
 export type Direction = { from: string; to: string };
@@ -15,6 +16,7 @@ export function checkConverged(truth: GroundTruth, directions: readonly Directio
     for (const primary of source.images.values()) {
       const problem =
         primary.globalId &&
+        !waitsForParent(primary, source, target) &&
         checkCopy(
           primary,
           copies.find(({ globalId }) => globalId === primary.globalId),
@@ -26,6 +28,7 @@ export function checkConverged(truth: GroundTruth, directions: readonly Directio
     for (const copy of copies) {
       const isGivenUp =
         copy.role === 'replica' &&
+        childrenOf(copy.header).length === 0 &&
         copy.newest?.site === from &&
         source.hasTombstone(copy.globalId!) &&
         ![...source.images.values()].some(({ globalId }) => globalId === copy.globalId);
@@ -33,6 +36,17 @@ export function checkConverged(truth: GroundTruth, directions: readonly Directio
     }
   }
   return undefined;
+}
+
+/** A clone whose copy is not begun, because the copy of its parent does not have the snapshot. */
+export function waitsForParent(primary: ImageTruth, source: SiteTruth, target: SiteTruth): boolean {
+  const link = mirrorSnapshots(primary.header).at(-1)?.namespace.image.parent;
+  const copies = [...target.images.values()];
+  const copy = copies.find(({ globalId }) => globalId === primary.globalId);
+  if (!link || (copy && copy.role !== 'creating')) return false;
+  const globalId = source.images.get(link.imageId)?.globalId;
+  const parent = globalId && copies.find((one) => one.globalId === globalId);
+  return !parent || parent.header.snapshots.every(({ root }) => !sameRoot(root, link.root));
 }
 
 function checkCopy(
@@ -58,6 +72,8 @@ function checkCopy(
   const isSplit = problem?.description === 'split-brain';
   const where = `${copy.title} (${copy.role}) is at ${describe(copy.newest)}${problem ? `, problem '${problem.description}'` : ''}; ${primary.title} at ${describe(primary.newest)}`;
   if (copy.isResyncAsked) return isPrimary ? `${where}: its resync was not done` : undefined;
+  if (copy.newest === primary.newest && copy.role === 'replica' && copy.header.parent?.flatten?.due)
+    return `${where}: it is still to be flattened`;
   if (copy.newest === primary.newest)
     return problem && isPrimary && !problem.description.includes('name') ? `${where}: its problem is over` : undefined;
   const follows = copy.newest !== undefined && primary.line.has(copy.newest);

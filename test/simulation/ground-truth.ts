@@ -6,7 +6,9 @@
 // no site does, whether two copies have diverged.
 
 import { parseKey } from '../../lib/bucket/keys.ts';
-import { mirrorSnapshots, reachableRoots, type Header, type MirrorSnapshot } from '../../lib/image/header.ts';
+import { mirrorSnapshots, packSources, reachableRoots, sameRoot } from '../../lib/image/header.ts';
+import type { Header, MirrorSnapshot } from '../../lib/image/header.ts';
+import { childrenOf } from '../../lib/image/lineage.ts';
 import { type BucketReader, type Content, contentOf, Unreadable } from './bucket-reader.ts';
 import type { Deletion, FaultDriver, Landing } from './fault-driver.ts';
 import { recordedView, viewOf, viewText, type ImageView } from './image-view.ts';
@@ -125,7 +127,7 @@ export class SiteTruth {
     for (const root of reachableRoots(header)) {
       if (known.has(`${root.pack}/${root.entry}`)) continue;
       try {
-        this.#reader.check(this.#driver.objects, header.imageId, root, header.objectBytes);
+        this.#reader.check(this.#driver.objects, packSources(header), root, header.objectBytes);
       } catch (error) {
         if (error instanceof Unreadable)
           throw new Violation('I1', `image '${header.name}' at ${this.name}: ${error.message}`);
@@ -152,13 +154,30 @@ export class SiteTruth {
     for (const imageId of touched) this.#recheck(imageId);
   }
 
+  /** The image, and those that were cloned from it. */
   #recheck(imageId: string): void {
-    const truth = this.images.get(imageId);
-    if (!truth) return;
-    try {
-      this.checkReadable(truth.header);
-    } catch (error) {
-      throw error instanceof Violation ? new Violation('I7', error.message) : error;
+    for (const { header } of this.images.values()) {
+      if (!packSources(header).includes(imageId)) continue;
+      try {
+        this.checkReadable(header);
+      } catch (error) {
+        throw error instanceof Violation ? new Violation('I7', error.message) : error;
+      }
+    }
+  }
+
+  /** What a clone counts on: its parent lives, has the snapshot, and knows of the clone. */
+  #checkLinks(): void {
+    for (const { title, imageId, header } of this.images.values()) {
+      const { parent } = header;
+      if (!parent) continue;
+      const there = this.images.get(parent.imageId)?.header;
+      const snapshot = there?.snapshots.find(({ id }) => id === parent.snapshotId);
+      if (!there) throw new Violation('I7', `${title} is a clone of an image that is gone`);
+      if (!snapshot || !sameRoot(snapshot.root, parent.root))
+        throw new Violation('I7', `${title} is a clone of a snapshot that '${there.name}' does not have`);
+      if (!childrenOf(there, snapshot.id).some((child) => child.imageId === imageId))
+        throw new Violation('I7', `${title} is a clone that '${there.name}' does not know of`);
     }
   }
 
@@ -176,7 +195,12 @@ export class SiteTruth {
     this.checkReadable(header, before);
     const view = viewOf(this.#reader, this.#driver.objects, header);
     const truth = this.images.get(imageId);
-    if (!before || !truth) return this.#created(header, view, origin, operation);
+    if (!before || !truth) {
+      // Where a clone would be whose making was given up.
+      if (header.removing) this.#gone.add(imageId);
+      else this.#created(header, view, origin, operation);
+      return this.#checkLinks();
+    }
     if (before.removing) return;
     const moment = { truth, before, header, view, origin, operation };
     this.#explain(moment);
@@ -188,20 +212,32 @@ export class SiteTruth {
     truth.view = view;
     truth.names.add(view.name);
     if (header.removing) this.images.delete(imageId);
+    this.#checkLinks();
   }
 
   #created(header: Header, view: ImageView, origin: Origin, operation: Operation | undefined): void {
     const truth = new ImageTruth(this.name, header, view);
     if (operation) {
-      const effect = operation.take('create');
+      const effect = operation.take('create', 'clone');
       if (!effect) throw unexplained(truth, `it appeared by '${operation.title}'`);
-      this.#expect(truth, effect.view, view, operation);
+      const expected = effect.type === 'create' ? effect.view : this.#cloned(header, view, operation);
+      this.#expect(truth, expected, view, operation);
       operation.imageId = header.imageId;
       operation.touchedCount += 1;
     } else if (header.mirror?.state !== 'creating' || header.root !== null || header.snapshots.length > 0) {
       throw unexplained(truth, `it appeared by ${origin.label}`);
     }
     this.images.set(header.imageId, truth);
+  }
+
+  #cloned(header: Header, view: ImageView, { imageName }: Operation): ImageView {
+    const { objectBytes, parent } = header;
+    const snapshot = this.images
+      .get(parent?.imageId ?? '')
+      ?.header.snapshots.find(({ id }) => id === parent?.snapshotId);
+    const { root, sizeBytes } = snapshot ?? { root: null, sizeBytes: 0 };
+    const content = this.#reader.content(this.#driver.objects, packSources(header), root, { objectBytes, sizeBytes });
+    return { name: imageName, content, meta: view.meta, snapshots: [] };
   }
 
   #explain(moment: Moment): void {
@@ -248,7 +284,8 @@ export class SiteTruth {
     );
   }
 
-  #removed({ truth, operation, origin }: Moment): void {
+  #removed({ truth, before, operation, origin }: Moment): void {
+    if (before.parent?.unnamed && !truth.isAcknowledged) return; // its making was given up
     if (operation) {
       if (!operation.take('remove')) throw unexplained(truth, `it was removed by '${operation.title}'`);
       if (truth.role !== 'plain')

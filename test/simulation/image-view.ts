@@ -1,7 +1,7 @@
 // Owns what a user sees of an image, as plain values: name, size, content, metadata, user snapshots. Also the expected result
 // of each command on it, which is the model that the engine is held to.
 
-import type { Header, Snapshot } from '../../lib/image/header.ts';
+import { packSources, type Header, type Snapshot } from '../../lib/image/header.ts';
 import { contentOf, type BucketReader, type Content } from './bucket-reader.ts';
 
 export type UserSnapshotView = { name: string; content: Content; isProtected: boolean; isKept: boolean };
@@ -18,16 +18,17 @@ export const emptyView = (name: string, content: Buffer): ImageView => ({
 type Objects = ReadonlyMap<string, Buffer>;
 
 export function viewOf(reader: BucketReader, objects: Objects, header: Header): ImageView {
-  const { imageId, objectBytes } = header;
+  const { objectBytes } = header;
+  const sources = packSources(header);
   const snapshotView = ({ name, root, sizeBytes, protected: isProtected, namespace }: Snapshot): UserSnapshotView => ({
     name,
-    content: reader.content(objects, imageId, root, { objectBytes, sizeBytes }),
+    content: reader.content(objects, sources, root, { objectBytes, sizeBytes }),
     isProtected,
     isKept: namespace.type === 'user' && namespace.keep === true,
   });
   return {
     name: header.name,
-    content: reader.content(objects, imageId, header.root, { objectBytes, sizeBytes: header.sizeBytes }),
+    content: reader.content(objects, sources, header.root, { objectBytes, sizeBytes: header.sizeBytes }),
     meta: header.meta,
     snapshots: header.snapshots.filter(({ namespace }) => namespace.type === 'user').map(snapshotView),
   };
@@ -37,17 +38,20 @@ export function viewOf(reader: BucketReader, objects: Objects, header: Header): 
 export function recordedView(reader: BucketReader, objects: Objects, header: Header, snapshot: Snapshot): ImageView {
   if (snapshot.namespace.type !== 'mirror') throw new Error('not a mirror snapshot');
   const { image } = snapshot.namespace;
-  const { imageId, objectBytes } = header;
+  const { objectBytes } = header;
+  const sources = packSources(header);
   return {
     name: image.name,
-    content: reader.content(objects, imageId, snapshot.root, { objectBytes, sizeBytes: snapshot.sizeBytes }),
+    content: reader.content(objects, sources, snapshot.root, { objectBytes, sizeBytes: snapshot.sizeBytes }),
     meta: image.meta,
-    snapshots: image.snapshots.map(({ name, root, sizeBytes, protected: isProtected }) => ({
-      name,
-      content: reader.content(objects, imageId, root, { objectBytes, sizeBytes }),
-      isProtected,
-      isKept: false,
-    })),
+    snapshots: image.snapshots
+      .filter(({ trashName }) => trashName === undefined)
+      .map(({ name, root, sizeBytes, protected: isProtected }) => ({
+        name,
+        content: reader.content(objects, sources, root, { objectBytes, sizeBytes }),
+        isProtected,
+        isKept: false,
+      })),
   };
 }
 

@@ -5,6 +5,8 @@ import type { Change, ImageView } from './image-view.ts';
 
 export type Effect =
   | { type: 'create'; view: ImageView }
+  /** A new image with the content of the snapshot that it is linked to. */
+  | { type: 'clone' }
   | { type: 'write'; change: Change }
   | { type: 'enable' | 'snapshot' | 'promote' | 'demote' | 'disable' | 'resync' | 'remove' };
 

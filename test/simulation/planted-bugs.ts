@@ -4,6 +4,7 @@
 import { keyText, parseKey } from '../../lib/bucket/keys.ts';
 import { readHeader, updateHeader } from '../../lib/image/access.ts';
 import { mirrorSnapshots, type Header } from '../../lib/image/header.ts';
+import { withoutChildren } from '../../lib/image/lineage.ts';
 import { changed, drawn } from '../../lib/mirror/images.ts';
 import { recentPool } from '../../lib/mirror/pool.ts';
 import type { Peer, PeerImage } from '../../lib/mirror/peer-protocol.ts';
@@ -158,6 +159,17 @@ function writeAnyway(world: Simulation): void {
   again();
 }
 
+/** After each tick, lets go of the clones that images have. */
+async function forgetClones(site: SimulatedSite): Promise<void> {
+  await site.tick();
+  for (const key of site.driver.objects.keys()) {
+    const parsed = parseKey(key);
+    if (parsed?.kind !== 'header' || !(await readHeader(site.deps, parsed.imageId))) continue;
+    const forget = (header: Header): Header | undefined => withoutChildren(header, () => true);
+    await updateHeader(site.deps, parsed.imageId, forget, { byMirroring: true });
+  }
+}
+
 /** As a poll that asks for every image would. */
 async function tickDearly(site: SimulatedSite): Promise<void> {
   await site.tick();
@@ -183,6 +195,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     plant: { sabotage: forgetPuts('header', 12) },
   },
   { name: 'a collection takes a pack that is in use', invariant: 'I7', plant: { sabotage: collectTooMuch } },
+  { name: 'an image forgets its clones', invariant: 'I7', plant: { seams: { tick: forgetClones } } },
   { name: 'a writer does not ask whether the image is primary', invariant: 'I8', plant: { sabotage: writeAnyway } },
   {
     name: 'a site denies that histories have diverged',

@@ -15,7 +15,7 @@ import { addSchedule, removeSchedule } from '../../lib/mirror/schedules.ts';
 import { poolRegistry } from '../../lib/site/site-document.ts';
 import { BucketReader } from './bucket-reader.ts';
 import { Dice } from './dice.ts';
-import { checkConverged, type Direction } from './convergence.ts';
+import { checkConverged, waitsForParent, type Direction } from './convergence.ts';
 import { GroundTruth, SiteTruth } from './ground-truth.ts';
 import { Process, Scheduler } from './scheduler.ts';
 import { SimulatedSite, type Seams } from './simulated-site.ts';
@@ -332,7 +332,11 @@ export class Simulation {
         weather.loseEverything ? 'I4' : 'I3',
         `not in step after ${settleRoundsMax} ticks: ${problem}`,
       );
-    if (this.#dice.chance(idleShare)) await this.#checkIdle();
+    const areWaiting = this.directions.some(({ from, to }) => {
+      const [source, target] = [this.truth.site(from)!, this.truth.site(to)!];
+      return [...source.images.values()].some((image) => image.globalId && waitsForParent(image, source, target));
+    });
+    if (this.#dice.chance(idleShare) && !areWaiting) await this.#checkIdle();
   }
 
   /** After all that happened, a primary can be written to, and mirrored. */
@@ -357,6 +361,8 @@ export class Simulation {
         if (!truth.header.mirror || !this.directions.some(({ from }) => from === site.name)) continue;
         await this.#do('writing once more', async () => {
           await must(this.#workload.make('update', site.name, truth.view.name, truth));
+          if (truth.header.parent && this.#dice.chance(0.5))
+            await must(this.#workload.make('flatten', site.name, truth.view.name, truth));
           await must(this.#workload.make('mirror snapshot', site.name, truth.view.name, truth));
         });
       }

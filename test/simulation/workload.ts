@@ -4,6 +4,8 @@
 import { FarsideError } from '../../lib/errors.ts';
 import { openHeader } from '../../lib/image/access.ts';
 import { reachableRoots } from '../../lib/image/header.ts';
+import { cloneImage } from '../../lib/image/clone.ts';
+import { flattenStep, type FlattenLimits } from '../../lib/image/flatten.ts';
 import { findUserSnapshot } from '../../lib/image/info.ts';
 import { openStore } from '../../lib/image/pack-store.ts';
 import { readRange } from '../../lib/image/read.ts';
@@ -72,6 +74,8 @@ type Kind =
   | 'demote'
   | 'resync'
   | 'export'
+  | 'clone'
+  | 'flatten'
   | 'collect';
 
 /** How often, by what the image is. What makes no sense is tried now and then as well. */
@@ -88,6 +92,8 @@ const weights: Record<ImageTruth['role'] | 'none' | 'split-brain', Partial<Recor
     collect: 1,
     import: 0.3,
     promote: 0.1,
+    clone: 2,
+    'snap rm': 0.5,
   },
   primary: {
     update: 10,
@@ -108,6 +114,7 @@ const weights: Record<ImageTruth['role'] | 'none' | 'split-brain', Partial<Recor
     demote: 1.5,
     export: 2,
     collect: 5,
+    clone: 7,
     enable: 0.1,
     promote: 0.1,
     resync: 0.1,
@@ -119,6 +126,7 @@ const weights: Record<ImageTruth['role'] | 'none' | 'split-brain', Partial<Recor
     resync: 0.4,
     export: 2,
     collect: 4,
+    clone: 0.7,
     update: 0.5,
     resize: 0.2,
     'snap create': 0.2,
@@ -154,7 +162,8 @@ const weights: Record<ImageTruth['role'] | 'none' | 'split-brain', Partial<Recor
   },
 };
 
-type Step = { site: 'here' | 'there'; kind: Kind };
+/** `of`: a clone of the image instead of itself. */
+type Step = { site: 'here' | 'there'; kind: Kind; of?: 'clone' };
 
 /** What operators do about a whole image: plans for a failover, with things going on meanwhile. */
 const stories: Record<string, readonly Step[]> = {
@@ -188,6 +197,32 @@ const stories: Record<string, readonly Step[]> = {
     { site: 'there', kind: 'demote' },
     { site: 'there', kind: 'resync' },
   ],
+  'a clone, from its making to its independence': [
+    { site: 'here', kind: 'snap create' },
+    { site: 'here', kind: 'mirror snapshot' },
+    { site: 'here', kind: 'clone' },
+    { site: 'here', kind: 'enable', of: 'clone' },
+    { site: 'here', kind: 'update', of: 'clone' },
+    { site: 'here', kind: 'snap rm' },
+    { site: 'here', kind: 'mirror snapshot', of: 'clone' },
+    { site: 'here', kind: 'collect' },
+    { site: 'here', kind: 'flatten', of: 'clone' },
+    { site: 'here', kind: 'mirror snapshot', of: 'clone' },
+    { site: 'there', kind: 'collect' },
+    { site: 'there', kind: 'collect', of: 'clone' },
+  ],
+  'a clone fails over, and is flattened there': [
+    { site: 'here', kind: 'snap create' },
+    { site: 'here', kind: 'mirror snapshot' },
+    { site: 'here', kind: 'clone' },
+    { site: 'here', kind: 'enable', of: 'clone' },
+    { site: 'there', kind: 'promote force', of: 'clone' },
+    { site: 'there', kind: 'update', of: 'clone' },
+    { site: 'there', kind: 'flatten', of: 'clone' },
+    { site: 'here', kind: 'demote', of: 'clone' },
+    { site: 'here', kind: 'resync', of: 'clone' },
+    { site: 'there', kind: 'mirror snapshot', of: 'clone' },
+  ],
   'two primaries': [
     { site: 'there', kind: 'promote force' },
     { site: 'here', kind: 'update' },
@@ -200,7 +235,7 @@ const stories: Record<string, readonly Step[]> = {
 export type Census = readonly { site: string; images: readonly ImageTruth[] }[];
 
 export class Workload {
-  readonly #story: { siteName: string; kind: Kind; globalId: string }[] = [];
+  readonly #story: { siteName: string; kind: Kind; globalId: string; of: 'clone' | undefined }[] = [];
   readonly #dice: Dice;
   readonly #shape: Shape;
   readonly #units: Buffer[];
@@ -217,9 +252,9 @@ export class Workload {
   next(siteName: string, census: Census): Command {
     if (this.#story.length === 0 && this.#dice.chance(0.12)) this.#beginStory(census);
     const step = this.#dice.chance(0.6) ? this.#story.shift() : undefined;
-    const truth =
-      step &&
-      census.find(({ site }) => site === step.siteName)?.images.find(({ globalId }) => globalId === step.globalId);
+    const images = step && census.find(({ site }) => site === step.siteName)?.images;
+    const named = images?.find(({ globalId }) => globalId === step?.globalId);
+    const truth = step?.of ? images?.findLast(({ header }) => header.parent?.imageId === named?.imageId) : named;
     if (step && truth) return this.make(step.kind, step.siteName, truth.view.name, truth);
     return this.#anything(siteName, census.find(({ site }) => site === siteName)?.images ?? []);
   }
@@ -233,7 +268,8 @@ export class Workload {
     )?.site;
     if (there === undefined || globalId === undefined) return;
     const steps = stories[this.#dice.pick(Object.keys(stories))]!;
-    this.#story.push(...steps.map(({ site, kind }) => ({ siteName: site === 'here' ? here : there, kind, globalId })));
+    const story = steps.map(({ site, kind, of }) => ({ siteName: site === 'here' ? here : there, kind, globalId, of }));
+    this.#story.push(...story);
   }
 
   #anything(siteName: string, images: readonly ImageTruth[]): Command {
@@ -243,8 +279,12 @@ export class Workload {
         ? this.#dice.pick(images)
         : images.find(({ view }) => view.name === name);
     const isSplit = truth?.header.mirror?.problem?.description === 'split-brain';
-    const drawn = this.#dice.weighted(weights[isSplit ? 'split-brain' : (truth?.role ?? 'none')]);
-    const lacksSnapshots = drawn.startsWith('snap ') && truth?.role === 'primary' && truth.view.snapshots.length === 0;
+    const usual = weights[isSplit ? 'split-brain' : (truth?.role ?? 'none')];
+    const drawn = this.#dice.weighted(truth?.header.parent ? { ...usual, flatten: 4 } : usual);
+    const lacksSnapshots =
+      (drawn.startsWith('snap ') || drawn === 'clone') &&
+      (truth?.role === 'primary' || truth?.role === 'plain') &&
+      truth.view.snapshots.length === 0;
     const kind = lacksSnapshots && this.#dice.chance(0.9) ? 'snap create' : drawn;
     return this.make(kind, siteName, truth?.view.name ?? name, truth);
   }
@@ -400,6 +440,22 @@ export class Workload {
         return command('client', [], (deps) => exportContent(deps, image, dice.chance(0.5) ? snap : undefined, truth), {
           mustLand: false,
         });
+      case 'clone': {
+        const name = dice.pick([...this.#shape.imageNames, 'u', 'v', 'w', 'x', 'y']);
+        const operation = new Operation({
+          what: `clone ${image} ${snap} as ${name}`,
+          siteName,
+          imageName: name,
+          effects: [{ type: 'clone' }],
+          mustLand: true,
+          mayRefuseLate: true,
+        });
+        return { operation, where: 'site', run: (deps) => cloneImage(deps, spec, { name: snap }, specOf(name)) };
+      }
+      case 'flatten': {
+        const limits = { copyBytesMax: dice.pick([1, 100_000]), nodesMax: 100, windowBytes: dice.pick([1, 65_536]) };
+        return command('site', [], (deps) => flattenWhole(deps, spec, limits), { mustLand: false });
+      }
       case 'collect': {
         const run = async (deps: MirrorDeps): Promise<void> => {
           if (truth)
@@ -441,6 +497,10 @@ export class Workload {
     if (isEdit && sizeBytes > 0 && dice.chance(0.5)) content[dice.integer(0, sizeBytes - 1)] = dice.integer(1, 255);
     return content;
   }
+}
+
+async function flattenWhole(deps: MirrorDeps, spec: ImageSpec, limits: FlattenLimits): Promise<void> {
+  for (let steps = 0; steps < 1000; steps++) if ((await flattenStep(deps, spec, { limits })).done) return;
 }
 
 export async function importContent(
