@@ -5,7 +5,8 @@
 //
 //   http       function URL, payload version 2.0, AuthType NONE (farside's own bearer tokens), InvokeMode RESPONSE_STREAM
 //   schedule   EventBridge Scheduler, every minute; a payload `{ "time": "<aws.scheduler.scheduled-time>" }` is used if given
-//   consume    event source mappings of the queue and of its dead-letter queue, ReportBatchItemFailures, batches of at most 10
+//   consume    event source mappings of the queue and of its dead-letter queue, ReportBatchItemFailures, batches of at most 10.
+//              The queue's maxReceiveCount is one more than deliverySettings.retriesMax (lib/site/delivery.ts)
 //
 // FARSIDE_SITE_URL may be left out for `http` alone, whose URL does not exist before the function does: it then uses the
 // domain name of the request. AWS_REGION comes from Lambda itself.
@@ -28,6 +29,8 @@ const envSchema = z.object({
   FARSIDE_S3_ENDPOINT: z.url({ protocol: /^https?$/, error: 'must be a URL' }).optional(),
   FARSIDE_S3_REGION: z.string().min(1).optional(),
   FARSIDE_S3_PATH_STYLE: flag.optional(),
+  /** Whether peers and clients reach the S3 endpoint themselves (default: true of AWS, false of another); else all data goes through `http`. */
+  FARSIDE_S3_DIRECT: flag.optional(),
   FARSIDE_SQS_ENDPOINT: z.url({ protocol: /^https?$/, error: 'must be a URL' }).optional(),
   FARSIDE_TUNING: z.string().optional(),
 });

@@ -1,11 +1,16 @@
-// Owns what the two platforms of a local site have in common: what they are given, and what a running one can do.
+// Owns what the platforms of a local site have in common: what they are given, and what a running one can do.
 
 import type { SiteConfig } from '../../lib/site/config.ts';
+import type { LocalS3 } from './site-directory.ts';
 
 export type LocalSiteOptions = {
   directory: string;
   port: number;
   config: SiteConfig;
+  /** Of the aws platform. */
+  s3?: LocalS3 | undefined;
+  /** Undefined: queues in memory. */
+  sqsEndpoint?: string | undefined;
   log: (line: string) => void;
 };
 

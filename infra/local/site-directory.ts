@@ -1,6 +1,7 @@
 // Owns the layout of a local site's directory, and the two small files that make a restart the same site again:
 //
-//   site-local.json     name, platform and port. The port never changes by itself: peers have recorded the URL
+//   site-local.json     name, platform, port, announced URL, and the aws platform's bucket. The port never changes by itself: peers
+//                       have recorded the URL
 //   site-secrets.json   0600: the admin token and the site's secret. The bucket only ever holds hashes of tokens
 //   site.lock           who serves the directory now (site-lock.ts)
 //   site.log            what a detached server says
@@ -24,14 +25,29 @@ import { z } from 'zod';
 import { FarsideError } from '../../lib/errors.ts';
 import type { Random } from '../../lib/random.ts';
 
-export const platforms = ['miniflare', 'node'] as const;
+export const platforms = ['miniflare', 'node', 'aws'] as const;
 export type LocalPlatform = (typeof platforms)[number];
+
+const localS3Schema = z.object({
+  bucket: z.string().min(1),
+  region: z.string().min(1),
+  /** Undefined: AWS's own. */
+  endpoint: z.url().optional(),
+  pathStyle: z.boolean(),
+  /** Whether peers and clients reach the endpoint themselves. */
+  direct: z.boolean(),
+});
+export type LocalS3 = z.infer<typeof localS3Schema>;
 
 const localSchema = z.object({
   version: z.literal(1),
   name: z.string().min(1),
   platform: z.enum(platforms),
   port: z.int().min(1).max(65_535),
+  /** Where peers reach the site, if not at its port on this machine. */
+  announcedUrl: z.url().optional(),
+  s3: localS3Schema.optional(),
+  sqsEndpoint: z.url().optional(),
 });
 export type LocalSite = z.infer<typeof localSchema>;
 

@@ -1,11 +1,12 @@
-// Owns the CLI's way to a site's bucket, for the data path: straight into the directory of a local Node site, else through
-// the site's store endpoint.
+// Owns the CLI's way to a site's bucket, for the data path: straight into the directory of a local Node site; into the site's S3
+// bucket, with the user's own credentials, where the site says so; else through the site's store endpoint.
 
 import { join } from 'node:path';
 import { Bucket } from '../bucket/bucket.ts';
 import type { Driver } from '../bucket/driver.ts';
 import { FileDriver } from '../bucket/file.ts';
 import { HttpDriver } from '../bucket/http.ts';
+import { OnDemandDriver } from '../bucket/on-demand.ts';
 import { settingsDefault, type ImageDeps } from '../image/deps.ts';
 import { ThreadedCodec } from '../node/threaded-codec.ts';
 import { parseTuning } from '../site/tuning.ts';
@@ -23,6 +24,8 @@ export function openBucket(site: Registration, terminal: BucketTerminal): Bucket
 function driverOf(site: Registration, terminal: BucketTerminal): Driver {
   if (site.platform === 'node' && site.directory !== undefined)
     return new FileDriver(join(site.directory, 'bucket'), terminal);
+  const { store } = site;
+  if (store) return new OnDemandDriver(store.kind, async () => new (await import('../bucket/s3.ts')).S3Driver(store));
   return new HttpDriver({ url: site.url, token: site.token, fetch: terminal.fetch });
 }
 

@@ -13,6 +13,7 @@ import { z } from 'zod';
 import { systemClock, type Clock } from '../clock.ts';
 import { FarsideError } from '../errors.ts';
 import { systemRandom } from '../random.ts';
+import { storePlaceSchema } from '../site/config.ts';
 
 export const registrationSchema = z.object({
   name: z.string().min(1),
@@ -23,6 +24,8 @@ export const registrationSchema = z.object({
   platform: z.string().min(1),
   pid: z.int().positive().optional(),
   directory: z.string().optional(),
+  /** Where image data is read and written with the user's own credentials; missing: through the site. */
+  store: storePlaceSchema.optional(),
 });
 export type Registration = z.infer<typeof registrationSchema>;
 

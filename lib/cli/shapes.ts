@@ -3,6 +3,7 @@
 
 import { z } from 'zod';
 import { errorCodes } from '../errors.ts';
+import { storePlaceSchema } from '../site/config.ts';
 
 const uuids = z.array(z.string());
 
@@ -219,6 +220,7 @@ export type ScheduleStatus = z.infer<typeof scheduleStatusShape>;
 
 export const siteShape = z.looseObject({
   name: z.string(),
+  store: storePlaceSchema.optional(),
   url: z.string(),
   site_id: z.string(),
   platform: z.string(),

@@ -44,6 +44,11 @@ import type { PeerRecord } from './pool.ts';
 import { recent, remember } from './recent.ts';
 import { readTombstone } from './tombstone.ts';
 
+/** A peer reads at once, but may be slow. */
+const packUrlSeconds = 15 * 60;
+
+export type PackPlace = { status: 'absent' } | { status: 'here' } | { status: 'elsewhere'; url: string };
+
 export class PeerEndpoint implements Peer {
   readonly #deps: MirrorDeps;
   readonly #pool: string;
@@ -134,6 +139,22 @@ export class PeerEndpoint implements Peer {
       if (united.status === 'found' && parsePackIndex(united.body, packId).isComplete) break;
     }
     return united;
+  }
+
+  /** Where a peer reads the pack, whole or in part: `here` if its copies have to be united, or the store has no such places. */
+  async packPlace(imageId: string, packId: string): Promise<PackPlace> {
+    await this.#check(maySend, 'read');
+    const sources = await this.#sourcesOf(imageId);
+    const keys = sources.map((source) => keyText({ kind: 'pack', imageId: source, packId: parsePackId(packId) }));
+    const held = keys.length > 1 ? await this.#held(keys) : keys;
+    if (held.length === 0) return { status: 'absent' };
+    const url = held.length === 1 ? await this.#deps.bucket.presignGet(held[0]!, packUrlSeconds) : undefined;
+    return url === undefined ? { status: 'here' } : { status: 'elsewhere', url };
+  }
+
+  async #held(keys: readonly string[]): Promise<string[]> {
+    const metas = await Promise.all(keys.map((key) => this.#deps.bucket.head(key)));
+    return keys.filter((_, index) => metas[index] !== undefined);
   }
 
   /** Read whole here, so that the wire carries what is wanted and one request suffices, however scattered it lies. */

@@ -155,17 +155,22 @@ export class HttpPeer implements Peer {
     const path = `/images/${encodeURIComponent(imageId)}/packs/${encodeURIComponent(packId)}/entries`;
     const headers = { 'content-type': 'application/json', 'accept-encoding': 'identity', ...this.#authorization() };
     const init: RequestInit = { method: 'POST', headers, redirect: 'manual', body: JSON.stringify(wanted) };
-    const response = await this.#send(`${this.#base}${path}`, init, packTimeoutMs);
-    const body = await this.#body(response, packBytesMax);
+    const answer = await this.#send(`${this.#base}${path}`, init, packTimeoutMs);
+    // So much of the pack is wanted that all of it may be read, elsewhere.
+    const target = redirection(answer, this.#base);
+    const { response, body } =
+      target === undefined
+        ? { response: answer, body: await this.#body(answer, packBytesMax) }
+        : await this.#downloadFollowing(target, {});
     if (response.status === 404) return this.#packAbsent(response, body);
     if (!response.ok) throw this.#failure(response, body);
     return { status: 'found', body, ...packMeta(response) };
   }
 
-  /** A 404 of the endpoint says that there is no such pack; one of something in between says nothing about packs. */
+  /** A 404 of the endpoint, or of S3, says that there is no such pack; one of something in between says nothing about packs. */
   #packAbsent(response: Response, body: Uint8Array): PackAnswer {
     const failure = this.#failure(response, body);
-    if (failure.code === 'ENOENT') return { status: 'absent' };
+    if (failure.code === 'ENOENT' || saysNoSuchKey(body)) return { status: 'absent' };
     throw failure;
   }
 
@@ -201,13 +206,12 @@ export class HttpPeer implements Peer {
   async #downloadFollowing(first: string, headers: Record<string, string>): Promise<Downloaded> {
     let url = first;
     for (let redirectCount = 0; redirectCount <= redirectsMax; redirectCount++) {
-      const own = new URL(url).origin === new URL(first).origin;
+      const own = new URL(url).origin === new URL(this.#base).origin;
       const sent = { ...headers, 'accept-encoding': 'identity', ...(own ? this.#authorization() : {}) };
       const downloaded = await this.#downloadOnce(url, sent);
-      const { status, headers: told } = downloaded.response;
-      const location = status >= 300 && status < 400 ? told.get('location') : null;
-      if (location === null) return downloaded;
-      url = redirectTarget(location, url);
+      const target = redirection(downloaded.response, url);
+      if (target === undefined) return downloaded;
+      url = target;
     }
     throw new FarsideError('EIO', `peer ${this.#host} redirects too often`, { retry: 'later' });
   }
@@ -273,6 +277,13 @@ function packMeta(response: Response): { etag: string; objectBytes: number } {
   }
   return { etag, objectBytes: Number(bytes) };
 }
+
+function redirection(response: Response, base: string): string | undefined {
+  const location = response.status >= 300 && response.status < 400 ? response.headers.get('location') : null;
+  return location === null ? undefined : redirectTarget(location, base);
+}
+
+const saysNoSuchKey = (body: Uint8Array): boolean => new TextDecoder().decode(body).includes('<Code>NoSuchKey</Code>');
 
 /** Nobody is sent from https to what is not: that would also be a way to services that only this site can reach. */
 function redirectTarget(location: string, base: string): string {

@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-import { startFauxqs } from 'fauxqs';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 
@@ -11,6 +10,7 @@ import { probeBucket } from '../../lib/bucket/probe.ts';
 import { S3Driver, type S3DriverOptions } from '../../lib/bucket/s3.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { systemRandom } from '../../lib/random.ts';
+import { startLocalAws } from '../local-aws.ts';
 import { freshS3, hasRadosgw, newBucket } from '../radosgw/radosgw.ts';
 import { describeBucket } from './conformance.ts';
 import { evenRandom, StillClock } from './faults.ts';
@@ -90,9 +90,9 @@ test("R2's S3 API takes tags with quotes and no others: the driver learns it, an
 });
 
 test('fauxqs takes conditional puts and ignores the conditions: the probe says so and refuses it', async () => {
-  const server = await startFauxqs({ port: 0, logger: false, host: '127.0.0.1' });
+  const server = await startLocalAws();
   try {
-    const driver = new S3Driver(await newBucket(server.address.replace('localhost', '127.0.0.1')));
+    const driver = new S3Driver(await newBucket(server.endpoint));
     const deps = { clock: systemClock, random: systemRandom };
     await expect(probeBucket(new Bucket(driver, deps), deps)).rejects.toMatchObject({
       code: 'EOPNOTSUPP',

@@ -11,7 +11,10 @@ import { processesWith, runFarside, startSites, waitUntil, type Site, type Sites
 
 const isLinux = process.platform === 'linux';
 
-describe.each(platforms)('local sites on %s', (platform) => {
+/** Sites on S3 are in mirror-aws.test.ts. */
+const own = platforms.filter((platform) => platform !== 'aws');
+
+describe.each(own)('local sites on %s', (platform) => {
   let sites: Sites;
   let a: Site;
   let b: Site;

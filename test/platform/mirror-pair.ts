@@ -8,7 +8,7 @@ import { prefixes } from '../../lib/bucket/keys.ts';
 import { Client } from '../../lib/cli/client.ts';
 import { assert, FarsideError } from '../../lib/errors.ts';
 import type { ImageSpec } from '../../lib/image/deps.ts';
-import { startSites, waitUntil, type Site, type SitesOptions } from './sites.ts';
+import { startSites, waitUntil, type EachSite, type Site } from './sites.ts';
 
 /** Of a sync on a machine that has other work. */
 const syncWaitMs = 120_000;
@@ -23,7 +23,7 @@ export const clientOf = ({ name, url, token }: Site): Client =>
   new Client({ name, url, token, platform: 'test' }, fetch);
 
 /** Starts both, makes the pools and introduces the sites to each other. */
-export async function startPair(options: SitesOptions): Promise<Pair> {
+export async function startPair(options: EachSite): Promise<Pair> {
   const sites = await startSites(['site-a', 'site-b'], options);
   try {
     const [a, b] = sites.all;

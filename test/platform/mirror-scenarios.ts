@@ -2,7 +2,6 @@
 // them, bytes compared by the hash of what is exported. One list for every platform; mirror-*.test.ts run it.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { LocalPlatform } from '../../infra/local/site-directory.ts';
 import { prefixes } from '../../lib/bucket/keys.ts';
 import {
   clientOf,
@@ -52,13 +51,18 @@ const testWaitMs = 240_000;
 const eventually = (isTrue: () => Promise<boolean>, what: string): Promise<void> =>
   waitUntil(isTrue, what, testWaitMs / 2);
 
-export function describeMirroring(platform: LocalPlatform): void {
+/** Everything but tuning. */
+export type PairOptions = (name: string) => Omit<SitesOptions, 'settings' | 'limits'>;
+
+/** `startPlaces`: what the pair needs first, and each site's options once it is there. */
+export function describeMirroring(startPlaces: () => Promise<PairOptions>, { short = false } = {}): void {
   let pair: Pair;
   let a: Site;
   let b: Site;
 
   beforeAll(async () => {
-    pair = await startPair({ platform, tickSeconds: 1, ...tuning });
+    const optionsOf = await startPlaces();
+    pair = await startPair((name) => ({ tickSeconds: 1, ...optionsOf(name), ...tuning }));
     ({ a, b } = pair);
   });
   afterAll(() => pair.stop());
@@ -170,6 +174,8 @@ export function describeMirroring(platform: LocalPlatform): void {
       await expectContent(a, 'short', first.subarray(0, 64 * kibibyte));
     });
   });
+
+  if (short) return;
 
   describe('a sync of a thousand packs', { timeout: testWaitMs }, () => {
     const content = noise('thousand', thousandPacksBytes);

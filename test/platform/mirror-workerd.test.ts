@@ -4,5 +4,5 @@ import { describe } from 'vitest';
 import { describeMirroring } from './mirror-scenarios.ts';
 
 describe('mirroring between two sites in workerd:', () => {
-  describeMirroring('miniflare');
+  describeMirroring(async () => () => ({ platform: 'miniflare' }));
 });

@@ -20,7 +20,13 @@ import { assert } from '../../lib/errors.ts';
 import { systemRandom } from '../../lib/random.ts';
 import type { SiteTuning } from '../../lib/site/tuning.ts';
 
-export type SitesOptions = SiteTuning & { platform: LocalPlatform; tickSeconds?: number };
+export type SitesOptions = SiteTuning & {
+  platform: LocalPlatform;
+  tickSeconds?: number;
+  /** Further options of `site start`. */
+  words?: readonly string[];
+  env?: Record<string, string>;
+};
 
 export type CommandResult = { code: number; stdout: string; stderr: string };
 
@@ -54,7 +60,7 @@ export class Site {
 
   /** Also a restart: the directory, and with it the URL and the token, stays. */
   async start(): Promise<void> {
-    const { platform, tickSeconds } = this.#options;
+    const { platform, tickSeconds, words = [] } = this.#options;
     started.add(this);
     await this.farsideOk(
       'site',
@@ -66,6 +72,7 @@ export class Site {
       '--tick-seconds',
       String(tickSeconds ?? 60),
       '--detach',
+      ...words,
     );
     const registration = await findSite(this.home, this.name);
     assert(registration !== undefined, 'a started site is registered');
@@ -102,6 +109,7 @@ export class Site {
   /** Runs the CLI against this site. */
   farside(...words: string[]): Promise<CommandResult> {
     return runFarside(this.home, ['--cluster', this.name, ...words], {
+      ...this.#options.env,
       FARSIDE_TUNING: JSON.stringify({ limits: this.#options.limits, settings: this.#options.settings }),
     });
   }
@@ -136,18 +144,21 @@ export class Site {
 
 export type Sites = { home: string; all: Site[]; stop(): Promise<void> };
 
-export async function startSites(names: readonly string[], options: SitesOptions): Promise<Sites> {
+/** Options of all, or of each by its name. */
+export type EachSite = SitesOptions | ((name: string) => SitesOptions);
+
+export async function startSites(names: readonly string[], options: EachSite): Promise<Sites> {
   const home = mkdtempSync(join(tmpdir(), 'farside höme '));
-  const all = names.map((name) => new Site(name, home, options));
+  const all = names.map((name) => new Site(name, home, typeof options === 'function' ? options(name) : options));
   const stop = async (): Promise<void> => {
     await Promise.all(all.filter((site) => site.server() !== undefined).map((site) => site.stop()));
     rmSync(home, { recursive: true, force: true });
   };
-  try {
-    await Promise.all(all.map((site) => site.start()));
-  } catch (cause) {
+  const starts = await Promise.allSettled(all.map((site) => site.start()));
+  const failed = starts.find((start) => start.status === 'rejected');
+  if (failed) {
     await stop();
-    throw cause;
+    throw failed.reason;
   }
   return { home, all, stop };
 }

@@ -26,7 +26,10 @@ const bootsMax = 3;
 const bootWaitMs = 240_000;
 const pollMs = 200;
 
-export type S3Place = Required<Pick<S3DriverOptions, 'bucket' | 'region' | 'endpoint' | 'pathStyle' | 'credentials'>>;
+export type S3Place = { bucket: string; region: string; endpoint: string; pathStyle: true } & Pick<
+  Required<S3DriverOptions>,
+  'credentials'
+>;
 
 /** False (and one line says why) where its programs are missing. */
 export const hasRadosgw = (): boolean =>
@@ -42,7 +45,7 @@ export async function newBucket(endpoint: string): Promise<S3Place> {
     bucket: `farside-${systemRandom.uuid().slice(0, 18)}`,
     region: radosgwRegion,
     endpoint,
-    pathStyle: true,
+    pathStyle: true as const,
     credentials: radosgwCredentials,
   };
   const client = new S3Client({ ...place, forcePathStyle: true });

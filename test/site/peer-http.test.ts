@@ -112,6 +112,27 @@ test('peer: a redirected pack is fetched without the key, with range and tag', a
   expect(seen[1]!.headers.get('if-match')).toBe('"e"');
 });
 
+test('peer: of a cut that is answered by the whole pack elsewhere, all is read there without the key', async () => {
+  const { peer, seen } = peerWith(
+    new Response(null, { status: 303, headers: { location: 'https://storage.test/signed?x=1' } }),
+    pack({}),
+  );
+  expect(await peer.packEntries(imageId, packId, { entries: [[0, 1]] })).toMatchObject({ status: 'found' });
+  expect(seen.map(({ method }) => method)).toEqual(['POST', 'GET']);
+  expect(seen[1]!.headers.get('authorization')).toBeNull();
+});
+
+test("peer: S3's own word that there is no such object means no such pack; another 404 elsewhere means nothing", async () => {
+  const elsewhere = (body: string) =>
+    peerWith(
+      new Response(null, { status: 307, headers: { location: 'https://storage.test/x' } }),
+      new Response(body, { status: 404 }),
+    ).peer;
+  const gone = '<Error><Code>NoSuchKey</Code></Error>';
+  expect(await elsewhere(gone).pack(imageId, packId)).toEqual({ status: 'absent' });
+  await expect(elsewhere('not found').pack(imageId, packId)).rejects.toMatchObject({ retry: 'later' });
+});
+
 test('peer: a redirect to another host, also by port, never carries the key; one to itself does', async () => {
   for (const location of ['https://peer.test:8443/x', '//evil.test/x']) {
     const { peer, seen } = peerWith(new Response(null, { status: 302, headers: { location } }), pack());

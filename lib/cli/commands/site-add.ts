@@ -2,12 +2,12 @@
 
 import { readFile } from 'node:fs/promises';
 import { FarsideError } from '../../errors.ts';
-import { siteUrlFault } from '../../mirror/site-url.ts';
 import { Client } from '../client.ts';
 import { defineCommand } from '../command.ts';
 import { siteNameOption } from '../local-sites.ts';
 import { textOption } from '../parameters.ts';
 import { changeSite, type Registration } from '../registry.ts';
+import { parseSiteUrl } from '../site-url.ts';
 
 export const siteAdd = defineCommand({
   path: 'site add',
@@ -27,29 +27,17 @@ export const siteAdd = defineCommand({
     const url = parseSiteUrl(options.url);
     const token = await readToken(options.tokenFile, context.terminal.stdin);
     const site: Registration = { name: options.name, url, token, platform: 'remote' };
-    const platform = await platformOf(site, context.terminal.fetch);
+    const { platform, store } = await new Client(site, context.terminal.fetch).siteInfo();
     await changeSite(context.home, site.name, (present) => {
       if (present !== undefined)
         throw new FarsideError(
           'EEXIST',
           `site '${site.name}' is registered already: forget it with 'farside site remove --name ${site.name}'`,
         );
-      return { ...site, platform };
+      return { ...site, platform, ...(store && { store }) };
     });
   },
 });
-
-export function parseSiteUrl(text: string | undefined): string {
-  const fault = text === undefined ? 'malformed' : siteUrlFault(text);
-  if (fault !== undefined) throw new FarsideError('EINVAL', urlFaults[fault]);
-  return new URL(text!).href.replace(/\/$/, '');
-}
-
-const urlFaults = {
-  malformed: 'site address was not specified: give --url https://…',
-  insecure: 'the address of a site begins with https://',
-  credentials: 'the address of a site holds no credentials: give the token with --token-file',
-};
 
 async function readToken(file: string | undefined, stdin: AsyncIterable<Uint8Array | string>): Promise<string> {
   if (file === undefined) throw new FarsideError('EINVAL', 'the token was not specified: give --token-file');
@@ -63,8 +51,4 @@ async function readAll(stream: AsyncIterable<Uint8Array | string>): Promise<stri
   const parts: Uint8Array[] = [];
   for await (const part of stream) parts.push(Buffer.from(part));
   return Buffer.concat(parts).toString('utf8');
-}
-
-async function platformOf(site: Registration, fetcher: typeof fetch): Promise<string> {
-  return (await new Client(site, fetcher).siteInfo()).platform ?? site.platform;
 }

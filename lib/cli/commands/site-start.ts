@@ -22,6 +22,7 @@ import { invalidOption } from '../grammar.ts';
 import { answers, siteNameOption, withoutPid } from '../local-sites.ts';
 import { choiceOption, integerOption, parsedOption, switchOption, textOption } from '../parameters.ts';
 import { changeSite, findSite } from '../registry.ts';
+import { parseSiteUrl } from '../site-url.ts';
 
 const tickSecondsDefault = 60;
 
@@ -29,7 +30,9 @@ export const siteStart = defineCommand({
   path: 'site start',
   summary: 'start a site on this machine',
   description: `The default platform, miniflare, runs the very Worker that is deployed to Cloudflare, with its objects in the directory. The
-platform node runs the same site in plain Node: faster, for a self-hosted site. A site keeps its platform and its port.
+platform node runs the same site in plain Node: faster, for a self-hosted site. The platform aws runs the Lambda functions that are
+deployed to AWS, with their objects on any S3 server whose conditional writes are sound (Ceph RGW, MinIO, AWS); credentials come from the
+environment or AWS's configuration files. A site keeps its platform, its port and its bucket.
 In the foreground it runs until it is interrupted; with --detach until 'farside site stop'.`,
   arguments: {},
   options: {
@@ -46,10 +49,21 @@ In the foreground it runs until it is interrupted; with --detach until 'farside 
     ),
     detach: switchOption('--detach', 'run in the background; returns when the site answers'),
     platform: choiceOption('--platform <platform>', 'what to run on (default: miniflare)', platforms),
+    url: textOption('--url <url>', 'address that peers are told (default: the port on 127.0.0.1)'),
+    s3Bucket: textOption('--s3-bucket <bucket>', 'aws: bucket of the site; it has to be there'),
+    s3Endpoint: textOption('--s3-endpoint <url>', 'aws: S3 server (default: AWS)'),
+    s3Region: textOption('--s3-region <region>', 'aws: region of the bucket (default: us-east-1)'),
+    s3PathStyle: switchOption('--s3-path-style', 'aws: address buckets by path (default: with --s3-endpoint)'),
+    s3Direct: switchOption(
+      '--s3-direct',
+      'aws: peers and clients reach the S3 server too, and move image data there (default: without --s3-endpoint)',
+    ),
+    sqsEndpoint: textOption('--sqs-endpoint <url>', 'aws: SQS server (default: queues in memory)'),
   },
   examples: [
     'farside site start --name site-a --detach',
     'farside site start --name backup --platform node --dir /srv/backup --port 8471',
+    'farside site start --name rgw --platform aws --s3-endpoint http://rgw.example:7480 --s3-bucket farside',
   ],
   async run({ options, context }) {
     const name = checkSiteName(options.name);
@@ -62,11 +76,39 @@ In the foreground it runs until it is interrupted; with --detach until 'farside 
       platform: options.platform,
       port: options.port || undefined,
       tickSeconds: options.tickSeconds ?? tickSecondsDefault,
+      announcedUrl: options.url === undefined ? undefined : parseSiteUrl(options.url),
+      s3: definedOf({
+        bucket: options.s3Bucket,
+        endpoint: parseEndpoint('--s3-endpoint', options.s3Endpoint),
+        region: options.s3Region,
+        pathStyle: options.s3PathStyle || undefined,
+        direct: options.s3Direct || undefined,
+      }),
+      sqsEndpoint: parseEndpoint('--sqs-endpoint', options.sqsEndpoint),
     };
+    checkAwsOptions(start);
     await checkStartable(context, start);
     await (options.detach ? detach(start, context) : serve(start, context));
   },
 });
+
+type Defined<T> = { [K in keyof T]?: NonNullable<T[K]> };
+
+const definedOf = <T extends Record<string, unknown>>(values: T): Defined<T> =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Defined<T>;
+
+function parseEndpoint(option: string, text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  const url = URL.parse(text);
+  if (url === null || !/^https?:$/.test(url.protocol) || url.username !== '') throw invalidOption(option);
+  return url.href.replace(/\/$/, '');
+}
+
+function checkAwsOptions({ platform, s3, sqsEndpoint, directory }: SiteStart): void {
+  const isAws = (platform ?? readLocalSite(directory)?.platform) === 'aws';
+  if (isAws || (Object.keys(s3 ?? {}).length === 0 && sqsEndpoint === undefined)) return;
+  throw new FarsideError('EINVAL', '--s3-… and --sqs-endpoint are options of --platform aws');
+}
 
 /** Whole seconds, or tenths for tests and demonstrations. */
 function parseTickSeconds(text: string): number {
@@ -128,7 +170,22 @@ async function register(start: SiteStart, context: Context, site: ServedSite): P
     platform: site.platform,
     pid: process.pid,
     directory: start.directory,
+    ...(site.store && { store: site.store }),
   }));
+}
+
+function awsWords({ s3 = {}, sqsEndpoint }: SiteStart): string[] {
+  const named = {
+    '--s3-bucket': s3.bucket,
+    '--s3-endpoint': s3.endpoint,
+    '--s3-region': s3.region,
+    '--sqs-endpoint': sqsEndpoint,
+  };
+  return [
+    ...Object.entries(named).flatMap(([name, value]) => (value === undefined ? [] : [name, value])),
+    ...(s3.pathStyle ? ['--s3-path-style'] : []),
+    ...(s3.direct ? ['--s3-direct'] : []),
+  ];
 }
 
 async function detach(start: SiteStart, context: Context): Promise<void> {
@@ -145,6 +202,8 @@ async function detach(start: SiteStart, context: Context): Promise<void> {
   ];
   if (start.platform !== undefined) words.push('--platform', start.platform);
   if (start.port !== undefined) words.push('--port', String(start.port));
+  if (start.announcedUrl !== undefined) words.push('--url', start.announcedUrl);
+  words.push(...awsWords(start));
   const isReady = async (pid: number): Promise<boolean> => {
     const site = await findSite(context.home, start.name);
     return site?.pid === pid && (await answers(site.url, fetch));

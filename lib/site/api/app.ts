@@ -67,7 +67,7 @@ function addRoutes(app: Api, deps: MirrorDeps, config: SiteConfig): void {
   app.route('/', mirrorRoutes(deps));
   app.route('/', statusRoutes(deps));
   app.route('/', scheduleRoutes(deps));
-  app.route('/', peerRoutes(deps));
+  app.route('/', peerRoutes(deps, { elsewhere: config.store !== undefined }));
   app.route('/', storeRoutes<ApiEnv>({ storeOf: () => deps.bucket, authorize: authorizeStore(deps) }));
 }
 

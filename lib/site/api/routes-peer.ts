@@ -7,7 +7,7 @@ import type { Context } from 'hono';
 import { bytesHeader, formatTag, parseRange, parseTag } from '../../bucket/http-protocol.ts';
 import { FarsideError } from '../../errors.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
-import { PeerEndpoint } from '../../mirror/endpoint.ts';
+import { PeerEndpoint, type PackPlace } from '../../mirror/endpoint.ts';
 import { registerPeer } from '../../mirror/peer.ts';
 import {
   ackSchema,
@@ -32,6 +32,8 @@ const tags = ['peer'];
 const poolPath = '/peer/v1/pools/{pool}';
 /** Ids become parts of keys. */
 const idText = z.string().regex(/^[0-9a-f-]{1,64}$/);
+/** A larger copy costs its reader less as a whole pack from elsewhere. */
+const entriesBytesMax = 4 * 1024 * 1024;
 const imageParams = poolParams.extend({ globalId: idText });
 const packParams = poolParams.extend({
   globalId: idText.openapi({ description: "The image's id at this site (not its global id)" }),
@@ -120,6 +122,7 @@ const pack = createRoute({
       description: 'The range, cut at the end',
       content: { 'application/octet-stream': { schema: z.string().openapi({ format: 'binary' }) } },
     },
+    307: { description: 'Where to read it, with the same headers but without the key' },
     412: { description: 'The copy has another tag', content: { 'application/json': { schema: errorSchema } } },
     416: { description: 'The range holds no byte' },
     default: { description: 'What went wrong', content: { 'application/json': { schema: errorSchema } } },
@@ -137,6 +140,7 @@ const packEntries = createRoute({
       description: 'The copy',
       content: { 'application/octet-stream': { schema: z.string().openapi({ format: 'binary' }) } },
     },
+    303: { description: 'Where to read the whole pack instead, without the key' },
     default: { description: 'What went wrong', content: { 'application/json': { schema: errorSchema } } },
   },
 });
@@ -159,7 +163,10 @@ const heartbeat = createRoute({
   responses: done('Noted'),
 });
 
-export function peerRoutes(deps: MirrorDeps): Api {
+/** `elsewhere`: peers reach the bucket themselves, and are sent there for what is large. */
+export type PeerRoutesOptions = { elsewhere: boolean };
+
+export function peerRoutes(deps: MirrorDeps, options: PeerRoutesOptions): Api {
   const api = newApi();
   api.openapi(register, async (c) =>
     c.json(await registerPeer(deps, c.req.valid('param').pool, c.req.valid('json')), 200),
@@ -186,22 +193,29 @@ export function peerRoutes(deps: MirrorDeps): Api {
     await endpointOf(deps, c).heartbeat(c.req.valid('json'));
     return c.body(null, 204);
   });
-  addPackRoutes(api, deps);
+  addPackRoutes(api, deps, options);
   return api;
 }
 
-function addPackRoutes(api: Api, deps: MirrorDeps): void {
+function addPackRoutes(api: Api, deps: MirrorDeps, { elsewhere }: PeerRoutesOptions): void {
   api.openapi(pack, async (c) => {
     const { globalId: imageId, packId } = c.req.valid('param');
+    const endpoint = endpointOf(deps, c);
+    const place = elsewhere ? await endpoint.packPlace(imageId, packId) : here;
+    if (place.status !== 'here') return answerPlace(c, place, 307);
     const { range: rangeText, 'if-match': tagText } = c.req.valid('header');
     const range = rangeText === undefined ? undefined : parseRange(rangeText);
     const ifMatch = tagText === undefined ? undefined : requireTag(tagText);
-    const answer = await endpointOf(deps, c).pack(imageId, packId, { range, ifMatch });
+    const answer = await endpoint.pack(imageId, packId, { range, ifMatch });
     return answerPack(c, answer, range?.offset);
   });
   api.openapi(packEntries, async (c) => {
     const { globalId: imageId, packId } = c.req.valid('param');
-    return answerPack(c, await endpointOf(deps, c).packEntries(imageId, packId, c.req.valid('json')), undefined);
+    const endpoint = endpointOf(deps, c);
+    const answer = await endpoint.packEntries(imageId, packId, c.req.valid('json'));
+    const isLarge = answer.status === 'found' && answer.body.length > entriesBytesMax;
+    const place = elsewhere && isLarge ? await endpoint.packPlace(imageId, packId) : here;
+    return place.status === 'here' ? answerPack(c, answer, undefined) : answerPlace(c, place, 303);
   });
 }
 
@@ -209,6 +223,12 @@ function endpointOf(deps: MirrorDeps, c: Context<ApiEnv>): PeerEndpoint {
   const caller = c.get('caller');
   if (caller.kind !== 'peer') throw new FarsideError('EPERM', 'only a registered peer may do that');
   return new PeerEndpoint(deps, c.req.param('pool') ?? '', caller.peer);
+}
+
+const here: PackPlace = { status: 'here' };
+
+function answerPlace(c: Context, place: Exclude<PackPlace, { status: 'here' }>, status: 303 | 307): Response {
+  return place.status === 'absent' ? answerPack(c, place, undefined) : c.redirect(place.url, status);
 }
 
 function requireTag(text: string): string {

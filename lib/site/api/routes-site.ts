@@ -89,10 +89,19 @@ export function siteRoutes(deps: MirrorDeps, config: SiteConfig): Api {
     c.json({ status: 'ok' as const, name: config.name, platform: config.platform, version }, 200),
   );
   api.openapi(show, async (c) => {
-    const { name, url, platform } = config;
+    const { name, url, platform, store } = config;
     const { siteId, pools } = await readSite(deps);
     return c.json(
-      { name, url, site_id: siteId, platform, version, pools: pools.toSorted(), requests: deps.bucket.counts() },
+      {
+        name,
+        url,
+        site_id: siteId,
+        platform,
+        version,
+        pools: pools.toSorted(),
+        requests: deps.bucket.counts(),
+        ...(store && { store }),
+      },
       200,
     );
   });

@@ -7,6 +7,7 @@ import { z } from '@hono/zod-openapi';
 import { objectBytesMax, objectBytesMin, sizeBytesMax } from '../../image/images.ts';
 import { metaValueBytesMax } from '../../image/meta.ts';
 import { delaySecondsMax } from '../../image/trash.ts';
+import { storePlaceSchema } from '../config.ts';
 
 /** Names are checked by lib; here only that they are of a length worth reading. */
 const name = (example: string) => z.string().min(1).max(1024).openapi({ example });
@@ -164,6 +165,9 @@ export const siteSchema = z
     version: z.string(),
     pools: z.array(z.string()),
     requests: requestCountsSchema,
+    store: storePlaceSchema
+      .optional()
+      .openapi({ description: 'Where clients read and write image data themselves; missing: through `/v1/store`' }),
   })
   .openapi('Site');
 export const poolsSchema = z.array(z.object({ name: z.string() })).openapi('Pools');

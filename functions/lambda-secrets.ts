@@ -1,0 +1,58 @@
+// Owns where a site on AWS has its secrets from, at cold start: `{ "adminTokenHash": …, "secret": … }` in a secret of Secrets
+// Manager, named by its ARN, or in a SecureString parameter of Systems Manager. CloudFormation can make the first and not the
+// second; the second is free of charge.
+
+import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { GetParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
+import { z } from 'zod';
+import { FarsideError } from '../lib/errors.ts';
+
+const secretsSchema = z.object({
+  adminTokenHash: z.string().regex(/^[0-9a-f]{64}$/, 'must be the SHA-256 of the admin token, in hex'),
+  secret: z.base64().min(44, 'must be at least 32 random bytes, in base64'),
+});
+export type LambdaSecrets = z.infer<typeof secretsSchema>;
+
+/** EACCES or EINVAL naming the parameter, never what is in it. */
+export async function readSecrets(name: string): Promise<LambdaSecrets> {
+  const text = await readText(name);
+  const parsed = secretsSchema.safeParse(parseJson(text));
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'the whole'} ${message}`);
+  throw new FarsideError('EINVAL', `the site's secrets in ${name} are malformed: ${faults.join('; ')}`);
+}
+
+const isSecretArn = (name: string): boolean => /^arn:[\w-]+:secretsmanager:/.test(name);
+
+async function readText(name: string): Promise<string | undefined> {
+  try {
+    return await (isSecretArn(name) ? readSecret(name) : readParameter(name));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.name : String(cause);
+    throw new FarsideError(
+      'EACCES',
+      `the site's secrets in ${name} cannot be read: ${why}; may this function's role?`,
+      {
+        retry: 'later',
+        cause,
+      },
+    );
+  }
+}
+
+async function readSecret(arn: string): Promise<string | undefined> {
+  return (await new SecretsManagerClient().send(new GetSecretValueCommand({ SecretId: arn }))).SecretString;
+}
+
+async function readParameter(name: string): Promise<string | undefined> {
+  const command = new GetParameterCommand({ Name: name, WithDecryption: true });
+  return (await new SSMClient().send(command)).Parameter?.Value;
+}
+
+function parseJson(text: string | undefined): unknown {
+  try {
+    return JSON.parse(text ?? '');
+  } catch {
+    return undefined;
+  }
+}

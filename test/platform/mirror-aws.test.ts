@@ -1,0 +1,30 @@
+// Mirroring between two sites of AWS's kind, the very Lambda handlers on Ceph's S3: one with SQS, whose bucket its peer and its
+// users reach themselves, by presigned redirects and with credentials of their own; the other self-hosted, behind its own door.
+
+import { afterAll, describe } from 'vitest';
+import { startLocalAws, type LocalAws } from '../local-aws.ts';
+import { freshS3, hasRadosgw, radosgwEnv, type S3Place } from '../radosgw/radosgw.ts';
+import { describeMirroring, type PairOptions } from './mirror-scenarios.ts';
+
+let sqs: LocalAws | undefined;
+afterAll(() => sqs?.stop());
+
+const s3Words = ({ bucket, endpoint, region }: S3Place): string[] => [
+  '--s3-bucket',
+  bucket,
+  '--s3-endpoint',
+  endpoint,
+  '--s3-region',
+  region,
+];
+
+async function startPlaces(): Promise<PairOptions> {
+  const [first, second] = [await freshS3(), await freshS3()];
+  sqs = await startLocalAws();
+  const direct = [...s3Words(first), '--s3-direct', '--sqs-endpoint', sqs.endpoint];
+  return (name) => ({ platform: 'aws', words: name === 'site-a' ? direct : s3Words(second), env: radosgwEnv });
+}
+
+describe.skipIf(!hasRadosgw())('mirroring between two sites on S3:', () => {
+  describeMirroring(startPlaces);
+});
