@@ -96,6 +96,7 @@ async function fetchCut(
   const copy = verifiedCopy(parsePackIndex(body, packId), entries, (offset, length) =>
     body.subarray(offset, offset + length),
   );
+  answer.release?.();
   return { body: copy, fetchedBytes: body.length };
 }
 

@@ -158,13 +158,13 @@ export class HttpPeer implements Peer {
     const answer = await this.#send(`${this.#base}${path}`, init, packTimeoutMs);
     // So much of the pack is wanted that all of it may be read, elsewhere.
     const target = redirection(answer, this.#base);
-    const { response, body } =
+    const { response, body, release }: Downloaded =
       target === undefined
         ? { response: answer, body: await this.#body(answer, packBytesMax) }
         : await this.#downloadFollowing(target, {});
     if (response.status === 404) return this.#packAbsent(response, body);
     if (!response.ok) throw this.#failure(response, body);
-    return { status: 'found', body, ...packMeta(response) };
+    return { status: 'found', body, ...packMeta(response), ...(release && { release }) };
   }
 
   /** A 404 of the endpoint, or of S3, says that there is no such pack; one of something in between says nothing about packs. */
