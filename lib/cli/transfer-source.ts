@@ -23,7 +23,7 @@ export type Source = {
 export const stdinPath = '-';
 
 /** Bytes of a file that are read at once where their number does not matter. */
-const partBytes = 1024 * 1024;
+const partBytes = 256 * 1024;
 
 /** ENOENT and EACCES as the system says; EINVAL for a directory. */
 export async function openSource(path: string, stdin: Readable): Promise<Source> {
@@ -55,14 +55,9 @@ async function fileSource(file: FileHandle): Promise<Source> {
   return {
     sizeBytes,
     chunks: (chunkBytes) => (isOneHole ? noChunks() : readAhead(file, chunkBytes)),
-    bytes: () => fileBytes(file),
+    bytes: () => streamBytes(file.createReadStream({ highWaterMark: partBytes, autoClose: false })),
     close: () => file.close(),
   };
-}
-
-async function* fileBytes(file: FileHandle): AsyncGenerator<Uint8Array> {
-  // Its memory is not given back for another chunk.
-  for await (const { data } of readAhead(file, partBytes)) yield data;
 }
 
 async function* noChunks(): AsyncGenerator<Chunk> {}

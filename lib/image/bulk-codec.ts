@@ -9,6 +9,8 @@ import { entryKind, parsePackIndex, type NewEntry } from './pack.ts';
 export type RawBlock = { imageOffset: number; raw: Uint8Array };
 
 export interface Codec {
+  /** Memory for data that it is to encode, which it then need not copy. */
+  room(bytes: number): Buffer;
   /** Encodes blocks, in order. The result may share memory with `raw`, which must not change until the pack is made. */
   encode(blocks: readonly RawBlock[], compression: Compression): Promise<NewEntry[]>;
   /** Verifies a whole object: index, size, and every present entry. `bytes` must not change meanwhile. EBADMSG when it is damaged. */
@@ -16,6 +18,7 @@ export interface Codec {
 }
 
 export const inlineCodec: Codec = {
+  room: (bytes) => Buffer.allocUnsafeSlow(bytes),
   encode: async (blocks, compression) =>
     blocks.map(({ imageOffset, raw }) => encodeEntry(entryKind.block, imageOffset, raw, compression)),
   verify: async (packId, bytes) => verifyWhole(parsePackIndex(bytes, packId), bytes),

@@ -5,6 +5,7 @@
 // or, where this very patch wrote already, from an intermediate map.
 
 import { assert } from '../errors.ts';
+import { inlineCodec, type Codec } from './bulk-codec.ts';
 import type { WrittenPacks } from './commit.ts';
 import { compareBlocks } from './compare.ts';
 import type { ImageDeps } from './deps.ts';
@@ -16,6 +17,8 @@ import { ImageWriter, type WriteOptions } from './write.ts';
 
 /** Bytes gathered before they go to the writer. Spans are cut at multiples of it, so that blocks stay whole. */
 const spanBytes = 4 * 1024 * 1024;
+/** Spans on their way into packs, where nothing has to be compared. */
+const spansMax = 3;
 /** A longer range of zeros is looked up in the map instead of being written object by object. */
 const zeroBytesMax = 1024 * 1024 * 1024;
 
@@ -29,17 +32,19 @@ type Span = { offset: number; room: Buffer; length: number };
 export class Patch {
   readonly #writer: ImageWriter;
   readonly #target: PatchTarget;
+  readonly #codec: Codec;
   /** What was written before the range below. */
   #root: Root | null;
   /** The range that was written since `#root`; all of it may differ from what `#root` says. */
   #touched: { start: number; end: number } | undefined;
   #span: Span | undefined;
-  #writing: Promise<void> = Promise.resolve();
-  #rooms: Buffer[] = [];
+  readonly #writing: Promise<void>[] = [];
+  readonly #rooms: Buffer[] = [];
 
   constructor(deps: ImageDeps, target: PatchTarget, options: WriteOptions) {
     this.#writer = new ImageWriter(deps, { image: target, root: target.root }, options);
     this.#target = target;
+    this.#codec = deps.codec ?? inlineCodec;
     this.#root = target.root;
   }
 
@@ -64,7 +69,7 @@ export class Patch {
     await this.write(offset, new Uint8Array(first - offset));
     if (last > first) {
       await this.#flush();
-      await this.#writing;
+      await this.#settle();
       if (last - first > zeroBytesMax && overlaps(this.#touched, first, last)) await this.#checkpoint();
       await this.#apply(first, last - first);
     }
@@ -79,7 +84,7 @@ export class Patch {
       this.#writer.truncate(roundUp(sizeBytes));
     }
     await this.#flush();
-    await this.#writing;
+    await this.#settle();
     return { root: await this.#writer.finish(), written: this.#writer.written };
   }
 
@@ -93,7 +98,7 @@ export class Patch {
     }
     await this.#flush();
     const start = roundDown(offset);
-    const begun: Span = { offset: start, room: this.#rooms.pop() ?? Buffer.allocUnsafeSlow(spanBytes), length: 0 };
+    const begun: Span = { offset: start, room: this.#rooms.pop() ?? this.#codec.room(spanBytes), length: 0 };
     if (offset > start) await this.#fill(begun, offset);
     this.#span = begun;
     return begun;
@@ -110,7 +115,7 @@ export class Patch {
 
   /** What a sector holds now. */
   async #current(offset: number): Promise<Uint8Array> {
-    await this.#writing;
+    await this.#settle();
     if (overlaps(this.#touched, offset, offset + sectorBytes)) await this.#checkpoint();
     return await readRange(this.#writer.store, this.#root, this.#target.objectBytes, { offset, length: sectorBytes });
   }
@@ -127,11 +132,18 @@ export class Patch {
     const end = roundUp(span.offset + span.length);
     if (end > span.offset + span.length) await this.#fill(span, end);
     this.#span = undefined;
-    await this.#writing;
-    this.#writing = this.#apply(span.offset, span.length, span.room.subarray(0, span.length)).then(() => {
+    // Spans that are compared first go one by one, so that they reach the writer in their order.
+    await this.#settle(this.#root ? 0 : spansMax - 1);
+    const writing = this.#apply(span.offset, span.length, span.room.subarray(0, span.length)).then(() => {
       this.#rooms.push(span.room);
     });
-    this.#writing.catch(() => {}); // thrown at the next await of it
+    writing.catch(() => {}); // thrown when it is waited for
+    this.#writing.push(writing);
+  }
+
+  /** Waits until no more than so many spans are on their way. */
+  async #settle(left = 0): Promise<void> {
+    while (this.#writing.length > left) await this.#writing.shift();
   }
 
   /** Whole sectors; without data, zeros. Where this patch wrote already, the old root says nothing. */

@@ -20,6 +20,8 @@ const bytesMin = 256 * 1024;
 export const sharedRoom = (bytes: number): Buffer => Buffer.from(new SharedArrayBuffer(bytes));
 
 export class ThreadedCodec implements Codec {
+  room = sharedRoom;
+
   async encode(blocks: readonly RawBlock[], compression: Compression): Promise<NewEntry[]> {
     const bytes = blocks.reduce((sum, { raw }) => sum + raw.length, 0);
     if (bytes < bytesMin) return inlineCodec.encode(blocks, compression);
