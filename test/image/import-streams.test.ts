@@ -6,12 +6,15 @@ import { Bucket } from '../../lib/bucket/bucket.ts';
 import type { Driver } from '../../lib/bucket/driver.ts';
 import { FarsideError } from '../../lib/errors.ts';
 import { openHeader } from '../../lib/image/access.ts';
+import { changedRanges } from '../../lib/image/changes.ts';
+import { cloneImage } from '../../lib/image/clone.ts';
 import type { Header } from '../../lib/image/header.ts';
 import { createImage } from '../../lib/image/images.ts';
 import { startDiffImport } from '../../lib/image/import-diff.ts';
 import { HistoryImport } from '../../lib/image/import-history.ts';
+import { readSpans } from '../../lib/image/read.ts';
 import { createSnapshot } from '../../lib/image/snapshots.ts';
-import { memorySite, readImage, seededRandom, spec, type MemorySite } from './model.ts';
+import { memorySite, openStore, readImage, seededRandom, spec, type MemorySite } from './model.ts';
 
 type Method = 'get' | 'head' | 'put' | 'delete' | 'list';
 
@@ -108,6 +111,31 @@ describe('a diff', () => {
       expect([place, await stateOf(deps)]).toEqual([place, 'now']);
     });
     expect(requests).toBeGreaterThan(8);
+  });
+
+  test('a clone takes one over its parent’s data, and what changed since nothing carries both', async () => {
+    const deps = await setUp();
+    await cloneImage(deps, spec('vm'), { name: 'one' }, spec('child'));
+    const running = await startDiffImport(deps, spec('child'), { compression: 'none' });
+    const patch = await running.begin();
+    await patch.write(1000, now.subarray(50_000, 60_000));
+    await running.finish(patch, 90_001, undefined);
+    const expected = Buffer.from(old.subarray(0, 90_001));
+    now.copy(expected, 1000, 50_000, 60_000);
+    expect(Buffer.from(await readImage(deps, 'child')).equals(expected)).toBe(true);
+    const { store, root, objectBytes, sizeBytes } = await openStore(deps, 'child');
+    const carried = Buffer.alloc(sizeBytes);
+    for await (const range of changedRanges({
+      store,
+      objectBytes,
+      from: null,
+      to: root,
+      sizeBytes,
+      wholeObject: false,
+    }))
+      for (const { offset, data } of await readSpans(store, root, objectBytes, [range])) carried.set(data, offset);
+    expect(carried.equals(expected)).toBe(true);
+    expect(await stateOf(deps)).toBe('old');
   });
 
   test('of two at once, one wins and the other says so', async () => {
