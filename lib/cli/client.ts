@@ -2,11 +2,12 @@
 // checked against the shapes that plain text is made from and handed on as they came.
 
 import { z } from 'zod';
-import type { ConfigOwner } from '../image/config.ts';
 import type { ImageSpec } from '../image/deps.ts';
+import type { AskedCreation } from '../image/options.ts';
 import type { Level, PoolSpec } from './grammar.ts';
 import { SiteHttp, type Query, type RequestOptions } from './http.ts';
 import type { Registration } from './registry.ts';
+import { ConfigClient } from './client-config.ts';
 import { TrashClient } from './client-trash.ts';
 import * as shapes from './shapes.ts';
 
@@ -23,9 +24,6 @@ export type NewPeer = {
 };
 export type ScheduleItem = { interval: string; startTime?: string };
 
-const configPath = (owner: ConfigOwner): string[] =>
-  'pool' in owner ? ['v1', 'pools', owner.pool, 'config'] : ['v1', 'config', owner.section];
-
 const imagePageShape = z.looseObject({ images: shapes.listedImagesShape, next: z.string().optional() });
 
 /** A listing ends after so many pages: more is a site that repeats itself. */
@@ -34,10 +32,12 @@ const pagesMax = 10_000;
 export class Client {
   readonly #http: SiteHttp;
 
+  readonly config: ConfigClient;
   readonly trash: TrashClient;
 
   constructor(site: Registration, fetcher: typeof fetch) {
     this.#http = new SiteHttp(site, fetcher);
+    this.config = new ConfigClient(this.#http);
     this.trash = new TrashClient(this.#http);
   }
 
@@ -109,7 +109,7 @@ export class Client {
 
   // images
 
-  async createImage(spec: ImageSpec, options: { sizeBytes: number; objectBytes?: number }): Promise<void> {
+  async createImage(spec: ImageSpec, options: AskedCreation & { sizeBytes: number }): Promise<void> {
     const { pool, namespace, image } = spec;
     await this.#http.request('POST', ['v1', 'pools', pool, 'images'], {
       query: { namespace },
@@ -142,6 +142,10 @@ export class Client {
 
   async resizeImage(spec: ImageSpec, options: { sizeBytes: number; allowShrink: boolean }): Promise<void> {
     await this.#image('POST', spec, ['resize'], { body: options });
+  }
+
+  async updateFeatures(spec: ImageSpec, change: { enable: string[] } | { disable: string[] }): Promise<void> {
+    await this.#image('POST', spec, ['features'], { body: change });
   }
 
   async removeImage(spec: ImageSpec): Promise<void> {
@@ -196,9 +200,7 @@ export class Client {
       namespace: string;
       name: string;
       cloneFormat?: string;
-      features?: readonly string[];
-      objectBytes?: number;
-    },
+    } & AskedCreation,
   ): Promise<void> {
     await this.#image('POST', { pool, namespace, image }, ['clone'], { body: clone });
   }
@@ -236,31 +238,6 @@ export class Client {
 
   async removeMeta(spec: ImageSpec, key: string): Promise<void> {
     await this.#image('DELETE', spec, ['meta', key]);
-  }
-
-  // options
-
-  /** Every option as it holds for a pool or an image. */
-  async listConfig(spec: PoolSpec | ImageSpec): Promise<shapes.Options> {
-    const answer = 'image' in spec ? this.#image('GET', spec, ['config']) : this.#pool('GET', spec, ['config']);
-    return this.#http.checked(shapes.optionsShape, await answer);
-  }
-
-  async getConfig(owner: ConfigOwner, name: string): Promise<string> {
-    const answer = await this.#http.request('GET', [...configPath(owner), name]);
-    return this.#http.checked(z.looseObject({ value: z.string() }), answer).value;
-  }
-
-  async setConfig(owner: ConfigOwner, name: string, value: string): Promise<void> {
-    await this.#http.request('PUT', [...configPath(owner), name], { body: { value } });
-  }
-
-  async removeConfig(owner: ConfigOwner, name: string): Promise<void> {
-    await this.#http.request('DELETE', [...configPath(owner), name]);
-  }
-
-  async listSiteConfig(section: string): Promise<shapes.SiteOptions> {
-    return await this.#get(shapes.siteOptionsShape, ['v1', 'config', section]);
   }
 
   // mirroring of a pool

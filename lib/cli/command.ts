@@ -17,7 +17,13 @@ export type Argument<T> = {
 };
 
 /** One option. `flags` are commander's; `parse` gets the raw text, `true` for a given switch, undefined when absent. */
-export type Option<T> = { flags: string; help: string; parse(raw: string | boolean | undefined): T };
+export type Option<T> = {
+  flags: string;
+  help: string;
+  /** Given again, its texts are joined by this; otherwise the last one counts. */
+  joinedBy?: string;
+  parse(raw: string | boolean | undefined): T;
+};
 
 /* oxlint-disable-next-line no-explicit-any -- a record of arguments of any type each */
 export type Arguments = Record<string, Argument<any>>;

@@ -3,6 +3,7 @@
 import { FarsideError } from '../errors.ts';
 import type { Compression } from '../image/codec.ts';
 import type { ImageSpec } from '../image/deps.ts';
+import { parseFeatureList } from '../image/features.ts';
 import { checkOptionName, type OptionLevel } from '../image/options.ts';
 import type { Argument, Option, Words } from './command.ts';
 import {
@@ -210,6 +211,19 @@ export const optionalPathArgument = (help: string): Argument<string | undefined>
   take: (words, _, own) => (typeof own['path'] === 'string' ? own['path'] : words.shift()),
 });
 
+/** All the words that are left. */
+export const featuresArgument: Argument<string[]> = {
+  placeholder: 'features...',
+  help: 'image features: [layering, exclusive-lock, object-map, fast-diff, deep-flatten, journaling]',
+  take: (words) => {
+    const given = words.splice(0).join(',');
+    if (given === '') throw new FarsideError('EINVAL', 'at least one feature name must be specified');
+    const features = parseFeatureList(given);
+    if (!features) throw new FarsideError('EPERM', 'the argument for option is invalid');
+    return features;
+  },
+};
+
 export const switchOption = (flags: string, help: string): Option<boolean> => ({
   flags,
   help,
@@ -257,6 +271,12 @@ export const parsedOption = <T>(flags: string, help: string, parse: (text: strin
   flags,
   help,
   parse: (raw) => (typeof raw === 'string' ? parse(raw) : undefined),
+});
+
+/** As `parsedOption`, of a list that may be given in parts. */
+export const repeatedOption = <T>(flags: string, help: string, parse: (text: string) => T): Option<T | undefined> => ({
+  ...parsedOption(flags, help, parse),
+  joinedBy: ',',
 });
 
 export const objectSizeOption = parsedOption(

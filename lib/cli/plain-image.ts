@@ -12,6 +12,7 @@ export function plainInfo(info: Info): string {
     `order ${info.order} (${formatBytes(info.object_size)} objects)`,
     `snapshot_count: ${info.snapshot_count}`,
     `id: ${info.id}`,
+    ...(info.data_pool === undefined ? [] : [`data_pool: ${info.data_pool}`]),
     `block_name_prefix: ${info.block_name_prefix}`,
     `format: ${info.format}`,
     `features: ${info.features.join(', ')}`,

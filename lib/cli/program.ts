@@ -4,7 +4,7 @@
 import { Command as Node, Option as Flag } from 'commander';
 import { FarsideError } from '../errors.ts';
 import { version } from '../site/version.ts';
-import type { Command, Words } from './command.ts';
+import type { Command, Option, Words } from './command.ts';
 import { createContext, type GeneralOptions, type Terminal } from './context.ts';
 import { poolDefault } from './grammar.ts';
 import { formatDefault, formats } from './output.ts';
@@ -31,6 +31,7 @@ const groupSummaries: Record<string, string> = {
   'config global': 'options overridden for the site',
   'config image': 'options overridden for an image',
   'config pool': 'options overridden for a pool',
+  feature: 'features of an image',
   'image-meta': "an image's metadata",
   mirror: 'mirroring between sites',
   'mirror image': 'mirroring of one image',
@@ -110,7 +111,13 @@ function addParameters(node: Node, command: Command): void {
   }
   const hasOptions = Object.keys(command.options).length > 0;
   node.usage([...(hasOptions ? ['[options]'] : []), ...placed.map(usageOf)].join(' '));
-  for (const option of Object.values(command.options)) node.addOption(new Flag(option.flags, option.help));
+  for (const option of Object.values(command.options)) node.addOption(flagOf(option));
+}
+
+function flagOf({ flags, help, joinedBy }: Option<unknown>): Flag {
+  const flag = new Flag(flags, help);
+  if (joinedBy === undefined) return flag;
+  return flag.argParser((text, before?: string) => (before === undefined ? text : `${before}${joinedBy}${text}`));
 }
 
 const usageOf = (argument: { placeholder: string }): string =>

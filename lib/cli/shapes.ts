@@ -29,6 +29,7 @@ export const infoShape = z.looseObject({
   order: z.number(),
   object_size: z.number(),
   snapshot_count: z.number(),
+  data_pool: z.string().optional(),
   block_name_prefix: z.string(),
   format: z.number(),
   features: z.array(z.string()),

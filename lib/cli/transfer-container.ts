@@ -5,6 +5,7 @@ import type { Compression } from '../image/codec.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
 import { featureBits, featuresDefault, featuresOf, type Feature } from '../image/features.ts';
 import { userSnapshots } from '../image/header.ts';
+import type { AskedCreation } from '../image/options.ts';
 import { HistoryImport, type HistoryOptions } from '../image/import-history.ts';
 import { findUserSnapshot } from '../image/info.ts';
 import { userSnapshotsMax } from '../image/snapshots.ts';
@@ -58,9 +59,8 @@ export async function openContainer(deps: ImageDeps, spec: ImageSpec): Promise<C
   return { parts, totalBytes: points.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
 }
 
-export type ContainerImportOptions = {
-  /** Instead of the stream's. */
-  objectBytes: number | undefined;
+/** What is asked goes before what the stream says. */
+export type ContainerImportOptions = AskedCreation & {
   compression: Compression | undefined;
   progress: Pick<Progress, 'update'>;
 };
@@ -84,10 +84,12 @@ export async function importContainer(
 
 const historyOptions = (
   { order, features, meta }: FoundProperties,
-  { objectBytes, compression }: ContainerImportOptions,
+  { progress: _, compression, ...asked }: ContainerImportOptions,
 ): HistoryOptions => ({
-  objectBytes: objectBytes ?? (order === undefined ? undefined : 2 ** order),
-  features: features === undefined ? undefined : kept(featuresOf(Number(BigInt.asUintN(31, features)))),
+  ...asked,
+  objectBytes: asked.objectBytes ?? (order === undefined ? undefined : 2 ** order),
+  features:
+    asked.features ?? (features === undefined ? undefined : kept(featuresOf(Number(BigInt.asUintN(31, features))))),
   meta,
   compression,
 });

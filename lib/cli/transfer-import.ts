@@ -2,16 +2,13 @@
 // the end, and a run that was interrupted is continued by the next.
 
 import type { Compression } from '../image/codec.ts';
+import type { AskedCreation } from '../image/options.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
 import { startImport, type ImportResult } from '../image/import.ts';
 import type { Progress } from './progress.ts';
 import type { Source } from './transfer-source.ts';
 
-export type ImportOptions = {
-  update: boolean;
-  objectBytes: number | undefined;
-  compression: Compression | undefined;
-};
+export type ImportOptions = AskedCreation & { update: boolean; compression: Compression | undefined };
 
 /** Smaller pieces would cost more in calls than they save in memory. */
 const chunkBytesMin = 4 * 1024 * 1024;

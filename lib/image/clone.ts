@@ -8,6 +8,7 @@ import { FarsideError } from '../errors.ts';
 import { openHeader, readHeader, updateHeader } from './access.ts';
 import { unlinkFromParent } from './children.ts';
 import type { ImageSpec } from './deps.ts';
+import { newImageFeatures, sharedFeatures } from './features.ts';
 import { ancestorsMax, type Child, type Header, type Parent, type Snapshot } from './header.ts';
 import { newImageId, parseImageId, type ImageId } from './ids.ts';
 import { checkNewImage, newHeader, throwExists } from './images.ts';
@@ -25,7 +26,10 @@ export type CloneOptions = {
   /** `rbd_default_clone_format`; auto: 1 when the snapshot is protected and in the same namespace, else 2. */
   cloneFormat?: CloneFormat | undefined;
   /** The parent's, unless given. */
-  features?: string[] | undefined;
+  features?: readonly string[] | undefined;
+  /** Without the features of a single client. */
+  shared?: boolean | undefined;
+  dataPool?: string | undefined;
   /** Must be the parent's. */
   objectBytes?: number | undefined;
   /** Made to try a failover out (lib/mirror/test-failover.ts). */
@@ -48,11 +52,13 @@ export async function cloneImage(
 ): Promise<ImageId> {
   const stored = await openHeader(deps, source);
   checkObjectBytes(stored.value, options.objectBytes);
-  await checkNewImage(deps, target, { sizeBytes: 0, objectBytes: stored.value.objectBytes });
+  const { dataPool } = options;
+  await checkNewImage(deps, target, { sizeBytes: 0, objectBytes: stored.value.objectBytes, dataPool });
   await refuseTaken(deps, target);
   const imageId = newImageId(deps.random);
   const sinceMs = deps.clock.nowMs();
   const register = (header: Header): Header => {
+    featuresOf(header, options); // refuses before anything is registered
     const { id, cloneFormat } = checked(header, findSnapshot(header, snapshot), target, options);
     return withChild(header, { imageId, pool: target.pool, snapshotId: id, cloneFormat, sinceMs });
   };
@@ -110,22 +116,28 @@ export function parentLink(parent: Header, snapshot: Snapshot, cloneFormat: Chil
   };
 }
 
+function featuresOf(parent: Header, { features, shared = false, dataPool }: CloneOptions): string[] {
+  const chosen = features ?? parent.features.filter((feature) => !ownFeatures.has(feature));
+  return newImageFeatures(shared ? sharedFeatures(chosen) : chosen, dataPool);
+}
+
 async function create(
   deps: NameDeps,
   target: ImageSpec,
   parent: Header,
   { imageId, snapshotId, cloneFormat }: Child,
-  { features, isTest }: CloneOptions,
+  options: CloneOptions,
 ): Promise<void> {
   const snapshot = parent.snapshots.find(({ id }) => id === snapshotId)!;
   const header = newHeader(deps, target, parseImageId(imageId), {
     sizeBytes: snapshot.sizeBytes,
     objectBytes: parent.objectBytes,
-    features: features ?? parent.features.filter((feature) => !ownFeatures.has(feature)),
+    features: featuresOf(parent, options),
+    dataPool: options.dataPool,
     initial: {
       root: snapshot.root,
       meta: parent.meta,
-      parent: { ...parentLink(parent, snapshot, cloneFormat), unnamed: true, ...(isTest && { isTest }) },
+      parent: { ...parentLink(parent, snapshot, cloneFormat), unnamed: true, ...(options.isTest && { isTest: true }) },
     },
   });
   const stored = await createDocument(deps.bucket, headerKey(imageId), header, deps.random);

@@ -53,3 +53,91 @@ export function parseFeatureList(text: string): Feature[] | undefined {
   const listed = text.split(',').map((name) => name.trim());
   return listed.every(isFeature) ? sortedFeatures(listed) : undefined;
 }
+
+/**
+ * What no image can have yet, and why. Opening journal mode is taking `journaling` out of here, and giving `updatedFeatures` and
+ * new images their journal.
+ */
+const unavailable: Partial<Record<Feature, string>> = {
+  journaling: 'journal mode is not available yet: mirror with snapshots (`mirror image enable <image> snapshot`)',
+};
+
+/** Set by what is done to an image, never by asking for them. */
+const internal: ReadonlySet<Feature> = new Set(['operations', 'migrating', 'non-primary']);
+/** rbd's for images that several clients write at once. */
+const singleClient: readonly Feature[] = ['exclusive-lock', 'object-map', 'fast-diff', 'journaling'];
+
+const einval = (message: string): FarsideError => new FarsideError('EINVAL', message);
+
+function assertAvailable(features: readonly Feature[]): void {
+  const missing = features.find((name) => unavailable[name] !== undefined);
+  if (missing !== undefined) throw new FarsideError('EOPNOTSUPP', `cannot use ${missing}: ${unavailable[missing]}`);
+}
+
+/** `--image-shared` */
+export const sharedFeatures = (features: readonly string[]): string[] =>
+  features.filter((name) => !singleClient.some((single) => single === name));
+
+/**
+ * The features of a new image for which these were asked. EINVAL: one needs another; EOPNOTSUPP: farside lacks it. `striping` and
+ * `data-pool` follow from other choices, as in rbd.
+ */
+export function newImageFeatures(asked: readonly string[], dataPool?: string): Feature[] {
+  const features = sortedFeatures(asked);
+  if (features.some((name) => internal.has(name))) throw einval('cannot use internally controlled features');
+  const has = (name: Feature): boolean => features.includes(name);
+  if (has('fast-diff') && !has('object-map')) throw einval('cannot use fast diff without object map');
+  if (has('object-map') && !has('exclusive-lock')) throw einval('cannot use object map without exclusive lock');
+  if (has('journaling') && !has('exclusive-lock')) throw einval('cannot use journaling without exclusive lock');
+  assertAvailable(features);
+  return withDataPool(features, dataPool);
+}
+
+/** A replica has the features of its primary, but a data pool of its own. */
+export const withDataPool = (features: readonly string[], dataPool: string | undefined): Feature[] =>
+  sortedFeatures([
+    ...features.filter((name) => isFeature(name) && name !== 'data-pool' && name !== 'striping'),
+    ...(dataPool === undefined ? [] : ['data-pool']),
+  ]);
+
+const mutable: readonly Feature[] = ['exclusive-lock', 'object-map', 'fast-diff', 'journaling'];
+const disableOnly: readonly Feature[] = ['deep-flatten'];
+/** Enabled and disabled together. */
+const mapFeatures: readonly Feature[] = ['object-map', 'fast-diff'];
+
+/** `feature enable` and `feature disable`. EINVAL with rbd's reasons; EOPNOTSUPP: farside lacks it. */
+export function updatedFeatures(
+  current: readonly string[],
+  asked: readonly string[],
+  action: 'enable' | 'disable',
+): Feature[] {
+  if (asked.length === 0) throw einval('update requires at least one feature');
+  const names = sortedFeatures(asked);
+  const allowed = action === 'enable' ? mutable : [...mutable, ...disableOnly];
+  if (!names.every((name) => allowed.includes(name))) throw einval('cannot update immutable features');
+  if (names.some((name) => current.includes(name) === (action === 'enable')))
+    throw einval(`one or more requested features are already ${action}d`);
+  return action === 'enable' ? enabled(current, names) : disabled(current, names);
+}
+
+function enabled(current: readonly string[], names: readonly Feature[]): Feature[] {
+  const joined = names.some((name) => mapFeatures.includes(name)) ? [...names, ...mapFeatures] : names;
+  const next = sortedFeatures([...current, ...joined]);
+  for (const name of ['object-map', 'journaling'] as const) {
+    if (joined.includes(name) && !next.includes('exclusive-lock'))
+      throw einval(`cannot enable ${name}. exclusive-lock must be enabled before enabling ${name}.`);
+  }
+  assertAvailable(names);
+  return next;
+}
+
+function disabled(current: readonly string[], names: readonly Feature[]): Feature[] {
+  const gone = names.some((name) => mapFeatures.includes(name)) ? [...names, ...mapFeatures] : names;
+  const next = sortedFeatures(current).filter((name) => !gone.includes(name));
+  const needsLock = next.includes('object-map') || next.includes('journaling');
+  if (gone.includes('exclusive-lock') && needsLock)
+    throw einval(
+      'cannot disable exclusive-lock. object-map or journaling must be disabled before disabling exclusive-lock.',
+    );
+  return next;
+}

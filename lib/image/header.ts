@@ -63,6 +63,7 @@ export const imageStateSchema = z.object({
   features: z.array(z.string()),
   meta: z.record(z.string(), z.string()),
   snapshots: z.array(snapshotStateSchema),
+  dataPool: z.string().optional(),
   /** Of a clone; the ids are those of the site that took the snapshot. */
   parent: parentLinkSchema.optional(),
 });
@@ -194,6 +195,8 @@ export const headerSchema = z.object({
   /** Bytes of one RBD object: a power of two from 4 KiB to 32 MiB. A leaf of the map covers one. */
   objectBytes: count,
   features: z.array(z.string()),
+  /** A recorded name and no more: data is where the header is (docs/decisions/0012-a-data-pool-is-a-name.md). */
+  dataPool: z.string().optional(),
   createdAtMs: z.number(),
   modifiedAtMs: z.number(),
   root: rootSchema.nullable(),

@@ -15,7 +15,7 @@ import { assertWritable, isNonPrimary, openHeader, readHeader, updateHeader } fr
 import { forgetGone, unlinkFromParent } from './children.ts';
 import { assertPacksSafe } from './commit.ts';
 import type { ImageDeps, ImageSpec } from './deps.ts';
-import { featuresDefault } from './features.ts';
+import { featuresDefault, updatedFeatures, withDataPool } from './features.ts';
 import { headerSchema, objectBytesDefault, trashSnapshots, userSnapshots, type Header, type Root } from './header.ts';
 import { newImageId, parseImageId, type ImageId } from './ids.ts';
 import { imageListing, parentInfo, type ImageListing } from './info.ts';
@@ -46,7 +46,9 @@ const listTransfersMax = 16;
 export type CreateOptions = {
   sizeBytes: number;
   objectBytes?: number | undefined;
-  features?: string[] | undefined;
+  features?: readonly string[] | undefined;
+  /** Of another name than the pool. */
+  dataPool?: string | undefined;
   /** Further parts of the first header, for mirroring and import (root, snapshots, mirror …). */
   initial?: Partial<Pick<Header, 'root' | 'snapshots' | 'nextSnapshotId' | 'meta' | 'mirror' | 'parent'>> | undefined;
 };
@@ -74,6 +76,12 @@ export async function checkNewImage(deps: NameDeps, spec: ImageSpec, options: Cr
   checkObjectBytes(options.objectBytes ?? objectBytesDefault);
   checkSizeBytes(options.sizeBytes);
   await assertPlace(deps, spec.pool, spec.namespace);
+  if (options.dataPool !== undefined) await assertDataPool(deps, options.dataPool);
+}
+
+async function assertDataPool(deps: NameDeps, pool: string): Promise<void> {
+  if (await deps.bucket.head(keyText({ kind: 'pool', pool: checkName('pool', pool) }))) return;
+  throw new FarsideError('ENOENT', `data pool '${pool}' does not exist`);
 }
 
 /** The first header of an image. */
@@ -87,7 +95,8 @@ export function newHeader(deps: NameDeps, spec: ImageSpec, imageId: ImageId, opt
     name: spec.image,
     sizeBytes: options.sizeBytes,
     objectBytes: options.objectBytes ?? objectBytesDefault,
-    features: options.features ?? [...featuresDefault],
+    features: withDataPool(options.features ?? featuresDefault, options.dataPool),
+    ...(options.dataPool === undefined ? {} : { dataPool: options.dataPool }),
     createdAtMs: nowMs,
     modifiedAtMs: nowMs,
     root: null,
@@ -148,6 +157,19 @@ async function renameOnce(deps: NameDeps, stored: Stored<Header>, target: ImageS
 
 export function throwExists(spec: ImageSpec): never {
   throw new FarsideError('EEXIST', `image ${specText(spec)} already exists`);
+}
+
+/** `feature enable` and `feature disable`: EINVAL with rbd's reasons, EOPNOTSUPP for what farside lacks, EROFS on a non-primary. */
+export async function updateFeatures(
+  deps: NameDeps,
+  spec: ImageSpec,
+  features: readonly string[],
+  action: 'enable' | 'disable',
+): Promise<void> {
+  await updateHeader(deps, spec, (header) => ({
+    ...header,
+    features: updatedFeatures(header.features, features, action),
+  }));
 }
 
 export type ResizeOptions = { sizeBytes: number; allowShrink?: boolean };

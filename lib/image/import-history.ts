@@ -9,14 +9,12 @@ import type { Header } from './header.ts';
 import { newHeader, type CreateOptions } from './images.ts';
 import { beginNew, publishNew, type NewUpload } from './import-new.ts';
 import { newMeta } from './meta.ts';
-import { compressionDefault, creationDefaults } from './options.ts';
+import { compressionDefault, creationOf, type AskedCreation } from './options.ts';
 import { Patch } from './patch.ts';
 import { withSnapshot, type NewSnapshot } from './snapshots.ts';
 
-export type HistoryOptions = {
-  /** Otherwise options of the pool decide. */
-  objectBytes?: number | undefined;
-  features?: string[] | undefined;
+/** Options of the pool decide what of a new image is left open. */
+export type HistoryOptions = AskedCreation & {
   meta: readonly (readonly [key: string, value: string])[];
   compression?: Compression | undefined;
 };
@@ -34,8 +32,7 @@ export class HistoryImport {
     const levels = await readLevels(deps, spec.pool);
     const create: CreateOptions = {
       sizeBytes: 0,
-      objectBytes: options.objectBytes ?? creationDefaults(levels).objectBytes,
-      features: options.features,
+      ...creationOf(options, spec.pool, levels),
       initial: { meta: newMeta(options.meta, spec.image) },
     };
     const compression = options.compression ?? compressionDefault(levels);

@@ -12,16 +12,15 @@ import { parseImageId, type ImageId } from './ids.ts';
 import { newHeader } from './images.ts';
 import { beginNew, publishNew } from './import-new.ts';
 import { sectorBytes } from './node.ts';
-import { compressionDefault, creationDefaults } from './options.ts';
+import { compressionDefault, creationOf, type AskedCreation } from './options.ts';
 import type { UploadStats } from './pack-writer.ts';
 import { beginUpload, endUpload } from './upload.ts';
 import { ImageWriter } from './write.ts';
 
-export type ImportOptions = {
+/** Of a new image, otherwise options of the pool decide: object size, features, data pool. */
+export type ImportOptions = AskedCreation & {
   /** Bring an existing image to the content given, instead of making a new one. */
   update: boolean;
-  /** Of a new image; otherwise options of the pool decide. */
-  objectBytes?: number | undefined;
   compression?: Compression | undefined;
 };
 
@@ -47,9 +46,10 @@ export async function startImport(deps: ImageDeps, spec: ImageSpec, options: Imp
 
 async function startNew(deps: ImageDeps, spec: ImageSpec, options: ImportOptions): Promise<Import> {
   const levels = await readLevels(deps, spec.pool);
-  const objectBytes = options.objectBytes ?? creationDefaults(levels).objectBytes;
+  const creation = creationOf(options, spec.pool, levels);
+  const { objectBytes } = creation;
   const compression = options.compression ?? compressionDefault(levels);
-  const begun = await beginNew(deps, spec, { sizeBytes: 0, objectBytes });
+  const begun = await beginNew(deps, spec, { sizeBytes: 0, ...creation });
   const { imageId, resumed } = begun;
   const target = { image: { imageId, pool: spec.pool, name: spec.image, objectBytes }, root: null };
   const writer = new ImageWriter(deps, target, { compression, resume: resumed });
@@ -62,7 +62,7 @@ async function startNew(deps: ImageDeps, spec: ImageSpec, options: ImportOptions
         deps,
         spec,
         begun,
-        newHeader(deps, spec, imageId, { sizeBytes, objectBytes, initial: { root } }),
+        newHeader(deps, spec, imageId, { sizeBytes, ...creation, initial: { root } }),
       );
       return { imageId, uploaded: writer.stats };
     },

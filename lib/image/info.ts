@@ -28,6 +28,7 @@ export type ImageInfo = {
   order: number;
   object_size: number;
   snapshot_count: number;
+  data_pool?: string;
   block_name_prefix: string;
   format: 2;
   features: string[];
@@ -99,6 +100,7 @@ export function infoOf(header: Header, snapshot?: Snapshot): ImageInfo {
     order: Math.log2(header.objectBytes),
     object_size: header.objectBytes,
     snapshot_count: header.snapshots.length,
+    ...(header.dataPool === undefined ? {} : { data_pool: header.dataPool }),
     block_name_prefix: `rbd_data.${header.imageId}`,
     format: 2,
     features: shownFeatures(header),

@@ -7,7 +7,7 @@
 
 import { FarsideError } from '../errors.ts';
 import type { Compression } from './codec.ts';
-import { featureBits, featuresDefault, parseFeatureList } from './features.ts';
+import { featureBits, featuresDefault, newImageFeatures, parseFeatureList, sharedFeatures } from './features.ts';
 
 /** Where overrides may be set. `image`: metadata with the prefix `conf_`. */
 export type OptionLevel = 'site' | 'pool' | 'image';
@@ -135,10 +135,32 @@ export const overridden = <N extends OptionName>(name: N, levels: OptionLevels):
 export const optionOf = <N extends OptionName>(name: N, levels: OptionLevels): OptionValue<N> =>
   overridden(name, levels) ?? optionDefault(name);
 
-/** What a new image of the pool gets, unless its maker says otherwise. */
-export const creationDefaults = (levels: OptionLevels): { objectBytes: number } => ({
-  objectBytes: 2 ** optionOf('rbd_default_order', levels),
-});
+/** What may be asked of a new image; what is left open, options of its pool decide. */
+export type AskedCreation = {
+  objectBytes?: number | undefined;
+  features?: readonly string[] | undefined;
+  /** Without the features of a single client. */
+  shared?: boolean | undefined;
+  dataPool?: string | undefined;
+};
+export type Creation = { objectBytes: number; features: string[]; dataPool?: string };
+
+/** EINVAL, EOPNOTSUPP: features. Whether the data pool exists is the caller's to check. */
+export function creationOf(asked: AskedCreation, pool: string, levels: OptionLevels): Creation {
+  const features = asked.features ?? optionOf('rbd_default_features', levels);
+  const dataPool = dataPoolOf(asked.dataPool, pool, levels);
+  return {
+    objectBytes: asked.objectBytes ?? 2 ** optionOf('rbd_default_order', levels),
+    features: newImageFeatures(asked.shared === true ? sharedFeatures(features) : features, dataPool),
+    ...(dataPool === undefined ? {} : { dataPool }),
+  };
+}
+
+/** As in rbd, an image whose data are in its own pool has no data pool. */
+export function dataPoolOf(asked: string | undefined, pool: string, levels: OptionLevels): string | undefined {
+  const chosen = asked ?? optionOf('rbd_default_data_pool', levels);
+  return chosen === '' || chosen === pool ? undefined : chosen;
+}
 
 /** How blocks are stored unless a command says otherwise. */
 export const compressionDefault = (levels: OptionLevels): Compression =>

@@ -13,6 +13,7 @@ export const imageStateOf = (header: Header): ImageState => ({
   name: header.name,
   sizeBytes: header.sizeBytes,
   features: header.features,
+  ...(header.dataPool === undefined ? {} : { dataPool: header.dataPool }),
   meta: header.meta,
   snapshots: [...userSnapshots(header).map((snapshot) => snapshotState(snapshot)), ...neededInTrash(header)],
   ...(header.parent && { parent: linkState(header.parent) }),

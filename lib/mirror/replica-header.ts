@@ -4,6 +4,7 @@
 // besides: user snapshots that an earlier resync kept, and, when this is a resync, what the primary's history does not have:
 // the losing head and the user snapshots taken since the histories parted.
 
+import { withDataPool } from '../image/features.ts';
 import { isMirrorSnapshot, mirrorSnapshots, sameRoot, trashSnapshots, userSnapshots } from '../image/header.ts';
 import type { Header, ImageState, MirrorSnapshot, Snapshot, SnapshotState } from '../image/header.ts';
 import type { Plan } from './checkpoints.ts';
@@ -32,7 +33,7 @@ export function completedHeader(header: Header, plan: Plan, completion: Completi
     name: completion.name,
     root: target.root,
     sizeBytes: target.sizeBytes,
-    features: state.features,
+    features: withDataPool(state.features, header.dataPool),
     meta: state.meta,
     mirror: completedMirror(header, plan, completion),
     ...completedParent(header, state),

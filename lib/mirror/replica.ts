@@ -13,6 +13,7 @@
 // objects, header, catalog entry. Whoever finds a half-done removal goes on with it.
 
 import { createDocument, readDocument } from '../bucket/document.ts';
+import { keyText } from '../bucket/keys.ts';
 import type { Stored } from '../bucket/document.ts';
 import { readHeader, updateHeader } from '../image/access.ts';
 import { forgetGone } from '../image/children.ts';
@@ -23,9 +24,11 @@ import { newImageId, parseImageId } from '../image/ids.ts';
 import { newHeader } from '../image/images.ts';
 import { childrenOf } from '../image/lineage.ts';
 import { bearsName, checkSpec, claimName, freeName, headerKey, readName } from '../image/names.ts';
+import { optionOf } from '../image/options.ts';
 import { removeStep } from '../image/remove.ts';
 import { addToCatalog, markRemoving, removeFromCatalog } from './catalog.ts';
 import type { Catalog, CatalogEntry } from './catalog.ts';
+import { recentLevels } from './config.ts';
 import type { MirrorDeps } from './deps.ts';
 import type { PresentImage } from './peer-protocol.ts';
 import { promotionState } from './roles.ts';
@@ -69,6 +72,7 @@ export async function createReplica(
   const empty = newHeader(deps, spec, imageId, {
     sizeBytes: 0,
     objectBytes: remote.objectBytes,
+    dataPool: await dataPoolOf(deps, pool, remote),
     initial: { mirror: { mode: remote.mode, state: 'creating', globalId } },
   });
   const created = await createDocument(deps.bucket, headerKey(imageId), empty, deps.random);
@@ -77,6 +81,19 @@ export async function createReplica(
   if (await holdsName(deps, stored)) return stored;
   await removeReplica(deps, pool, globalId, stored);
   return 'name-taken';
+}
+
+/** As Ceph chooses: the pool's default, else the pool that is called like the primary's, else none. */
+async function dataPoolOf(deps: MirrorDeps, pool: string, { snapshots }: PresentImage): Promise<string | undefined> {
+  const wanted = [
+    optionOf('rbd_default_data_pool', await recentLevels(deps, pool)),
+    snapshots.at(-1)?.namespace.image.dataPool ?? '',
+  ];
+  for (const name of wanted) {
+    if (name === '' || name === pool) continue;
+    if (await deps.bucket.head(keyText({ kind: 'pool', pool: name }))) return name;
+  }
+  return undefined;
 }
 
 /** A replica that is still being made may have died before it had its name. */

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
-import { checkOption, compressionDefault, creationDefaults, optionNames } from '../../lib/image/options.ts';
+import { checkOption, compressionDefault, creationOf, optionNames } from '../../lib/image/options.ts';
 import { optionOf, optionRows, overridden, type OptionLevels } from '../../lib/image/options.ts';
 
 const cap = 'rbd_mirroring_max_mirroring_snapshots';
@@ -46,7 +46,7 @@ describe('levels', () => {
 
   test('defaults of new images, and how blocks are stored', () => {
     const pool = { rbd_default_order: '20', rbd_compression_hint: 'incompressible' };
-    expect(creationDefaults({ site: {}, pool })).toMatchObject({ objectBytes: 2 ** 20 });
+    expect(creationOf({}, 'rbd', { site: {}, pool })).toMatchObject({ objectBytes: 2 ** 20 });
     expect(compressionDefault({ site: {}, pool })).toBe('none');
     expect(compressionDefault({ site: {}, pool: {} })).toBe('auto');
   });

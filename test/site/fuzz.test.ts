@@ -19,6 +19,7 @@ const goodBodies: Record<string, unknown> = {
   'PUT /v1/pools/:pool/images/:image/meta/:key': { value: 'v' },
   'PUT /v1/pools/:pool/config/:option': { value: '5' },
   'PUT /v1/config/:section/:option': { value: '5' },
+  'POST /v1/pools/:pool/images/:image/features': { disable: ['fast-diff'] },
   'POST /v1/pools/:pool/trash': { image: 'disk', delaySeconds: 60 },
   'POST /v1/pools/:pool/trash/purge': { expiredBeforeMs: 1, after: 'x' },
   'POST /v1/pools/:pool/trash/:id/restore': { name: 'new' },

@@ -164,7 +164,6 @@ export const pending: readonly Pending[] = [
   },
   { what: 'features of images, journal mode', recording: 'a2-pool-peers-disable', steps: [41, 43, 45] },
   { what: 'bench', recording: 'b-image', steps: [65, 83] },
-  { what: 'features of images', recording: 'b-image', steps: [96] },
   { what: 'locks and watchers', recording: 'b-image', steps: [100, 101, [104, 107]] },
   { what: 'copy', recording: 'b-image', steps: [102, 103] },
 ];

@@ -1,33 +1,18 @@
 // `clone`: a writable image made of a snapshot, at once. It shares the snapshot's data until it is flattened.
 
 import { cloneFormats } from '../../image/clone.ts';
-import { parseFeatureList } from '../../image/features.ts';
 import { defineCommand } from '../command.ts';
-import { invalidOption, poolDefault } from '../grammar.ts';
+import { askedCreation, creationOptions } from '../creation.ts';
+import { poolDefault } from '../grammar.ts';
 import {
   choiceOption,
   destinationArgument,
   destinationOptions,
   imageOrSnapArgument,
-  objectSizeOption,
-  parsedOption,
   snapIdOption,
   snapshotRefOf,
 } from '../parameters.ts';
 import { framed } from '../wording.ts';
-
-function parseFeatures(text: string): string[] {
-  const features = parseFeatureList(text);
-  if (!features) throw invalidOption('--image-feature');
-  return features;
-}
-
-/** `--order 22` is `--object-size 4M`. */
-function parseOrder(text: string): number {
-  const order = /^\d{1,2}$/.test(text) ? Number(text) : 0;
-  if (order < 12 || order > 25) throw invalidOption('--order');
-  return 2 ** order;
-}
 
 export const clone = defineCommand({
   path: 'clone',
@@ -39,17 +24,7 @@ export const clone = defineCommand({
   options: {
     ...destinationOptions,
     snapId: snapIdOption,
-    objectSize: objectSizeOption,
-    order: parsedOption(
-      '--order <order>',
-      'object order: the object size is 2^order bytes [12 <= order <= 25]',
-      parseOrder,
-    ),
-    features: parsedOption(
-      '--image-feature <features>',
-      "features of the clone (default: its parent's)",
-      parseFeatures,
-    ),
+    ...creationOptions,
     cloneFormat: choiceOption(
       '--rbd-default-clone-format <format>',
       'format of the clone (default: auto)',
@@ -61,9 +36,8 @@ export const clone = defineCommand({
     'farside clone rbd/vm-1@golden backup/vm-2 --rbd-default-clone-format 2',
   ],
   async run({ args: { source, target }, options, context }) {
-    const { objectSize, order, features, cloneFormat } = options;
+    const { cloneFormat } = options;
     const ref = snapshotRefOf(source, options.snapId);
-    const objectBytes = objectSize ?? order;
     const client = await context.client();
     await framed({ text: 'clone error', errno: true }, () =>
       client.cloneImage(source, {
@@ -72,8 +46,7 @@ export const clone = defineCommand({
         namespace: target.namespace ?? '',
         name: target.image ?? '',
         ...(cloneFormat === undefined ? {} : { cloneFormat }),
-        ...(features === undefined ? {} : { features }),
-        ...(objectBytes === undefined ? {} : { objectBytes }),
+        ...askedCreation(options),
       }),
     );
   },

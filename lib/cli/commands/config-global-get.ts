@@ -12,6 +12,6 @@ export const configGlobalGet = defineCommand({
   examples: ['farside config global get global rbd_mirroring_max_mirroring_snapshots'],
   async run({ args: { entity, key }, context }) {
     const client = await context.client();
-    context.output.line(await framed(configGetFrame(key), () => client.getConfig({ section: entity }, key)));
+    context.output.line(await framed(configGetFrame(key), () => client.config.get({ section: entity }, key)));
   },
 });

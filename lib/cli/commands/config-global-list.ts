@@ -16,7 +16,7 @@ export const configGlobalList = defineReport({
   examples: ['farside config global ls global', 'farside config global ls global --format json'],
   async run({ args: { entity }, context, report }) {
     const client = await context.client();
-    const value = await framed({ text: 'error reading config', errno: true }, () => client.listSiteConfig(entity));
+    const value = await framed({ text: 'error reading config', errno: true }, () => client.config.ofSite(entity));
     report({ value, plain: () => plainSiteOptions(value) });
   },
 });

@@ -13,6 +13,6 @@ export const configGlobalRemove = defineCommand({
   examples: ['farside config global rm global rbd_mirroring_max_mirroring_snapshots'],
   async run({ args: { entity, key }, context }) {
     const client = await context.client();
-    await framed({ text: `error removing ${key}`, errno: true }, () => client.removeConfig({ section: entity }, key));
+    await framed({ text: `error removing ${key}`, errno: true }, () => client.config.remove({ section: entity }, key));
   },
 });

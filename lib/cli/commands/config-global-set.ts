@@ -13,7 +13,7 @@ export const configGlobalSet = defineCommand({
   async run({ args: { entity, key, value }, context }) {
     const client = await context.client();
     await framed({ text: `error setting ${key}`, errno: true }, () =>
-      client.setConfig({ section: entity }, key, value),
+      client.config.set({ section: entity }, key, value),
     );
   },
 });

@@ -16,7 +16,7 @@ export const configImageList = defineReport({
   examples: ['farside config image ls vm-1', 'farside config image ls vm-1 --format json'],
   async run({ args: { image }, context, report }) {
     const client = await context.client();
-    const value = await framed({ text: 'failed to list config', errno: true }, () => client.listConfig(image));
+    const value = await framed({ text: 'failed to list config', errno: true }, () => client.config.ofImage(image));
     report({ value, plain: () => plainImageOptions(value) });
   },
 });

@@ -12,6 +12,6 @@ export const configPoolGet = defineCommand({
   examples: ['farside config pool get rbd rbd_mirroring_max_mirroring_snapshots'],
   async run({ args: { pool, key }, context }) {
     const client = await context.client();
-    context.output.line(await framed(configGetFrame(key), () => client.getConfig({ pool }, key)));
+    context.output.line(await framed(configGetFrame(key), () => client.config.get({ pool }, key)));
   },
 });

@@ -16,9 +16,7 @@ export const configPoolList = defineReport({
   examples: ['farside config pool ls rbd', 'farside config pool ls rbd --format json'],
   async run({ args: { pool }, context, report }) {
     const client = await context.client();
-    const value = await framed({ text: 'failed to list config', errno: true }, () =>
-      client.listConfig({ pool, namespace: '' }),
-    );
+    const value = await framed({ text: 'failed to list config', errno: true }, () => client.config.ofPool(pool));
     report({ value, plain: () => plainOptions(value) });
   },
 });

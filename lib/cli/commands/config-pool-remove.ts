@@ -13,6 +13,6 @@ export const configPoolRemove = defineCommand({
   examples: ['farside config pool rm rbd rbd_mirroring_max_mirroring_snapshots'],
   async run({ args: { pool, key }, context }) {
     const client = await context.client();
-    await framed({ text: `failed to remove ${key}`, errno: true }, () => client.removeConfig({ pool }, key));
+    await framed({ text: `failed to remove ${key}`, errno: true }, () => client.config.remove({ pool }, key));
   },
 });

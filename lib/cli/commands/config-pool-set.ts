@@ -12,6 +12,6 @@ export const configPoolSet = defineCommand({
   examples: ['farside config pool set rbd rbd_mirroring_max_mirroring_snapshots 8'],
   async run({ args: { pool, key, value }, context }) {
     const client = await context.client();
-    await framed({ text: `failed to set ${key}`, errno: true }, () => client.setConfig({ pool }, key, value));
+    await framed({ text: `failed to set ${key}`, errno: true }, () => client.config.set({ pool }, key, value));
   },
 });

@@ -4,6 +4,7 @@
 import { FarsideError } from '../../errors.ts';
 import type { Argument, Words } from '../command.ts';
 import { defineCommand } from '../command.ts';
+import { askedCreation, creationOptions } from '../creation.ts';
 import { refuseSnap, resolveImageSpec, type SpecOptions } from '../grammar.ts';
 import { imageDeps } from '../open-bucket.ts';
 import {
@@ -11,7 +12,6 @@ import {
   destinationOptions,
   exportFormatOption,
   imageArgument,
-  objectSizeOption,
   pathArgument,
   pathOption,
   switchOption,
@@ -62,7 +62,7 @@ export const importCommand = defineCommand({
     destPool: destinationOptions.destPool,
     destNamespace: destinationOptions.destNamespace,
     update: switchOption('--update', 'change an existing image'),
-    objectSize: objectSizeOption,
+    ...creationOptions,
     compression: compressionOption,
     exportFormat: exportFormatOption,
   },
@@ -74,7 +74,8 @@ export const importCommand = defineCommand({
   ],
   async run({ args: { path, image }, options, context }) {
     const spec = image(path);
-    const { update, objectSize: objectBytes, compression } = options;
+    const { update, compression } = options;
+    const creation = askedCreation(options);
     const isContainer = options.exportFormat === '2';
     if (isContainer && update) throw new FarsideError('EINVAL', '--update takes raw content (--export-format 1) only');
     const source = await openSource(path, context.terminal.stdin);
@@ -85,8 +86,8 @@ export const importCommand = defineCommand({
     try {
       const deps = imageDeps(await context.registration(), context.terminal);
       await framed(streamFrame('import failed'), async () => {
-        if (isContainer) await importContainer(deps, spec, source, { objectBytes, compression, progress });
-        else await importImage(deps, spec, source, { update, objectBytes, compression, progress });
+        if (isContainer) await importContainer(deps, spec, source, { ...creation, compression, progress });
+        else await importImage(deps, spec, source, { ...creation, update, compression, progress });
       });
     } finally {
       progress.stop();

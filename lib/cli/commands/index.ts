@@ -21,6 +21,8 @@ import { diff } from './diff.ts';
 import { diskUsage } from './disk-usage.ts';
 import { exportDiff } from './export-diff.ts';
 import { exportCommand } from './export.ts';
+import { featureDisable } from './feature-disable.ts';
+import { featureEnable } from './feature-enable.ts';
 import { flatten } from './flatten.ts';
 import { imageMetaGet } from './image-meta-get.ts';
 import { imageMetaList } from './image-meta-list.ts';
@@ -110,6 +112,8 @@ export const commands: readonly Command[] = [
   diskUsage,
   exportCommand,
   exportDiff,
+  featureDisable,
+  featureEnable,
   flatten,
   imageMetaGet,
   imageMetaList,

@@ -5,8 +5,9 @@ import { createRoute, z } from '@hono/zod-openapi';
 import { listChildren } from '../../image/children.ts';
 import { cloneFormats, cloneImage } from '../../image/clone.ts';
 import { flattenStep } from '../../image/flatten.ts';
-import { objectBytesMax, objectBytesMin } from '../../image/images.ts';
 import type { SnapshotRef } from '../../image/info.ts';
+import { dataPoolOf } from '../../image/options.ts';
+import { recentLevels } from '../../mirror/config.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
 import { access } from './access.ts';
 import { forbidden } from './errors.ts';
@@ -28,8 +29,7 @@ const cloneBody = z
     namespace: z.string().max(1024).default(''),
     name: name.openapi({ example: 'vm-2' }),
     cloneFormat: z.enum(cloneFormats).default('auto'),
-    features: z.array(z.string().max(64)).max(32).optional(),
-    objectBytes: z.int().min(objectBytesMin).max(objectBytesMax).optional(),
+    ...schemas.creationShape,
   })
   .refine(({ snap, snapId }) => (snap === undefined) !== (snapId === undefined), 'give either snap or snapId')
   .openapi('Clone');
@@ -92,13 +92,15 @@ export const snapshotRef = (given: {
 export function cloneRoutes(deps: MirrorDeps): Api {
   const api = newApi();
   api.openapi(clone, async (c) => {
-    const { pool, namespace, name: image, cloneFormat, features, objectBytes, ...ref } = c.req.valid('json');
+    const { pool, namespace, name: image, cloneFormat, snap, snapId, ...asked } = c.req.valid('json');
     const source = specOf(c.req.valid('param'), c.req.valid('query'));
     const target = { pool: pool ?? source.pool, namespace, image };
     const principal = c.get('principal');
     if (principal.kind === 'client' && principal.pool !== target.pool)
       throw forbidden('this token may not make images in that pool');
-    const id = await cloneImage(deps, source, snapshotRef(ref)!, target, { cloneFormat, features, objectBytes });
+    const dataPool = dataPoolOf(asked.dataPool, target.pool, await recentLevels(deps, target.pool));
+    const ref = snapshotRef({ snap, snapId })!;
+    const id = await cloneImage(deps, source, ref, target, { ...asked, cloneFormat, dataPool });
     return c.json({ id }, 201);
   });
   api.openapi(children, async (c) => {

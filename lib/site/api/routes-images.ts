@@ -2,9 +2,9 @@
 
 import { createRoute } from '@hono/zod-openapi';
 
-import { createImage, imageInfo, listImages, renameImage, resizeImage } from '../../image/images.ts';
+import { createImage, imageInfo, listImages, renameImage, resizeImage, updateFeatures } from '../../image/images.ts';
 import { getMeta, listMeta, removeMeta, setMeta } from '../../image/meta.ts';
-import { creationDefaults } from '../../image/options.ts';
+import { creationOf } from '../../image/options.ts';
 import { recentLevels } from '../../mirror/config.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
 import { removeMirroredImage } from '../../mirror/images.ts';
@@ -74,6 +74,16 @@ const resize = createRoute({
   responses: done('Resized'),
 });
 
+const features = createRoute({
+  method: 'post',
+  path: `${imagePath}/features`,
+  tags,
+  summary: 'Enable or disable features',
+  ...access.client,
+  request: { ...imageRequest, body: body(schemas.featuresBody) },
+  responses: done('Updated'),
+});
+
 export function imageRoutes(deps: MirrorDeps): Api {
   const api = newApi();
   api.openapi(list, async (c) => {
@@ -81,11 +91,10 @@ export function imageRoutes(deps: MirrorDeps): Api {
     return c.json(await listImages(deps, c.req.valid('param').pool, namespace, { after, limit }), 200);
   });
   api.openapi(create, async (c) => {
-    const { name, sizeBytes, objectBytes } = c.req.valid('json');
+    const { name, sizeBytes, ...asked } = c.req.valid('json');
     const spec = specOf({ pool: c.req.valid('param').pool, image: name }, c.req.valid('query'));
-    const defaults = creationDefaults(await recentLevels(deps, spec.pool));
-    const options = { sizeBytes, objectBytes: objectBytes ?? defaults.objectBytes };
-    return c.json({ id: await createImage(deps, spec, options) }, 201);
+    const creation = creationOf(asked, spec.pool, await recentLevels(deps, spec.pool));
+    return c.json({ id: await createImage(deps, spec, { sizeBytes, ...creation }) }, 201);
   });
   api.openapi(info, async (c) => {
     const query = c.req.valid('query');
@@ -101,6 +110,13 @@ export function imageRoutes(deps: MirrorDeps): Api {
   });
   api.openapi(resize, async (c) => {
     await resizeImage(deps, specOf(c.req.valid('param'), c.req.valid('query')), c.req.valid('json'));
+    return c.body(null, 204);
+  });
+  api.openapi(features, async (c) => {
+    const change = c.req.valid('json');
+    const spec = specOf(c.req.valid('param'), c.req.valid('query'));
+    if ('enable' in change) await updateFeatures(deps, spec, change.enable, 'enable');
+    else await updateFeatures(deps, spec, change.disable, 'disable');
     return c.body(null, 204);
   });
   addMetaRoutes(api, deps);

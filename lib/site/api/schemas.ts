@@ -41,9 +41,19 @@ export const listQuery = namespaceQuery.extend({
 
 const sizeBytes = z.int().min(0).max(sizeBytesMax);
 
-export const createImageBody = z
-  .object({ name: name('disk-1'), sizeBytes, objectBytes: z.int().min(objectBytesMin).max(objectBytesMax).optional() })
-  .openapi('CreateImage');
+const features = z.array(z.string().max(64)).max(32);
+/** What is left out, options of the pool decide. */
+export const creationShape = {
+  objectBytes: z.int().min(objectBytesMin).max(objectBytesMax).optional(),
+  features: features.optional(),
+  shared: z.boolean().optional().openapi({ description: 'Without the features of a single client.' }),
+  dataPool: name('rbd-data').optional(),
+};
+export const featuresBody = z
+  .union([z.object({ enable: features }).strict(), z.object({ disable: features }).strict()])
+  .openapi('UpdateFeatures');
+
+export const createImageBody = z.object({ name: name('disk-1'), sizeBytes, ...creationShape }).openapi('CreateImage');
 export const renameBody = z.object({ name: name('disk-2') }).openapi('Rename');
 export const resizeBody = z.object({ sizeBytes, allowShrink: z.boolean().default(false) }).openapi('Resize');
 export const trashParams = poolParams.extend({ id: name('0123456789abcdef01234567') });
@@ -218,6 +228,7 @@ export const infoSchema = z
     order: z.number(),
     object_size: z.number(),
     snapshot_count: z.number(),
+    data_pool: z.string().optional(),
     block_name_prefix: z.string(),
     format: z.literal(2),
     features: z.array(z.string()),
