@@ -54,11 +54,14 @@ export type CommandDefinition<A extends Arguments, O extends Options> = {
   run(call: Call<A, O>): Promise<void>;
 };
 
+/** `report` prints; `reportText` only says what would be printed. */
+type Reporting = { report: (report: Report) => void; reportText: (report: Report) => string };
+
 /** A command that reports data, in the format that the user chose; only such commands take --format. */
 export type ReportDefinition<A extends Arguments, O extends Options> = Omit<CommandDefinition<A, O>, 'run'> & {
   /** Names for XML; `report` may be given others. */
   xml: XmlShape;
-  run(call: Call<A, O> & { report: (report: Report) => void }): Promise<void>;
+  run(call: Call<A, O> & Reporting): Promise<void>;
 };
 
 /** A command of any shape, as the registry holds it. */
@@ -73,6 +76,11 @@ export function defineReport<A extends Arguments, O extends Options>(definition:
   const { xml } = definition;
   return {
     ...definition,
-    run: (call: Call<A, O>) => definition.run({ ...call, report: (report) => call.context.output.report(report, xml) }),
+    run: (call: Call<A, O>) => {
+      const { output } = call.context;
+      const report = (value: Report): void => output.report(value, xml);
+      const reportText = (value: Report): string => output.reportText(value, xml);
+      return definition.run({ ...call, report, reportText });
+    },
   };
 }

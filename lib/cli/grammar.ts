@@ -95,6 +95,10 @@ export function resolveLevel(options: SpecOptions): Level {
   const image = options.image === undefined ? {} : parseImageSpec(options.image);
   if (image.snap !== undefined || options.snap !== undefined)
     refuseSnap({ pool: '', namespace: '', image: '', snap: '' });
+  if (image.pool !== undefined && options.pool !== undefined)
+    throw new FarsideError('EINVAL', 'pool is specified both via pool and image options');
+  if (image.pool !== undefined && options.namespace !== undefined)
+    throw new FarsideError('EINVAL', 'namespace is specified both via namespace and image options');
   const level = mergeParts(definedParts({ pool: options.pool, namespace: options.namespace || undefined }), image);
   if (level.pool === undefined && (level.namespace !== undefined || level.image !== undefined))
     level.pool = poolDefault;

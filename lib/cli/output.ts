@@ -40,7 +40,11 @@ export class Output {
 
   /** A report in the format that the user chose; commands call the `report` that `defineReport` hands them. */
   report(report: Report, xml: XmlShape): void {
-    this.#streams.stdout.write(formatters[this.#options.format]({ xml, ...report }, this.#options));
+    this.#streams.stdout.write(this.reportText(report, xml));
+  }
+
+  reportText(report: Report, xml: XmlShape): string {
+    return formatters[this.#options.format]({ xml, ...report }, this.#options);
   }
 
   /** One line of plain text on stdout, whatever the format: rbd's `Mirroring enabled`, a snapshot id, a token. */

@@ -11,6 +11,8 @@ export type SiteIdentity = {
   siteId: string;
   name: string;
   url: string;
+  /** What `mirror pool status` shows where rbd shows the version of its daemon. */
+  version?: string;
   seal(text: string): Promise<string>;
   unseal(sealed: string): Promise<string>;
 };

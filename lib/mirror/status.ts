@@ -69,7 +69,7 @@ export async function poolStatus(
     instanceId,
     clientId: deps.site.name,
     hostname,
-    version: 'farside',
+    version: `farside ${deps.site.version ?? ''}`.trim(),
     leader: true,
     heartbeatAgeMs,
   };

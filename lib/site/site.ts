@@ -116,6 +116,7 @@ export class Site {
         siteId,
         name: config.name,
         url: config.url,
+        version,
         seal: (text) => seal.seal(text),
         unseal: (sealed) => seal.unseal(sealed),
       },

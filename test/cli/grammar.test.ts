@@ -100,8 +100,11 @@ describe('levels of schedules', () => {
     expect(resolveLevel({ image: 'i' })).toEqual({ pool: 'rbd', image: 'i' });
   });
 
-  test('a pool named twice must be the same', () => {
-    expect(() => resolveLevel({ pool: 'a', image: 'b/i' })).toThrow(einval(/^pool is specified twice/));
+  test('a pool or namespace is named once', () => {
+    const both = { pool: 'p', image: 'p/i' };
+    expect(() => resolveLevel(both)).toThrow(einval(/^pool is specified both via pool and image options$/));
+    const twice = { namespace: 'n', image: 'p/n/i' };
+    expect(() => resolveLevel(twice)).toThrow(einval(/^namespace is specified both via namespace and image options$/));
   });
 });
 
