@@ -25,6 +25,8 @@ const envSchema = z.object({
   FARSIDE_DEAD_LETTER_QUEUE_URL: queueUrl,
   /** Where the site's secrets are (lambda-secrets.ts): an SSM parameter's name or ARN, or a Secrets Manager secret's ARN. */
   FARSIDE_SECRETS_PARAMETER: z.string('must name the SSM parameter or the secret').min(1, 'must name one'),
+  /** Of `http` alone: where the admin token itself is, unless its hash is among the secrets. */
+  FARSIDE_ADMIN_TOKEN_PARAMETER: z.string().optional(),
   /** Of an S3-compatible server; unset, AWS itself. */
   FARSIDE_S3_ENDPOINT: z.url({ protocol: /^https?$/, error: 'must be a URL' }).optional(),
   FARSIDE_S3_REGION: z.string().min(1).optional(),

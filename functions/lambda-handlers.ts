@@ -11,6 +11,7 @@
 import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
 import { streamHandle } from 'hono/aws-lambda';
 import { systemClock } from '../lib/clock.ts';
+import { FarsideError } from '../lib/errors.ts';
 import { systemRandom } from '../lib/random.ts';
 import { delaySeconds, deliver, deliverDeadLetter, deliverySettings, describeFailure } from '../lib/site/delivery.ts';
 import type { Site } from '../lib/site/site.ts';
@@ -22,8 +23,7 @@ import type { SqsApi } from './sqs-api.ts';
 
 export type LambdaParts = {
   env: Record<string, string | undefined>;
-  /** Of FARSIDE_SECRETS_PARAMETER. */
-  readSecrets(name: string): Promise<LambdaSecrets>;
+  readSecrets(env: LambdaEnv): Promise<LambdaSecrets>;
   openSqs(env: LambdaEnv): SqsApi;
   /** Lines for the operator. */
   log: (line: string) => void;
@@ -63,7 +63,7 @@ class WarmSite {
   async open(): Promise<Warm> {
     if (this.#warm) return this.#warm;
     const env = parseLambdaEnv(this.parts.env);
-    const secrets = await this.parts.readSecrets(env.FARSIDE_SECRETS_PARAMETER);
+    const secrets = await this.parts.readSecrets(env);
     return (this.#warm ??= { env, secrets, sqs: this.parts.openSqs(env) });
   }
 
@@ -76,6 +76,7 @@ class WarmSite {
 
 async function answer(warm: WarmSite, request: Request, { requestContext }: UrlContext): Promise<Response> {
   try {
+    if ((await warm.open()).secrets.adminTokenHash === undefined) throw noAdmin();
     const domainName = requestContext?.domainName;
     return await (await warm.site(domainName && `https://${domainName}`)).fetch(request);
   } catch (cause) {
@@ -86,6 +87,12 @@ async function answer(warm: WarmSite, request: Request, { requestContext }: UrlC
     );
   }
 }
+
+const noAdmin = (): FarsideError =>
+  new FarsideError(
+    'EINVAL',
+    'this site is not configured: neither is adminTokenHash among its secrets, nor does FARSIDE_ADMIN_TOKEN_PARAMETER name the admin token',
+  );
 
 async function runTick(warm: WarmSite, event: unknown): Promise<void> {
   const nowMs = systemClock.nowMs();

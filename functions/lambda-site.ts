@@ -35,7 +35,9 @@ export function buildSite({ env, region, secrets, sqs, log }: SiteParts, url: st
       name: env.FARSIDE_SITE_NAME,
       url: env.FARSIDE_SITE_URL ?? url ?? noUrl(),
       platform: 'aws',
-      ...secrets,
+      secret: secrets.secret,
+      // No token has an empty hash.
+      adminTokenHash: secrets.adminTokenHash ?? '',
       ...(isDirect(env) && { store }),
       ...parseTuning(env.FARSIDE_TUNING),
     },

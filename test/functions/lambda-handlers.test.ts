@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import type { SQSEvent } from 'aws-lambda';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { lambdaHandlers, type LambdaHandlers } from '../../functions/lambda-handlers.ts';
+import type { LambdaSecrets } from '../../functions/lambda-secrets.ts';
 import type { SqsApi } from '../../functions/sqs-api.ts';
 import { provideStreaming, serveFunctionUrl, type StreamingHandler } from '../../infra/local/function-url.ts';
 import { Bucket } from '../../lib/bucket/bucket.ts';
@@ -32,11 +33,13 @@ const sqs: SqsApi = {
   hide: async (queueUrl, messages) => void hidden.push(...messages.map((message) => ({ queueUrl, ...message }))),
 };
 
-function handlersWith(env: Record<string, string>): LambdaHandlers {
+const secrets = { adminTokenHash: createHash('sha256').update(adminToken).digest('hex'), secret };
+
+function handlersWith(env: Record<string, string>, known: LambdaSecrets = secrets): LambdaHandlers {
   provideStreaming();
   return lambdaHandlers({
     env,
-    readSecrets: async () => ({ adminTokenHash: createHash('sha256').update(adminToken).digest('hex'), secret }),
+    readSecrets: async () => known,
     openSqs: () => sqs,
     log: (line) => void lines.push(line),
     metric: (line) => void metrics.push(line),
@@ -136,6 +139,25 @@ describe.skipIf(!hasRadosgw())('Lambda handlers', () => {
     expect((await fetch(`${url}/v1/site`)).status).toBe(401);
     const large = await call('/v1/store/x', { method: 'PUT', body: new Uint8Array(bodyBytesMax + 1) });
     expect([large.status, await large.json()]).toMatchObject([413, { error: { code: 'EFBIG' } }]);
+  });
+
+  test('without an admin token http answers nobody and says why in the log; consume and schedule need none', async () => {
+    const closed = handlersWith(environmentOf(place), { secret });
+    const other = await serveFunctionUrl({
+      handler: closed.http as unknown as StreamingHandler,
+      port: 0,
+      bodyBytesMax,
+      clock: systemClock,
+      log: (line) => void lines.push(line),
+    });
+    const { port } = other.address() as AddressInfo;
+    for (const headers of [{}, { authorization: 'Bearer undefined' }])
+      expect((await fetch(`http://127.0.0.1:${port}/v1/site`, { headers })).status).toBe(500);
+    expect(lines.join('\n')).toContain('neither is adminTokenHash among its secrets');
+    other.closeAllConnections();
+    other.close();
+    await closed.schedule({});
+    expect(await closed.consume(eventOf('farside', [{ body: idle }]), inTime)).toEqual(failed());
   });
 
   test('consume settles each message by itself: done, on record, or back with a delay of its own', async () => {

@@ -14,7 +14,7 @@ test.each([
 ])('README names the prices of %s', (cloud, prices) => {
   const paragraph = costs.split('\n').find((line) => line.startsWith(`**${cloud}**`))!;
   const named = (paragraph.match(/\d+\.\d+/g) ?? []).map(Number);
-  expect(named.toSorted()).toEqual(Object.values(prices).toSorted());
+  expect(named.map(String).toSorted()).toEqual(Object.values(prices).map(String).toSorted());
 });
 
 /** `131,072 × 4.50 / 10⁶ = $0.59` anywhere in the section. */
