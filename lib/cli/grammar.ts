@@ -140,6 +140,12 @@ function parseBytes(text: string, option: string, unitDefault: Unit): number {
 /** `--size`: `10G`, `512M`, `1T`; a plain number is MiB, as in rbd. */
 export const parseSizeBytes = (text: string): number => parseBytes(text, '--size', 'M');
 
+/** `--io-size`, `--io-total`: a plain number is bytes. */
+export const parseIoBytes =
+  (option: string) =>
+  (text: string): number =>
+    parseBytes(text, option, 'B');
+
 export const objectBytesMin = 4 * 1024;
 export const objectBytesMax = 32 * 1024 * 1024;
 

@@ -52,6 +52,11 @@ export class Output {
     this.#streams.stdout.write(`${text}\n`);
   }
 
+  /** Lines of plain text on stdout, each with its end. */
+  text(lines: string): void {
+    this.#streams.stdout.write(lines);
+  }
+
   /** One line for the user on stderr: neither result nor error. */
   note(text: string): void {
     this.#streams.stderr.write(`${text}\n`);

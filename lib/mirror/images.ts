@@ -31,6 +31,7 @@ import { demoteSnapshot, primarySnapshot, promoteSnapshots } from './role-change
 import type { Refusal, RoleChange } from './role-changes.ts';
 import { promotionState } from './roles.ts';
 import { reachablePeer } from './reachable.ts';
+import { mirrorSnapshotsMaxLeast } from './retention.ts';
 import { removalDelaySeconds } from './trash.ts';
 
 const senders = (pool: Pool): string[] => pool.peers.filter(sends).map((peer) => peer.uuid);
@@ -64,7 +65,7 @@ export async function enableImage(deps: MirrorDeps, spec: ImageSpec, mode = 'jou
     // Read again, now that the catalog has the image: see `disablePool`.
     const pool = (await readPool(deps, spec.pool)).value;
     checkPool(pool, namespace);
-    const now = await drawn(deps, pool);
+    const now = await drawn(deps, pool, stored.value);
     const enabled = await swap(deps, pool, stored, globalId, (header) =>
       enabledHeader(deps, header, globalId, pool, now),
     );
@@ -255,7 +256,7 @@ export async function promoteImage(
   refuse(canAsk(stored.value.mirror));
   refuse(canPromote(stateOf(stored.value), { force }));
   const remotePrimary = !force && (await isPrimaryElsewhere(deps, pool, stored.value.mirror!.globalId));
-  const now = await drawn(deps, pool);
+  const now = await drawn(deps, pool, stored.value);
   const promote = (header: Header): Header => {
     refuse(canAsk(header.mirror));
     refuse(canPromote(stateOf(header), { force, remotePrimary }));
@@ -285,7 +286,7 @@ async function isPrimaryElsewhere(deps: MirrorDeps, pool: Pool, globalId: string
 export async function demoteImage(deps: MirrorDeps, spec: ImageSpec): Promise<void> {
   const stored = await openHeader(deps, spec);
   const pool = (await readPool(deps, spec.pool)).value;
-  const now = await drawn(deps, pool);
+  const now = await drawn(deps, pool, stored.value);
   const demote = (header: Header): Header => {
     refuse(canAsk(header.mirror));
     refuse(canDemote(stateOf(header)));
@@ -315,7 +316,7 @@ export async function resyncImage(deps: MirrorDeps, spec: ImageSpec): Promise<vo
 export async function createMirrorSnapshot(deps: MirrorDeps, spec: ImageSpec): Promise<number> {
   const stored = await openHeader(deps, spec);
   const pool = (await readPool(deps, spec.pool)).value;
-  const now = await drawn(deps, pool);
+  const now = await drawn(deps, pool, stored.value);
   const take = (header: Header): Header => {
     refuse(canCreateSnapshot(mirrored(header), stateOf(header), senders(pool)));
     return changed(deps, header, primarySnapshot(mirrorSnapshots(header), senders(pool)), pool, now);
@@ -333,10 +334,14 @@ export const mirrored = (header: Header): MirroredView | undefined =>
 /** What a change needs from outside, drawn once, so that the change is pure. */
 export type Drawn = { nowMs: number; uuids: readonly [string, string]; levels: OptionLevels };
 
-export const drawn = async (deps: MirrorDeps, pool: Pool): Promise<Drawn> => ({
+/** Options are asked for only where there is something to cap: an image in step has at most one older snapshot. */
+export const drawn = async (deps: MirrorDeps, pool: Pool, header: Header): Promise<Drawn> => ({
   nowMs: deps.clock.nowMs(),
   uuids: [deps.random.uuid(), deps.random.uuid()],
-  levels: await recentLevels(deps, pool.name),
+  levels:
+    mirrorSnapshots(header).length < mirrorSnapshotsMaxLeast - 1
+      ? { site: {}, pool: {} }
+      : await recentLevels(deps, pool.name),
 });
 
 export function changed(

@@ -10,7 +10,7 @@
 // takes no snapshot for a time long past.
 
 import { FarsideError } from '../errors.ts';
-import { updateHeader } from '../image/access.ts';
+import { readHeader, updateHeader } from '../image/access.ts';
 import { mirrorSnapshots } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
 import type { MirrorDeps } from './deps.ts';
@@ -26,7 +26,9 @@ export async function handleSnapshot(
 ): Promise<Outcome> {
   const value = await recentPool(deps, pool);
   const peerUuids = value.peers.filter(sends).map((peer) => peer.uuid);
-  const now = { ...(await drawn(deps, value)), slotMs };
+  const stored = await readHeader(deps, imageId);
+  if (!stored) return { kind: 'ack' }; // the image was removed
+  const now = { ...(await drawn(deps, value, stored.value)), slotMs };
   let taken = false;
   const take = (header: Header): Header | undefined => {
     const snapshots = mirrorSnapshots(header);
@@ -37,10 +39,10 @@ export async function handleSnapshot(
     return isDue ? changed(deps, header, primarySnapshot(snapshots, peerUuids), value, now) : undefined;
   };
   try {
-    const { value: header } = await updateHeader(deps, imageId, take, { byMirroring: true });
+    const { value: header } = await updateHeader(deps, stored, take, { byMirroring: true });
     if (taken) await announceNewest(deps, value, header);
   } catch (error) {
-    if (!(error instanceof FarsideError) || error.code !== 'ENOENT') throw error; // the image was removed
+    if (!(error instanceof FarsideError) || error.code !== 'ENOENT') throw error; // the same, meanwhile
   }
   return { kind: 'ack' };
 }

@@ -123,7 +123,7 @@ async function takeSlotsAgain(site: SimulatedSite): Promise<void> {
     const slotMs =
       header && mirrorSnapshots(header).findLast(({ namespace }) => namespace.slotMs !== undefined)?.namespace.slotMs;
     if (!header || slotMs === undefined || promotionState(mirrorSnapshots(header)) !== 'primary') continue;
-    const now = await drawn(deps, value);
+    const now = await drawn(deps, value, header);
     const take = (current: Header): Header =>
       changed(deps, current, primarySnapshot(mirrorSnapshots(current), peers), value, { ...now, slotMs });
     await updateHeader(deps, header.imageId, take, { byMirroring: true });

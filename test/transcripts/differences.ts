@@ -163,7 +163,6 @@ export const pending: readonly Pending[] = [
     steps: [[95, 98], 104, [107, 112], 115, 117, [119, 121]],
   },
   { what: 'features of images, journal mode', recording: 'a2-pool-peers-disable', steps: [41, 43, 45] },
-  { what: 'bench', recording: 'b-image', steps: [65, 83] },
   { what: 'locks and watchers', recording: 'b-image', steps: [100, 101, [104, 107]] },
   { what: 'copy', recording: 'b-image', steps: [102, 103] },
 ];

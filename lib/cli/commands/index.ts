@@ -2,6 +2,7 @@
 
 import type { Command } from '../command.ts';
 import { children } from './children.ts';
+import { bench } from './bench.ts';
 import { clone } from './clone.ts';
 import { collect } from './collect.ts';
 import { configGlobalGet } from './config-global-get.ts';
@@ -92,6 +93,7 @@ import { trashRemove } from './trash-remove.ts';
 import { trashRestore } from './trash-restore.ts';
 
 export const commands: readonly Command[] = [
+  bench,
   children,
   clone,
   collect,
