@@ -81,6 +81,7 @@ test('messages: every type has a handler that does nothing for what does not exi
     { type: 'complete', pool: 'rbd', imageId, syncId: 'abc' },
     { type: 'poll', pool: 'rbd', peerUuid },
     { type: 'collect', imageId, run: 'abc', step: 0 },
+    { type: 'flatten', imageId },
     { type: 'remove', imageId },
   ];
   expect(messages.map(({ type }) => type).toSorted()).toEqual(
