@@ -24,7 +24,7 @@ export async function connectPeer(deps: MirrorDeps, pool: string, peerUuid: stri
 /**
  * pools/{pool}/peers/{uuid}.json: how far we are with a peer.
  * - `cursor`: next record of its feed. `comparedAtMs`: last full comparison; 0: never.
- * - `pending`: images to look at, by global id; see poll.ts.
+ * - `pending`: images to look at, by global id; see poll.ts. `turnMs`: when a poll last tried in vain, so its place among them.
  * - `seenAtMs`, `seenCursor`: the peer's last heartbeat, and how far it has read our feed.
  */
 const peerStateSchema = z.object({
@@ -32,7 +32,12 @@ const peerStateSchema = z.object({
   comparedAtMs: z.number(),
   pending: z.record(
     z.string(),
-    z.object({ snapId: z.int().min(0).optional(), mirrorUuid: z.string().optional(), sinceMs: z.number() }),
+    z.object({
+      snapId: z.int().min(0).optional(),
+      mirrorUuid: z.string().optional(),
+      sinceMs: z.number(),
+      turnMs: z.number().optional(),
+    }),
   ),
   seenAtMs: z.number(),
   seenCursor: z.int().min(0),

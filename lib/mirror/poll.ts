@@ -7,7 +7,8 @@
 // - anything else (a comparison, a local resync or demotion, an acknowledgement that was lost): settled by a sync that found
 //   nothing to do, since it became pending.
 // A pending image is first sent as a message; one that is still pending at the next poll is looked after by the poll itself,
-// a few each time, because messages may be lost.
+// a few each time, because messages may be lost. They take turns: one that was tried in vain goes behind those that have waited
+// longer, so that images which cannot go on for long (clones without their parent) keep no other waiting.
 //
 //   poll                                      sync (of a message)
 //   feed: image G, snapshot 7; G is pending
@@ -46,8 +47,8 @@ export async function handlePoll(
   const before = await readPeerState(deps, pool, peerUuid);
   try {
     const { state, fresh } = await lookAround(deps, connection, before);
-    const settled = await lookAfter(deps, connection, state.pending, fresh);
-    await keep(deps, connection, before, state, settled);
+    const { settled, triedInVain } = await lookAfter(deps, connection, state.pending, fresh);
+    await keep(deps, connection, before, { ...state, pending: takingTurns(deps, state.pending, triedInVain) }, settled);
   } catch (error) {
     if (!isUnreachable(error)) throw error; // away: the next poll tries again
   }
@@ -71,16 +72,24 @@ async function lookAround(deps: MirrorDeps, connection: Connection, before: Peer
   return { state, fresh: new Set(Object.keys(pending)) };
 }
 
-/** An image that waits for a sync to look at it is not settled by being at a snapshot. */
+/** An image that waits for a sync to look at it is not settled by being at a snapshot. All keep their places. */
 function joined(before: Pending, found: Pending): Pending {
-  const strict = Object.entries(found).filter(
-    ([globalId]) => before[globalId] && before[globalId].snapId === undefined,
-  );
-  return {
-    ...before,
-    ...found,
-    ...Object.fromEntries(strict.map(([globalId, { sinceMs }]) => [globalId, { sinceMs }])),
-  };
+  const both = Object.entries(found).flatMap(([globalId, entry]) => {
+    const old = before[globalId];
+    if (!old) return [];
+    const { sinceMs } = entry;
+    return [[globalId, { ...(old.snapId === undefined ? { sinceMs } : entry), turnMs: placeOf(old) }]];
+  });
+  return { ...before, ...found, ...Object.fromEntries(both) };
+}
+
+const placeOf = ({ turnMs, sinceMs }: Pending[string]): number => turnMs ?? sinceMs;
+
+/** Nothing is noted when every pending image had its turn: places do not matter then. */
+function takingTurns(deps: MirrorDeps, pending: Pending, { ids, isCrowded }: Tried): Pending {
+  if (!isCrowded) return pending;
+  const turnMs = deps.clock.nowMs();
+  return { ...pending, ...Object.fromEntries(ids.map((globalId) => [globalId, { ...pending[globalId]!, turnMs }])) };
 }
 
 async function readOn(
@@ -134,16 +143,19 @@ async function beat(deps: MirrorDeps, { peer, pool, record }: Connection, cursor
   });
 }
 
+/** `isCrowded`: others are waiting that this poll did not come to. */
+type Tried = { ids: readonly string[]; isCrowded: boolean };
+
 /** Which of the pending images are settled; the others are sent, or, when that did not help before, synced here. */
 async function lookAfter(
   deps: MirrorDeps,
   connection: Connection,
   pending: Pending,
   fresh: ReadonlySet<string>,
-): Promise<string[]> {
+): Promise<{ settled: string[]; triedInVain: Tried }> {
   const limit = pLimit(readsMax);
-  const oldestFirst = Object.entries(pending).toSorted(([, a], [, b]) => a.sinceMs - b.sinceMs);
-  const looked = oldestFirst.slice(0, deps.limits.pollPendingMax);
+  const inTurn = Object.entries(pending).toSorted(([, a], [, b]) => placeOf(a) - placeOf(b));
+  const looked = inTurn.slice(0, deps.limits.pollPendingMax);
   const checked = await Promise.all(
     looked.map(([globalId, entry]) =>
       limit(async () => ({ globalId, settled: await isSettled(deps, connection, globalId, entry) })),
@@ -156,7 +168,10 @@ async function lookAfter(
     open.filter((globalId) => fresh.has(globalId)).map((globalId) => syncMessage(connection, globalId)),
   );
   const stuck = open.filter((globalId) => !fresh.has(globalId));
-  return [...settled, ...(await syncHere(deps, connection, stuck))];
+  const { tried, done } = await syncHere(deps, connection, stuck);
+  const isCrowded = tried.length < stuck.length || looked.length < inTurn.length;
+  const inVain = tried.filter((globalId) => !done.includes(globalId));
+  return { settled: [...settled, ...done], triedInVain: { ids: inVain, isCrowded } };
 }
 
 const syncMessage = ({ pool, record }: Connection, globalId: string): Extract<Message, { type: 'sync' }> => ({
@@ -193,19 +208,24 @@ export function isAt(header: Header, mirrorUuid: string, snapId: number): boolea
 }
 
 /** One after another, a bounded number; a failing one does not keep the others waiting. */
-async function syncHere(deps: MirrorDeps, connection: Connection, globalIds: readonly string[]): Promise<string[]> {
-  const settled: string[] = [];
+async function syncHere(
+  deps: MirrorDeps,
+  connection: Connection,
+  globalIds: readonly string[],
+): Promise<{ tried: string[]; done: string[] }> {
+  const [tried, done]: [string[], string[]] = [[], []];
   const beganAtMs = deps.clock.nowMs();
   for (const globalId of globalIds.slice(0, deps.limits.pollInlineMax)) {
     if (deps.clock.nowMs() - beganAtMs > deps.limits.pollInlineMs) break;
+    tried.push(globalId);
     try {
-      if ((await syncImage(deps, syncMessage(connection, globalId))) === 'settled') settled.push(globalId);
+      if ((await syncImage(deps, syncMessage(connection, globalId))) === 'settled') done.push(globalId);
     } catch (error) {
       if (isUnreachable(error)) break;
       // Damage is noted in the image's header (problem.ts); it stays pending.
     }
   }
-  return settled;
+  return { tried, done };
 }
 
 /** Writes only what changed. An image that became pending again meanwhile stays so. */
@@ -220,7 +240,7 @@ async function keep(
     state.cursor === before.cursor &&
     state.comparedAtMs === before.comparedAtMs &&
     settled.length === 0 &&
-    sameKeys(state.pending, before.pending);
+    samePlaces(state.pending, before.pending);
   if (isQuiet) return;
   await updatePeerState(deps, pool.name, record.uuid, (now) => {
     const pending = { ...now.pending };
@@ -240,4 +260,6 @@ async function keep(
   });
 }
 
-const sameKeys = (a: Pending, b: Pending): boolean => Object.keys(a).length === Object.keys(b).length;
+/** `now` has all of `before`. */
+const samePlaces = (now: Pending, before: Pending): boolean =>
+  Object.entries(now).every(([globalId, { turnMs }]) => before[globalId] && before[globalId].turnMs === turnMs);

@@ -114,6 +114,22 @@ describe('a mirrored clone', () => {
     expect((await headerOf(world.b, 'vm')).parent).toBeDefined();
   });
 
+  test('that waits for its parent keeps no other image waiting', async () => {
+    await begin({ limits: { pollPendingMax: 1 } });
+    await enable('golden');
+    await world.settle();
+    await write(world.a, 'golden', 9, [{ offset: 0, length: 4 * KiB }]);
+    await createSnapshot(world.a.deps, spec('golden'), 'newer');
+    await cloneImage(world.a.deps, spec('golden'), { name: 'newer' }, spec('late'), { cloneFormat: '2' });
+    await enable('late');
+    await world.settle();
+    world.b.delivery = { lost: () => true, doubledShare: 0, shuffled: false };
+    await point(world.a, 'golden');
+    expect(await exists(world.b, 'late')).toBe(false);
+    for (let minutes = 0; minutes < 8; minutes++) await world.minute();
+    for (const name of ['golden', 'late']) await same(name);
+  });
+
   test('says what it waits for', async () => {
     await enable('golden');
     await world.settle();
