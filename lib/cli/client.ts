@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import type { ImageSpec } from '../image/deps.ts';
 import type { AskedCreation } from '../image/options.ts';
+import { ReplicaClient, requestImage } from './client-replicas.ts';
 import type { Level, PoolSpec } from './grammar.ts';
 import { SiteHttp, type Query, type RequestOptions } from './http.ts';
 import type { Registration } from './registry.ts';
@@ -34,11 +35,14 @@ export class Client {
 
   readonly config: ConfigClient;
   readonly trash: TrashClient;
+  /** What a replica is kept for besides taking over. */
+  readonly replicas: ReplicaClient;
 
   constructor(site: Registration, fetcher: typeof fetch) {
     this.#http = new SiteHttp(site, fetcher);
     this.config = new ConfigClient(this.#http);
     this.trash = new TrashClient(this.#http);
+    this.replicas = new ReplicaClient(this.#http);
   }
 
   async siteInfo(): Promise<shapes.Site> {
@@ -187,8 +191,9 @@ export class Client {
     await this.#image('PATCH', spec, ['snaps', name], { body: change });
   }
 
-  async rollbackSnapshot(spec: ImageSpec, name: string): Promise<void> {
-    await this.#image('POST', spec, ['snaps', name, 'rollback']);
+  async rollbackSnapshot(spec: ImageSpec, to: { snap: string } | { snapId: number }): Promise<void> {
+    if ('snap' in to) await this.#image('POST', spec, ['snaps', to.snap, 'rollback']);
+    else await this.#image('POST', spec, ['rollback'], { body: { id: to.snapId } });
   }
 
   // clones
@@ -365,10 +370,6 @@ export class Client {
   }
 
   #image(method: string, spec: ImageSpec, tail: readonly string[], options: RequestOptions = {}): Promise<unknown> {
-    const { pool, namespace, image } = spec;
-    return this.#http.request(method, ['v1', 'pools', pool, 'images', image, ...tail], {
-      ...options,
-      query: { ...options.query, namespace },
-    });
+    return requestImage(this.#http, method, spec, tail, options);
   }
 }

@@ -5,6 +5,7 @@ import type { Compression } from '../image/codec.ts';
 import type { ImageSpec } from '../image/deps.ts';
 import { parseFeatureList } from '../image/features.ts';
 import { checkOptionName, type OptionLevel } from '../image/options.ts';
+import { formatKeepPolicy, parseKeepPolicy } from '../mirror/keep-policy.ts';
 import type { Argument, Option, Words } from './command.ts';
 import {
   definedParts,
@@ -98,6 +99,16 @@ export const destinationArgument = (what: 'image' | 'snap'): Argument<SpecParts>
     return parts;
   },
 });
+
+/** Another image, named in full, if any. */
+export const optionalImageArgument: Argument<ImageSpec | undefined> = {
+  placeholder: '[dest-image-spec]',
+  help: 'destination image specification',
+  take: (words) => {
+    const word = words.shift();
+    return word === undefined ? undefined : refuseSnap(resolveImageSpec(word, {}));
+  },
+};
 
 export const poolAndNamespaceArgument: Argument<PoolSpec> = {
   placeholder: '[pool-spec]',
@@ -315,6 +326,18 @@ export const integerOption = (
   });
 
 const longFlag = (flags: string): string => /--[a-z-]+/.exec(flags)?.[0] ?? flags;
+
+/** Checked here, so that a slip is told before the site is asked. */
+export const keepOption = parsedOption(
+  '--keep <policy>',
+  'how many hours, days, weeks, months, years: 24h,7d,4w,12m; or none',
+  (text) => formatKeepPolicy(parseKeepPolicy(text)),
+);
+
+export function requireKeep(keep: string | undefined): string {
+  if (keep === undefined) throw new FarsideError('EINVAL', 'must specify --keep <policy>, as in --keep 24h,7d,4w,12m');
+  return keep;
+}
 
 const snapIdMax = 999_999_999_999;
 

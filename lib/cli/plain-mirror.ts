@@ -1,7 +1,9 @@
 // Owns the plain text of mirroring: pools, images and schedules, as rbd prints it (people grep it). Pure.
 
-import type { ImageStatus, PoolInfo, PoolStatus, ScheduleItems, ScheduleLevels, ScheduleStatus } from './shapes.ts';
-import { textTable } from './text-table.ts';
+import { formatBytes, formatSpec } from './grammar.ts';
+import type { ImageRetention, ImageStatus, PoolInfo, PoolStatus, Retention } from './shapes.ts';
+import type { ScheduleItems, ScheduleLevels, ScheduleStatus, TestFailovers } from './shapes.ts';
+import { textTable, type Column } from './text-table.ts';
 
 const lines = (texts: readonly string[]): string => texts.map((text) => `${text}\n`).join('');
 
@@ -114,3 +116,29 @@ export const plainScheduleStatus = (status: ScheduleStatus): string =>
     ['SCHEDULE TIME', 'IMAGE'].map((header) => ({ header })),
     status.map((one) => [one.schedule_time, one.image]),
   );
+
+const keepText = ({ keep }: Retention): string => (keep === null ? 'nothing besides the newest' : keep);
+
+export const plainPoolRetention = (retention: Retention): string => `keep: ${keepText(retention)}\n`;
+
+/** The policy, then the points, oldest first. */
+export function plainImageRetention(retention: ImageRetention): string {
+  const from = retention.from === 'pool' ? " (the pool's)" : '';
+  const points = retention.points.map(({ id, taken_at, size }) => [String(id), taken_at, formatBytes(size)]);
+  const columns: Column[] = [
+    { header: 'SNAPID', align: 'right' },
+    { header: 'TAKEN' },
+    { header: 'SIZE', align: 'right' },
+  ];
+  return `keep: ${keepText(retention)}${from}\n${points.length === 0 ? '' : textTable(columns, points)}`;
+}
+
+/** Test clones, one a line, with the mirror snapshot that each is of. */
+export function plainTestFailovers(tests: TestFailovers): string {
+  if (tests.length === 0) return '';
+  const rows = tests.map(({ pool, pool_namespace: namespace, image, snapshot_id: id }) => [
+    formatSpec({ pool, namespace, image }),
+    String(id),
+  ]);
+  return textTable([{ header: 'IMAGE' }, { header: 'SNAPID', align: 'right' }], rows);
+}

@@ -101,6 +101,24 @@ export const childrenShape = z.array(
 );
 export type Children = z.infer<typeof childrenShape>;
 
+export const retentionShape = z.looseObject({ keep: z.string().nullable(), from: z.string().nullable() });
+export type Retention = z.infer<typeof retentionShape>;
+export const imageRetentionShape = retentionShape.extend({
+  points: z.array(z.looseObject({ id: z.number(), name: z.string(), size: z.number(), taken_at: z.string() })),
+});
+export type ImageRetention = z.infer<typeof imageRetentionShape>;
+
+export const testFailoversShape = z.array(
+  z.looseObject({
+    pool: z.string(),
+    pool_namespace: z.string(),
+    image: z.string(),
+    id: z.string(),
+    snapshot_id: z.number(),
+  }),
+);
+export type TestFailovers = z.infer<typeof testFailoversShape>;
+
 export const flattenedShape = z.looseObject({ done: z.boolean(), fromOffset: z.number(), sizeBytes: z.number() });
 
 export const purgedShape = z.looseObject({ removed: z.array(z.string()), protected: z.array(z.string()) });

@@ -7,7 +7,7 @@ import { FarsideError } from '../errors.ts';
 import { openHeader } from '../image/access.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
 import type { Header, Root } from '../image/header.ts';
-import { findUserSnapshot } from '../image/info.ts';
+import { findSnapshot } from '../image/info.ts';
 import { openStore, type PackStore } from '../image/pack-store.ts';
 import { readExtents, type Piece } from '../image/read.ts';
 import type { Progress } from './progress.ts';
@@ -21,9 +21,10 @@ const batchBytesMax = 4 * 1024 * 1024;
 const zeros = new Uint8Array(1024 * 1024);
 
 /** ENOENT: no such pool, image or snapshot. EAGAIN: a replica that has no content yet, which is not an empty image. */
-export async function openContent(deps: ImageDeps, spec: ImageSpec): Promise<Content> {
+export async function openContent(deps: ImageDeps, spec: ImageSpec, snapId?: number): Promise<Content> {
   const { header, store } = await openReadable(deps, spec);
-  const { root, sizeBytes } = spec.snap === undefined ? header : findUserSnapshot(header, spec.snap);
+  const ref = snapId !== undefined ? { id: snapId } : spec.snap !== undefined ? { name: spec.snap } : undefined;
+  const { root, sizeBytes } = ref ? findSnapshot(header, ref) : header;
   return { store, root, sizeBytes, objectBytes: header.objectBytes };
 }
 

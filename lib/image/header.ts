@@ -83,6 +83,10 @@ export const mirrorNamespaceSchema = z.object({
   primarySnapId: count.optional(),
   /** The schedule slot that this snapshot was taken for (ms since the epoch); a slot is taken once. */
   slotMs: z.number().optional(),
+  /** On copies: when the primary took it. */
+  primaryCreatedAtMs: z.number().optional(),
+  /** On copies: the retention policy here keeps this point (lib/mirror/keep-policy.ts). */
+  retained: z.boolean().optional(),
   image: imageStateSchema,
 });
 export type MirrorNamespace = z.infer<typeof mirrorNamespaceSchema>;
@@ -124,6 +128,8 @@ export const mirrorSchema = z.object({
   state: z.enum(['enabled', 'disabling', 'creating']),
   globalId: uuid,
   resyncRequestedAtMs: z.number().optional(),
+  /** Which points in time are kept here, as `24h,7d`; absent: as the pool says. */
+  retention: z.string().optional(),
   sync: syncSchema.optional(),
   /** The id of the sync that was recorded last, also when it was given up since: no copy that began before it completes. */
   attempt: z.string().optional(),

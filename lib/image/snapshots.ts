@@ -11,7 +11,7 @@ import { forgetGone } from './children.ts';
 import type { ImageSpec } from './deps.ts';
 import { isMirrorSnapshot, userSnapshots } from './header.ts';
 import type { Child, Header, MirrorNamespace, Snapshot } from './header.ts';
-import { findUserSnapshot, timestampText } from './info.ts';
+import { findSnapshot, findUserSnapshot, timestampText, type SnapshotRef } from './info.ts';
 import { childrenOf, resized } from './lineage.ts';
 import type { NameDeps } from './names.ts';
 
@@ -111,10 +111,15 @@ class LinkedClones extends FarsideError {
   }
 }
 
-/** The image's content and size become the snapshot's. What was written since is lost. */
-export async function rollbackSnapshot(deps: NameDeps, target: HeaderTarget, name: string): Promise<void> {
+/** The image's content and size become the snapshot's. What was written since is lost. A name is a user snapshot's. */
+export async function rollbackSnapshot(
+  deps: NameDeps,
+  target: HeaderTarget,
+  snapshot: string | SnapshotRef,
+): Promise<void> {
+  const ref = typeof snapshot === 'string' ? { name: snapshot } : snapshot;
   await updateHeader(deps, target, (header) => {
-    const { root, sizeBytes } = findUserSnapshot(header, name);
+    const { root, sizeBytes } = findSnapshot(header, ref);
     return { ...resized(header, sizeBytes), root };
   });
 }

@@ -35,7 +35,9 @@ import type { Connection } from './peer-state.ts';
 import type { Ack } from './peer-protocol.ts';
 import { completedHeader } from './replica-header.ts';
 import { isFlattenDue } from './replica-parent.ts';
+import { recentPool } from './pool.ts';
 import { report } from './report.ts';
+import { effectivePolicy } from './retention-verbs.ts';
 import { stopStatus } from './roles.ts';
 import { replayingStatus } from './status-report.ts';
 
@@ -86,7 +88,8 @@ async function nextHeader(
   const nameTaken =
     wanted !== header.name && (await claimName(deps, specOf(header, wanted), parseImageId(header.imageId))) === 'taken';
   const name = nameTaken ? header.name : wanted;
-  const completion = { nowMs: deps.clock.nowMs(), uuid, name, nameTaken, bytes, startedAtMs };
+  const policy = effectivePolicy(header, await recentPool(deps, header.pool));
+  const completion = { nowMs: deps.clock.nowMs(), uuid, name, nameTaken, bytes, startedAtMs, policy };
   return keepParents(header, completedHeader(header, plan, completion));
 }
 
@@ -131,7 +134,11 @@ export async function completeSync(
   const connection = await connectPeer(deps, pool, plan.peerUuid);
   if (connection)
     await acknowledgeSync(deps, connection, header, plan, { deltaId: manifest.deltaId, steps: manifest.step + 1 });
-  return { state: 'done', more: isFlattenDue(header) };
+  // With a policy, there may be points behind this one.
+  const isStepwise = effectivePolicy(header, await recentPool(deps, header.pool)) !== undefined;
+  if (isStepwise)
+    await deps.queue.send([{ type: 'sync', pool, peerUuid: plan.peerUuid, globalId: header.mirror!.globalId }]);
+  return { state: 'done', more: isFlattenDue(header) || isStepwise };
 }
 
 /** Tells the primary that we have the target. */

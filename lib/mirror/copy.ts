@@ -60,7 +60,8 @@ export async function beginCopy(
     linkSnapId: linkOf(decision, header, remote),
     held: heldRoots(header, remote),
   };
-  const begin = { plan, primaryImageId: remote.imageId, startedAtMs };
+  const isBehind = remote.snapshots.some(({ id }) => id > plan.target.id);
+  const begin = { plan, primaryImageId: remote.imageId, startedAtMs, isBehind };
   const first = letsGo(remote, request) ? await record(deps, copying, begin) : undefined;
   if (first === 'again') return first;
   const answer = await connection.peer.delta(globalId, request);
@@ -92,13 +93,14 @@ async function waitForCollection(deps: MirrorDeps, { imageId, collect }: Header)
   return 'again';
 }
 
-type Begin = { plan: Plan; primaryImageId: string; startedAtMs: number };
+/** `isBehind`: newer points are to be copied after this one. */
+type Begin = { plan: Plan; primaryImageId: string; startedAtMs: number; isBehind: boolean };
 
 /** No checkpoints: if this dies, the next attempt copies the same few packs again. */
 async function copyInline(
   deps: MirrorDeps,
   { connection, stored }: Copying,
-  { plan, manifest, primaryImageId, startedAtMs }: Begin & { manifest: Manifest },
+  { plan, manifest, primaryImageId, startedAtMs, isBehind }: Begin & { manifest: Manifest },
 ): Promise<Progress> {
   const transfer = { peer: connection.peer, primaryImageId, imageId: stored.value.imageId };
   let bytes = 0;
@@ -107,7 +109,7 @@ async function copyInline(
   const header = await commitReplica(deps, stored, { plan, isCurrent, bytes, startedAtMs });
   if (!header) return 'again';
   await acknowledgeSync(deps, connection, header, plan, { deltaId: manifest.deltaId, steps: 1 });
-  return isFlattenDue(header) ? 'again' : 'settled';
+  return isFlattenDue(header) || isBehind ? 'again' : 'settled';
 }
 
 /** The record first: from here on collection leaves the packs alone, and no other sync completes. */

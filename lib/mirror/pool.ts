@@ -57,6 +57,8 @@ const poolSchema = z.object({
   namespaces: z.array(namespaceMirrorSchema.extend({ name: z.string() })).optional(),
   peers: z.array(peerRecordSchema),
   bootstrap: z.array(z.object({ hash: z.string(), createdAtMs: z.number() })),
+  /** Which points in time of its images are kept here (keep-policy.ts). */
+  retention: z.string().optional(),
   /** When a replica in the trash is due (trash.ts); `writes` tells versions apart. */
   trash: z.object({ dueAtMs: z.number(), writes: z.int() }).optional(),
 });

@@ -8,6 +8,7 @@ import { withDataPool } from '../image/features.ts';
 import { isMirrorSnapshot, mirrorSnapshots, sameRoot, trashSnapshots, userSnapshots } from '../image/header.ts';
 import type { Header, ImageState, MirrorSnapshot, Snapshot, SnapshotState } from '../image/header.ts';
 import type { Plan } from './checkpoints.ts';
+import { withRetained, type KeepPolicy } from './keep-policy.ts';
 import { mirrorSnapshot } from './mirror-snapshots.ts';
 import { pruned, unlinkPeer, withPeerSets } from './retention.ts';
 import { syncedSnapshot } from './role-changes.ts';
@@ -21,6 +22,8 @@ export type Completion = {
   nameTaken: boolean;
   bytes: number;
   startedAtMs: number;
+  /** Which points are kept here. */
+  policy?: KeepPolicy | undefined;
 };
 
 export function completedHeader(header: Header, plan: Plan, completion: Completion): Header {
@@ -46,11 +49,13 @@ export function completedHeader(header: Header, plan: Plan, completion: Completi
     uuid: completion.uuid,
     image: state,
   });
+  added.namespace.primaryCreatedAtMs = target.createdAtMs;
   const all: Snapshot[] = [...mirrors, ...users.snapshots, added].toSorted((a, b) => a.id - b.id);
   // The peer took the target, so it needs none of our own older points.
+  const unlinked = withPeerSets(all, unlinkPeer(all.filter(isMirrorSnapshot), plan.peerUuid, added.id));
   return {
     ...copied,
-    snapshots: pruned(withPeerSets(all, unlinkPeer(all.filter(isMirrorSnapshot), plan.peerUuid, added.id))),
+    snapshots: pruned(withRetained(unlinked, completion.policy)),
   };
 }
 
@@ -59,11 +64,12 @@ function completedMirror(
   plan: Plan,
   { nowMs, bytes, startedAtMs, nameTaken }: Completion,
 ): NonNullable<Header['mirror']> {
-  const { mode, globalId, lastSync, resyncRequestedAtMs } = header.mirror!;
+  const { mode, globalId, lastSync, resyncRequestedAtMs, retention } = header.mirror!;
   return {
     mode,
     state: 'enabled',
     globalId,
+    ...(retention === undefined ? {} : { retention }),
     // A request that came while an ordinary sync was running is still to be done.
     ...(resyncRequestedAtMs !== undefined && !plan.resync ? { resyncRequestedAtMs } : {}),
     lastSync: {

@@ -7,6 +7,7 @@
 // - for each peer, the newest snapshot that it holds, acknowledged or not, and the one that it is copying;
 // - for each peer, after a promotion, the copy that was promoted, until the peer has acknowledged something newer;
 // - at a replica, its newest complete copy: the link to the primary.
+// Copies that this site's own policy keeps are marked `retained` (keep-policy.ts), and stay as well.
 //
 // The life of a peer `p` on a primary's list, cap 5:
 //
@@ -86,7 +87,9 @@ export function snapshotsToPrune(snapshots: readonly MirrorSnapshot[]): number[]
   const link = ownLink(ordered);
   return ordered
     .slice(0, -1)
-    .flatMap((s) => (s.namespace.mirrorPeerUuids.length === 0 && s.id !== link?.id ? [s.id] : []));
+    .flatMap((s) =>
+      s.namespace.mirrorPeerUuids.length === 0 && s.id !== link?.id && !s.namespace.retained ? [s.id] : [],
+    );
 }
 
 /**

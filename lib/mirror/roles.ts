@@ -1,7 +1,8 @@
 // Owns two decisions over lists of mirror snapshots: which role an image has, and what a replica does next. Pure: no I/O,
 // no clock. Ceph's rules (reference §2.2, §2.5), with three deliberate differences:
 //
-// - Coalescing: the target is the newest snapshot of the primary, not the oldest one that is left.
+// - Coalescing: the target is the newest snapshot of the primary, not the oldest one that is left; a retention policy here
+//   (keep-policy.ts) has those in between copied that it keeps.
 // - A resync keeps the image, copies only what differs, and keeps the losing head as an ordinary snapshot. It acts only
 //   while the remote is primary, so it never touches the last good copy.
 // - History is compared by points (history.ts), so a site may follow any site that holds its newest point, not only the
@@ -12,6 +13,7 @@
 import type { MirrorSnapshot, Sync } from '../image/header.ts';
 import { findPoint, inOrder, isOrphanMarker, isOwn, newestPoint, relationOf } from './history.ts';
 import type { Site } from './history.ts';
+import { firstKept, type KeepPolicy } from './keep-policy.ts';
 
 export type PromotionState = 'unknown' | 'primary' | 'non-primary' | 'orphan';
 
@@ -51,6 +53,8 @@ export type LocalView = {
         snapshots: readonly MirrorSnapshot[];
         resyncRequested: boolean;
         sync?: Pick<Sync, 'primaryMirrorUuid' | 'targetSnapId' | 'resync'> | undefined;
+        /** Points in between that are to be kept here are copied one by one. */
+        policy?: KeepPolicy | undefined;
       }
     | undefined;
   /** An unrelated image has the name that the replica would get. Matters only while there is no local image. */
@@ -179,7 +183,10 @@ function decideNext(local: LocalView, image: Image, remote: Present): Decision {
   const link = linkOf(local, image, remote);
   if (!link) return stop(!remoteIsPrimary && isAhead(local, image, remote) ? 'remote-not-primary' : 'split-brain');
   if (newest(remote).id > link.id)
-    return { ...syncTo(remote, unfinishedTarget(image, remote, false, link)), linkSnapId: link.id };
+    return {
+      ...syncTo(remote, unfinishedTarget(image, remote, false, link), nextKept(image, remote, link)),
+      linkSnapId: link.id,
+    };
   const acknowledge = acknowledgeField(remote, local.peerUuid, link);
   return remoteIsPrimary ? { kind: 'idle', ...acknowledge } : { ...stop('remote-demoted'), ...acknowledge };
 }
@@ -220,8 +227,16 @@ function unfinishedTarget(
   );
 }
 
-function syncTo(remote: Present, unfinished?: MirrorSnapshot): SyncDecision {
-  const target = unfinished ?? newest(remote);
+/** With a retention policy, the first point behind the link that it keeps; without one there is none but the newest. */
+const nextKept = (image: Image, remote: Present, link: MirrorSnapshot): MirrorSnapshot | undefined =>
+  image.policy &&
+  firstKept(
+    remote.snapshots.filter((s) => s.id > link.id && isOwn(s) && s.namespace.complete),
+    image.policy,
+  );
+
+function syncTo(remote: Present, unfinished?: MirrorSnapshot, next?: MirrorSnapshot): SyncDecision {
+  const target = unfinished ?? next ?? newest(remote);
   const demoted = target.namespace.state === 'primary-demoted';
   return {
     kind: 'sync',

@@ -26,6 +26,7 @@ import { remember } from './recent.ts';
 import { findParent, flattenDue, linkParent, type FoundParent } from './replica-parent.ts';
 import { createReplica, finishRemoval, holdsName, isNameTaken, removeReplica } from './replica.ts';
 import { report } from './report.ts';
+import { effectivePolicy } from './retention-verbs.ts';
 import { decideSync, stopStatus } from './roles.ts';
 import type { Decision, LocalView, RemoteView, StopDecision, SyncDecision } from './roles.ts';
 import { replayingStatus } from './status-report.ts';
@@ -114,6 +115,7 @@ function localView({ connection, remote, stored }: Both, nameTaken: boolean): Lo
     snapshots: mirrorSnapshots(stored.value),
     resyncRequested: resyncRequestedAtMs !== undefined,
     sync,
+    policy: effectivePolicy(stored.value, connection.pool),
   };
   return { mirrorUuid, peerUuid, nameTaken, image };
 }

@@ -96,3 +96,69 @@ test('a pool’s client reads its clones of another pool’s image, and nothing 
   expect((await farside(`${c} export rbd/secret $home/stolen`)).exitCode).not.toBe(0);
   expect((await farside(`${c} clone tenant/vm@s rbd/intruder`)).exitCode).not.toBe(0);
 });
+
+test('points in time at the replica: kept, exported, tried out, rolled back to', async () => {
+  const { farside, session, home, site, network } = sessions;
+  const b = '--cluster site-b';
+  await sessions.pairSites();
+  const contents = [content('first', 300_000), content('second', 300_000)];
+  await writeFile(join(home, 'first'), contents[0]!);
+  await writeFile(join(home, 'second'), contents[1]!);
+  await session([
+    [`${b} mirror pool retention get rbd`, 'keep: nothing besides the newest\n'],
+    [`${b} mirror pool retention set rbd`, 'farside: must specify --keep <policy>, as in --keep 24h,7d,4w,12m\n', 22],
+    [
+      `${b} mirror pool retention set rbd --keep 24x`,
+      "farside: invalid retention '24x': use counts of hours, days, weeks, months and years, as in 24h,7d,4w,12m, or none\n",
+      22,
+    ],
+    [`${b} mirror pool retention set rbd --keep 7d,24h`],
+    [`${b} mirror pool retention get rbd --format json`, '{"keep":"24h,7d","from":"pool"}\n'],
+    [`${a} import $home/first disk`],
+    [`${a} mirror image enable disk snapshot`, 'Mirroring enabled\n'],
+  ]);
+  await network.settle();
+  site('site-a').clock.setMs(site('site-a').clock.nowMs() + 3_600_000);
+  await session([[`${a} import --update $home/second disk`]]);
+  expect((await farside(`${a} mirror image snapshot disk`)).exitCode).toBe(0);
+  await network.settle();
+  const retention = JSON.parse((await farside(`${b} mirror image retention get disk --format json`)).stdout);
+  expect(retention).toMatchObject({ keep: '24h,7d', from: 'pool' });
+  expect(retention.points).toHaveLength(2);
+  const id = retention.points[0].id as number;
+  expect((await farside(`${b} mirror image retention get disk`)).stdout).toMatch(
+    /^keep: 24h,7d \(the pool's\)\nSNAPID {2}TAKEN +SIZE *\n/,
+  );
+  await session([
+    [`${b} export disk --snap-id ${id} $home/then`],
+    [`${b} mirror image test-failover disk`, 'farside: destination image name was not specified\n', 22],
+    [`${b} mirror image test-failover disk drill --snap-id ${id}`],
+    [`${b} import --update $home/second drill`],
+    [`${b} mirror image test-failover disk rbd/drill-2`],
+    [`${b} mirror image test-failover disk --cleanup drill-2`],
+    [`${b} children disk`, 'rbd/drill\n'],
+    [
+      `${a} mirror image test-failover disk drill`,
+      'farside: test failover error: (22) Invalid argument\nimage is primary: a failover is tried out where its replica is; here, clone a snapshot\n',
+      22,
+    ],
+    [`${b} mirror image retention set disk --keep none`],
+    [`${b} export drill $home/drilled`],
+  ]);
+  expect((await farside(`${b} snap ls --all disk`)).stdout).toContain('trash (');
+  expect((await farside(`${b} mirror image test-failover disk --list`)).stdout).toMatch(/rbd\/drill +\d+/);
+  await session([
+    [`${b} mirror image test-failover disk --cleanup`],
+    [`${b} mirror image test-failover disk --list --format json`, '[]\n'],
+    [`${b} mirror image retention rm disk`],
+    [`${b} mirror pool retention rm rbd`],
+  ]);
+  expect((await farside(`${b} snap ls --all disk`)).stdout).not.toContain('trash (');
+  expect((await readFile(join(home, 'then'))).equals(contents[0]!)).toBe(true);
+  expect((await readFile(join(home, 'drilled'))).equals(contents[1]!)).toBe(true);
+  const newest = JSON.parse((await farside(`${b} snap ls --all disk --format json`)).stdout).at(-1).id as number;
+  await session([
+    [`${b} mirror image promote --force disk`, 'Image promoted to primary\n'],
+    [`${b} snap rollback disk --snap-id ${newest}`],
+  ]);
+});

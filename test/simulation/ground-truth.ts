@@ -32,6 +32,8 @@ export class ImageTruth {
   readonly site: string;
   readonly imageId: string;
   header: Header;
+  /** As it was made, and as it is. */
+  readonly made: ImageView;
   view: ImageView;
   line: ReadonlySet<Point> = new Set();
   newest: Point | undefined;
@@ -47,6 +49,7 @@ export class ImageTruth {
     this.site = site;
     this.imageId = header.imageId;
     this.header = header;
+    this.made = view;
     this.view = view;
     this.names = new Set([view.name]);
   }
@@ -494,7 +497,7 @@ export class GroundTruth {
   /** The image that an earlier run of the same command made. */
   #twin(siteName: string, created: ImageView): string {
     const images = [...(this.site(siteName)?.images.values() ?? [])];
-    const twin = images.find(({ names, view }) => names.has(created.name) && view.content.id === created.content.id);
+    const twin = images.find(({ names, made }) => names.has(created.name) && made.content.id === created.content.id);
     if (!twin)
       throw new Violation(
         'I5',

@@ -11,6 +11,7 @@ import { limitsDefault } from '../../lib/mirror/deps.ts';
 import { createBootstrapToken, importBootstrapToken } from '../../lib/mirror/peer.ts';
 import { createPool, readPool } from '../../lib/mirror/pool.ts';
 import { enablePool } from '../../lib/mirror/pool-mode.ts';
+import { setPoolRetention } from '../../lib/mirror/retention-verbs.ts';
 import { addSchedule, removeSchedule } from '../../lib/mirror/schedules.ts';
 import { poolRegistry } from '../../lib/site/site-document.ts';
 import { BucketReader } from './bucket-reader.ts';
@@ -176,6 +177,7 @@ export class Simulation {
       if (isTwoWay) this.directions.push({ from: other.name, to: first.name });
     }
     for (const site of this.sites) {
+      if (this.#dice.chance(0.3)) await setPoolRetention(site.deps, pool, this.#dice.pick(['3h', '1h,1d']));
       if (this.#dice.chance(0.4)) await addSchedule(site.deps, { pool }, this.#dice.pick(['1m', '3m']));
       this.truth.site(site.name)!.mirrorUuid = (await readPool(site.deps, pool)).value.mirror!.mirrorUuid;
     }
@@ -318,6 +320,8 @@ export class Simulation {
     await this.#do('schedules end', async () => {
       for (const site of this.sites) await removeSchedule(site.deps, { pool });
     });
+    // A peer that has not called since it registered is sent nothing.
+    await this.#tickAll();
     if (this.#dice.chance(0.5)) await this.#writeOnceMore();
     weather.loseEverything = this.#dice.chance(0.5);
     scheduler.trace(weather.loseEverything ? 'ticks alone from here on' : 'messages arrive from here on');

@@ -1,11 +1,18 @@
 // `export`: an image's content, or a snapshot's, into a new file or to standard output. In format 2, the image with all its
 // snapshots.
 
+import { FarsideError } from '../../errors.ts';
 import type { ImageDeps, ImageSpec } from '../../image/deps.ts';
 import { defineCommand } from '../command.ts';
 import type { Context } from '../context.ts';
 import { imageDeps } from '../open-bucket.ts';
-import { exportFormatOption, imageOrSnapArgument, optionalPathArgument, pathOption } from '../parameters.ts';
+import {
+  exportFormatOption,
+  imageOrSnapArgument,
+  optionalPathArgument,
+  pathOption,
+  snapIdOption,
+} from '../parameters.ts';
 import { startProgress, type Progress } from '../progress.ts';
 import { openContainer } from '../transfer-container.ts';
 import { exportToFile, exportToStream, openContent } from '../transfer-export.ts';
@@ -14,6 +21,8 @@ import { framed, snapshotContextFrame } from '../wording.ts';
 
 /** What is exported, opened: what it comes to, and how it is sent. */
 type Export = { totalBytes: number; send: (progress: Progress) => Promise<void> };
+
+type Wanted = { path: string; snapId: number | undefined };
 
 export const exportCommand = defineCommand({
   path: 'export',
@@ -25,18 +34,22 @@ export const exportCommand = defineCommand({
     image: imageOrSnapArgument,
     path: optionalPathArgument("file to write (or - for stdout; default: the image's name)"),
   },
-  options: { path: pathOption, exportFormat: exportFormatOption },
+  options: { path: pathOption, exportFormat: exportFormatOption, snapId: snapIdOption },
   examples: [
     'farside export vm-1 disk.img',
     'farside export backup/vm-1@before - | sha256sum',
     'farside export --export-format 2 vm-1 vm-1.exp',
+    'farside export vm-1 --snap-id 12 monday.img',
   ],
   async run({ args, options, context }) {
     const path = args.path ?? args.image.image;
     const deps = imageDeps(await context.registration(), context.terminal);
-    const open = options.exportFormat === '2' ? openFormat2 : openFormat1;
+    const { exportFormat, snapId } = options;
+    if (snapId !== undefined && (exportFormat === '2' || args.image.snap !== undefined))
+      throw new FarsideError('EINVAL', '--snap-id names the snapshot: no other, and in format 1');
+    const open = exportFormat === '2' ? openFormat2 : openFormat1;
     const { totalBytes, send } = await framed(snapshotContextFrame('export error'), () =>
-      open(deps, args.image, path, context),
+      open(deps, args.image, { path, snapId }, context),
     );
     const progress = startProgress(context.terminal, context.general, { title: 'Exporting image', totalBytes });
     try {
@@ -47,8 +60,13 @@ export const exportCommand = defineCommand({
   },
 });
 
-async function openFormat1(deps: ImageDeps, spec: ImageSpec, path: string, { terminal }: Context): Promise<Export> {
-  const content = await openContent(deps, spec);
+async function openFormat1(
+  deps: ImageDeps,
+  spec: ImageSpec,
+  { path, snapId }: Wanted,
+  { terminal }: Context,
+): Promise<Export> {
+  const content = await openContent(deps, spec, snapId);
   return {
     totalBytes: content.sizeBytes,
     send: (progress) =>
@@ -56,7 +74,7 @@ async function openFormat1(deps: ImageDeps, spec: ImageSpec, path: string, { ter
   };
 }
 
-async function openFormat2(deps: ImageDeps, spec: ImageSpec, path: string, { terminal }: Context): Promise<Export> {
+async function openFormat2(deps: ImageDeps, spec: ImageSpec, { path }: Wanted, { terminal }: Context): Promise<Export> {
   const { totalBytes, parts } = await openContainer(deps, spec);
   return { totalBytes, send: (progress) => sendParts(path, terminal.stdout, parts(progress)) };
 }

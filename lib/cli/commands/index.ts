@@ -39,8 +39,12 @@ import { mirrorImageDisable } from './mirror-image-disable.ts';
 import { mirrorImageEnable } from './mirror-image-enable.ts';
 import { mirrorImagePromote } from './mirror-image-promote.ts';
 import { mirrorImageResync } from './mirror-image-resync.ts';
+import { mirrorImageRetentionGet } from './mirror-image-retention-get.ts';
+import { mirrorImageRetentionRemove } from './mirror-image-retention-remove.ts';
+import { mirrorImageRetentionSet } from './mirror-image-retention-set.ts';
 import { mirrorImageSnapshot } from './mirror-image-snapshot.ts';
 import { mirrorImageStatus } from './mirror-image-status.ts';
+import { mirrorImageTestFailover } from './mirror-image-test-failover.ts';
 import { mirrorPoolDemote } from './mirror-pool-demote.ts';
 import { mirrorPoolDisable } from './mirror-pool-disable.ts';
 import { mirrorPoolEnable } from './mirror-pool-enable.ts';
@@ -51,6 +55,9 @@ import { mirrorPoolPeerBootstrapImport } from './mirror-pool-peer-bootstrap-impo
 import { mirrorPoolPeerRemove } from './mirror-pool-peer-remove.ts';
 import { mirrorPoolPeerSet } from './mirror-pool-peer-set.ts';
 import { mirrorPoolPromote } from './mirror-pool-promote.ts';
+import { mirrorPoolRetentionGet } from './mirror-pool-retention-get.ts';
+import { mirrorPoolRetentionRemove } from './mirror-pool-retention-remove.ts';
+import { mirrorPoolRetentionSet } from './mirror-pool-retention-set.ts';
 import { mirrorPoolStatus } from './mirror-pool-status.ts';
 import { mirrorSnapshotScheduleAdd } from './mirror-snapshot-schedule-add.ts';
 import { mirrorSnapshotScheduleList } from './mirror-snapshot-schedule-list.ts';
@@ -131,8 +138,12 @@ export const commands: readonly Command[] = [
   mirrorImageEnable,
   mirrorImagePromote,
   mirrorImageResync,
+  mirrorImageRetentionGet,
+  mirrorImageRetentionRemove,
+  mirrorImageRetentionSet,
   mirrorImageSnapshot,
   mirrorImageStatus,
+  mirrorImageTestFailover,
   mirrorPoolDemote,
   mirrorPoolDisable,
   mirrorPoolEnable,
@@ -143,6 +154,9 @@ export const commands: readonly Command[] = [
   mirrorPoolPeerRemove,
   mirrorPoolPeerSet,
   mirrorPoolPromote,
+  mirrorPoolRetentionGet,
+  mirrorPoolRetentionRemove,
+  mirrorPoolRetentionSet,
   mirrorPoolStatus,
   mirrorSnapshotScheduleAdd,
   mirrorSnapshotScheduleList,

@@ -20,6 +20,7 @@ import { mirrorPoolRoutes } from './routes-mirror-pools.ts';
 import { mirrorRoutes } from './routes-mirror.ts';
 import { peerRoutes } from './routes-peer.ts';
 import { poolRoutes } from './routes-pools.ts';
+import { retentionRoutes } from './routes-retention.ts';
 import { scheduleRoutes } from './routes-schedules.ts';
 import { siteRoutes } from './routes-site.ts';
 import { snapshotRoutes } from './routes-snapshots.ts';
@@ -65,6 +66,7 @@ function addRoutes(app: Api, deps: MirrorDeps, config: SiteConfig): void {
   app.route('/', mirrorPoolRoutes(deps));
   app.route('/', trashRoutes(deps));
   app.route('/', mirrorRoutes(deps));
+  app.route('/', retentionRoutes(deps));
   app.route('/', statusRoutes(deps));
   app.route('/', scheduleRoutes(deps));
   app.route('/', peerRoutes(deps, { elsewhere: config.store !== undefined }));

@@ -5,10 +5,12 @@ import { createRoute, z } from '@hono/zod-openapi';
 import { listChildren } from '../../image/children.ts';
 import { cloneFormats, cloneImage } from '../../image/clone.ts';
 import { flattenStep } from '../../image/flatten.ts';
+import type { ImageSpec } from '../../image/deps.ts';
 import type { SnapshotRef } from '../../image/info.ts';
 import { dataPoolOf } from '../../image/options.ts';
 import { recentLevels } from '../../mirror/config.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
+import type { Principal } from '../auth.ts';
 import { access } from './access.ts';
 import { forbidden } from './errors.ts';
 import { body, made, newApi, ok, specOf, type Api } from './routing.ts';
@@ -22,12 +24,29 @@ const name = z.string().min(1).max(1024);
 /** A snapshot by name, or any (mirror snapshots too) by id. */
 export const snapshotRefShape = { snap: name.optional(), snapId: z.int().min(0).optional() };
 
+/** Where a new image is to be, beside the one that it is made of unless a pool is given. */
+export const targetShape = {
+  pool: name.optional(),
+  namespace: z.string().max(1024).default(''),
+  name: name.openapi({ example: 'vm-2' }),
+};
+
+/** EPERM: a client of one pool makes no images in another. */
+export function targetOf(
+  principal: Principal,
+  source: ImageSpec,
+  given: { pool?: string | undefined; namespace: string; name: string },
+): ImageSpec {
+  const pool = given.pool ?? source.pool;
+  if (principal.kind === 'client' && principal.pool !== pool)
+    throw forbidden('this token may not make images in that pool');
+  return { pool, namespace: given.namespace, image: given.name };
+}
+
 const cloneBody = z
   .object({
     ...snapshotRefShape,
-    pool: name.optional().openapi({ description: "The clone's; the parent's unless given." }),
-    namespace: z.string().max(1024).default(''),
-    name: name.openapi({ example: 'vm-2' }),
+    ...targetShape,
     cloneFormat: z.enum(cloneFormats).default('auto'),
     ...schemas.creationShape,
   })
@@ -92,12 +111,9 @@ export const snapshotRef = (given: {
 export function cloneRoutes(deps: MirrorDeps): Api {
   const api = newApi();
   api.openapi(clone, async (c) => {
-    const { pool, namespace, name: image, cloneFormat, snap, snapId, ...asked } = c.req.valid('json');
+    const { cloneFormat, snap, snapId, pool, namespace, name: image, ...asked } = c.req.valid('json');
     const source = specOf(c.req.valid('param'), c.req.valid('query'));
-    const target = { pool: pool ?? source.pool, namespace, image };
-    const principal = c.get('principal');
-    if (principal.kind === 'client' && principal.pool !== target.pool)
-      throw forbidden('this token may not make images in that pool');
+    const target = targetOf(c.get('principal'), source, { pool, namespace, name: image });
     const dataPool = dataPoolOf(asked.dataPool, target.pool, await recentLevels(deps, target.pool));
     const ref = snapshotRef({ snap, snapId })!;
     const id = await cloneImage(deps, source, ref, target, { ...asked, cloneFormat, dataPool });

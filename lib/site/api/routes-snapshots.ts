@@ -78,6 +78,16 @@ const rollback = createRoute({
   responses: done('Rolled back'),
 });
 
+const rollbackToId = createRoute({
+  method: 'post',
+  path: '/v1/pools/{pool}/images/{image}/rollback',
+  tags,
+  summary: 'Bring the image back to any snapshot, by its id: to a mirror snapshot that retention kept, too',
+  ...access.client,
+  request: { params: imageParams, query: namespaceQuery, body: body(schemas.snapIdSchema) },
+  responses: done('Rolled back'),
+});
+
 export function snapshotRoutes(deps: MirrorDeps): Api {
   const api = newApi();
   api.openapi(list, async (c) => {
@@ -105,6 +115,10 @@ export function snapshotRoutes(deps: MirrorDeps): Api {
   api.openapi(remove, async (c) => {
     const params = c.req.valid('param');
     await removeSnapshot(deps, specOf(params, c.req.valid('query')), params.snap);
+    return c.body(null, 204);
+  });
+  api.openapi(rollbackToId, async (c) => {
+    await rollbackSnapshot(deps, specOf(c.req.valid('param'), c.req.valid('query')), c.req.valid('json'));
     return c.body(null, 204);
   });
   api.openapi(rollback, async (c) => {
