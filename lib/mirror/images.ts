@@ -85,7 +85,8 @@ async function confirmEnabled(deps: MirrorDeps, pool: Pool, header: Header): Pro
     await confirmParentMirrored(deps, header);
   } catch (error) {
     const stored = isRefused(error) ? await readHeader(deps, header.imageId) : undefined;
-    if (stored) await stopMirroring(deps, pool, stored, false);
+    const isOurs = stored?.value.mirror?.globalId === header.mirror?.globalId;
+    if (stored && isOurs) await stopMirroring(deps, pool, stored, false);
     throw error;
   }
   await announceNewest(deps, pool, header);

@@ -305,8 +305,10 @@ export class SiteTruth {
     );
   }
 
-  #disabled({ truth, operation }: Moment, isSame: boolean): void {
-    if (!operation?.take('disable') || !isSame) throw unexplained(truth, 'it stopped being mirrored');
+  #disabled({ truth, before, operation }: Moment, isSame: boolean): void {
+    const isTakenBack = before.parent !== undefined && operation?.take('take back') !== undefined;
+    if (isTakenBack) operation.tookBack();
+    if (!(isTakenBack || operation?.take('disable')) || !isSame) throw unexplained(truth, 'it stopped being mirrored');
     truth.line = new Set();
     truth.newest = undefined;
     truth.isDirty = false;
@@ -393,7 +395,8 @@ export class SiteTruth {
       );
     this.#checkNothingLost(truth, point, view);
     this.#moveTo(truth, point);
-    truth.isResyncAsked = false;
+    // One that was asked for while another copy was under way is still to be done.
+    truth.isResyncAsked &&= header.mirror?.resyncRequestedAtMs !== undefined;
   }
 
   /** I9, for a copy about to move to `point`. */

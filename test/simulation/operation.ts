@@ -8,7 +8,9 @@ export type Effect =
   /** A new image with the content of the snapshot that it is linked to. */
   | { type: 'clone' }
   | { type: 'write'; change: Change }
-  | { type: 'enable' | 'snapshot' | 'promote' | 'demote' | 'disable' | 'resync' | 'remove' };
+  | { type: 'enable' | 'snapshot' | 'promote' | 'demote' | 'disable' | 'resync' | 'remove' }
+  /** The enabling of a clone whose parent was disabled meanwhile. */
+  | { type: 'take back' };
 
 export type OperationOptions = {
   what: string;
@@ -53,6 +55,11 @@ export class Operation {
     if (at < 0) return undefined;
     this.landedCount += 1;
     return this.#left.splice(0, at + 1).at(-1) as Extract<Effect, { type: Type }>;
+  }
+
+  /** Nothing is left of what it did, so it may be refused. */
+  tookBack(): void {
+    this.landedCount = 0;
   }
 
   get title(): string {

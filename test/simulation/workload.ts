@@ -414,7 +414,7 @@ export class Workload {
           mayRefuseLate: true,
         });
       case 'enable':
-        return command('site', [{ type: 'enable' }], (deps) => enableImage(deps, spec, 'snapshot'), {
+        return command('site', [{ type: 'enable' }, { type: 'take back' }], (deps) => enableImage(deps, spec, 'snapshot'), {
           mustLand: false,
         });
       case 'disable':
