@@ -124,6 +124,8 @@ beforeAll(async () => {
   await b.client.importBootstrapToken(pool, { token: bootstrap, direction: 'rx-tx', siteName: 'site-b' });
   const { peers } = (await b.client.poolInfo({ pool, namespace: '' })) as { peers?: { uuid: string }[] };
   peerUuid = peers?.[0]?.uuid ?? '';
+  // A site that never ticked tells no status.
+  await b.tick();
 });
 afterAll(async () => {
   await Promise.all([a.stop(), b.stop()]);
