@@ -5,7 +5,7 @@
 import { FarsideError } from '../errors.ts';
 import { isNonPrimary, openHeader, readHeader } from './access.ts';
 import type { ImageSpec } from './deps.ts';
-import { trashSnapshots, userSnapshots, type Header, type Snapshot } from './header.ts';
+import { mirrorSnapshots, trashSnapshots, userSnapshots, type Header, type Snapshot } from './header.ts';
 import { childrenOf } from './lineage.ts';
 import type { NameDeps } from './names.ts';
 
@@ -143,6 +143,8 @@ export type ImageListing = {
   format: 2;
   protected?: 'true' | 'false';
   parent?: ParentInfo;
+  /** Only mirroring writes to it: it is a copy that follows a primary. */
+  lock_type?: 'exclusive';
 };
 
 export function imageListing(header: Header, parent?: ParentInfo): ImageListing[] {
@@ -157,5 +159,7 @@ export function imageListing(header: Header, parent?: ParentInfo): ImageListing[
     format: 2,
     protected: snapshot.protected ? 'true' : 'false',
   }));
-  return [{ ...image, size: header.sizeBytes, ...ofParent, format: 2 }, ...snapshots];
+  const isFollowing = mirrorSnapshots(header).at(-1)?.namespace.state === 'non-primary';
+  const lock = isFollowing ? ({ lock_type: 'exclusive' } as const) : {};
+  return [{ ...image, size: header.sizeBytes, ...ofParent, format: 2, ...lock }, ...snapshots];
 }

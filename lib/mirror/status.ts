@@ -69,7 +69,7 @@ export async function poolStatus(
     instanceId,
     clientId: deps.site.name,
     hostname,
-    version: `farside ${deps.site.version ?? ''}`.trim(),
+    version: deps.site.version ?? 'farside',
     leader: true,
     heartbeatAgeMs,
   };

@@ -163,7 +163,7 @@ export const pending: readonly Pending[] = [
     steps: [[95, 98], 104, [107, 112], 115, 117, [119, 121]],
   },
   { what: 'features of images, journal mode', recording: 'a2-pool-peers-disable', steps: [41, 43, 45] },
-  { what: 'locks and watchers', recording: 'b-image', steps: [100, 101, [104, 107]] },
+  { what: 'locks and watchers', recording: 'b-image', steps: [[104, 107]] },
   { what: 'copy', recording: 'b-image', steps: [102, 103] },
 ];
 

@@ -257,6 +257,7 @@ export const imagesSchema = z
         format: z.literal(2),
         protected: protectedText.optional(),
         parent: parentSchema.optional(),
+        lock_type: z.literal('exclusive').optional(),
       }),
     ),
     next: z.string().optional().openapi({ description: 'Pass as `after` for the next page.' }),
