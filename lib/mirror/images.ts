@@ -266,6 +266,8 @@ export async function promoteImage(
   };
   const value = await swap(deps, pool, stored, globalIdOf(stored), promote);
   await announceNewest(deps, pool, value);
+  // A peer that is away learns it from our report, as soon as it answers again.
+  await lookAtPeers(deps, pool, value.mirror!.globalId);
 }
 
 /** A promoted image replicates no more. That, and its new primary snapshot, fence a sync that is about to complete. */

@@ -28,7 +28,8 @@ import type { MirrorDeps } from './deps.ts';
 import type { Message, Outcome } from './messages.ts';
 import { connectPeer, readPeerState, updatePeerState } from './peer-state.ts';
 import type { Connection, PeerState, Pending } from './peer-state.ts';
-import { receives } from './pool.ts';
+import { mirrorOf, receives } from './pool.ts';
+import type { Pool } from './pool.ts';
 import { isUnreachable } from './reachable.ts';
 import { recall, recent } from './recent.ts';
 import { isFlattenDue } from './replica-parent.ts';
@@ -193,9 +194,14 @@ async function isSettled(
   );
   if (typeof settledAtMs === 'number' && settledAtMs > sinceMs) return true;
   if (snapId === undefined) return false;
-  const stored = await findImage(deps, connection.pool.name, globalId);
-  return stored !== undefined && isAt(stored.value, mirrorUuid, snapId);
+  const header = (await findImage(deps, connection.pool.name, globalId))?.value;
+  if (!header || isDoubled(connection.pool, header, mirrorUuid)) return false;
+  return isAt(header, mirrorUuid, snapId);
 }
+
+/** Another than us takes snapshots of what we are primary of: it is primary too, and has to hear of us. */
+const isDoubled = (pool: Pool, header: Header, mirrorUuid: string): boolean =>
+  promotionState(mirrorSnapshots(header)) === 'primary' && mirrorOf(pool, header.namespace)?.mirrorUuid !== mirrorUuid;
 
 /** Our copy is at the peer's snapshot, or beyond; nothing else is asked of it. */
 export function isAt(header: Header, mirrorUuid: string, snapId: number): boolean {

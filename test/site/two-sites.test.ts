@@ -207,3 +207,24 @@ test('two sites: of a pack that is mostly overwritten already, only what is aliv
   const { last_snapshot_bytes: bytes } = JSON.parse(description.slice(description.indexOf('{')));
   expect(bytes).toBeLessThan(3 * MiB * 1.05);
 });
+
+test('two sites: that both are primary is a warning at both, as soon as they see each other', async () => {
+  await makePeers('rx-tx');
+  await importInto(a, content('one', MiB));
+  await a.ok('POST', '/v1/pools/rbd/images/disk/mirror', { mode: 'snapshot' });
+  await network.settle();
+  await network.tick();
+  network.down.add('site-a.test');
+  await b.ok('POST', '/v1/pools/rbd/images/disk/mirror/promote', { force: true });
+  await b.ok('POST', '/v1/pools/rbd/images/disk/mirror/snapshot');
+  await network.settle();
+  network.down.clear();
+  a.clock.setMs(a.clock.nowMs() + 60_000);
+  await network.tick();
+  await network.tick();
+  for (const site of [a, b]) {
+    const { warnings, summary } = (await site.ok('GET', '/v1/pools/rbd/mirror/status')).json;
+    expect(warnings).toEqual(['image disk is primary on more than one site']);
+    expect(summary).toMatchObject({ health: 'WARNING', states: { stopped: 1 } });
+  }
+});

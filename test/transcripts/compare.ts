@@ -106,6 +106,10 @@ function compareLines(where: string, expected: string, actual: string, identitie
   return differences;
 }
 
+/** Two texts, line by line. */
+export const compareText = (expected: string, actual: string, identities: Identities): Omit<Difference, 'step'>[] =>
+  compareLines('line', expected, actual, identities);
+
 /** A last line without its end is another line. */
 const linesOf = (text: string): string[] =>
   text === ''
