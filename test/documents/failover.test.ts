@@ -2,21 +2,23 @@
 
 import { afterAll, expect, test } from 'vitest';
 import { systemClock } from '../../lib/clock.ts';
+import type { Said } from '../cli/shell.ts';
 import { compareText } from '../transcripts/compare.ts';
 import { Identities } from '../transcripts/identities.ts';
 import { readSteps, type DocumentStep } from './document.ts';
-import { Shell, type Answer } from './shell.ts';
+import { OwnShell } from './own-shell.ts';
 
 const waitMs = 90_000;
 const lookEveryMs = 200;
 
-const shell = new Shell();
+const shell = new OwnShell();
 afterAll(() => shell.end());
 
 const identities = new Identities();
 
 /** What the answer and the document disagree about. A start says where the site is, which the document leaves out. */
-function disagreement({ line, said }: DocumentStep, { exitCode, text }: Answer): unknown {
+function disagreement({ line, said }: DocumentStep, { exitCode, stdout, stderr }: Said): unknown {
+  const text = stdout + stderr;
   const isRefused = said.startsWith('farside: ');
   const shown = line.startsWith('farside site start') ? text.replace(/^site-\w+ is up: .*\n/, '') : text;
   const differences = compareText(said, shown, identities);
@@ -28,7 +30,7 @@ async function runStep(step: DocumentStep): Promise<void> {
   for (;;) {
     const found = disagreement(step, await shell.run(step.line));
     if (found === undefined) return;
-    if (systemClock.nowMs() >= endMs) expect(found).toBeUndefined();
+    if (systemClock.nowMs() >= endMs) throw new Error(JSON.stringify(found, undefined, 2));
     await systemClock.sleep(lookEveryMs);
   }
 }

@@ -3,7 +3,7 @@
 
 import { blanked, blankedField, withoutIds, type Identities } from './identities.ts';
 import type { Step } from './recording.ts';
-import type { Said } from './world.ts';
+import type { Said } from '../cli/shell.ts';
 
 export type Difference = {
   step: Step;

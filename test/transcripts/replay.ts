@@ -6,7 +6,8 @@ import { systemClock } from '../../lib/clock.ts';
 import { compareStep, type Difference } from './compare.ts';
 import { Identities } from './identities.ts';
 import { readRecording, type RecordingName, type Step } from './recording.ts';
-import { World, type Said } from './world.ts';
+import type { Said } from '../cli/shell.ts';
+import { World } from './world.ts';
 import { xmlDisagreement } from './xml-agrees.ts';
 
 /** A pause of the recording that is not the duration of its commands was meant: the sites' time moves on by it. */

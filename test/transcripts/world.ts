@@ -1,9 +1,8 @@
 // Two sites for a recording to be replayed on: plain Node, directories as buckets, HTTP on loopback, the CLI's own `run`. Only
 // time is the test's: ticks come when it says so, so that nothing depends on where in a minute a test starts.
 
-import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { serve, type ServerType } from '@hono/node-server';
@@ -11,14 +10,11 @@ import { choosePort, loopback } from '../../infra/local/free-port.ts';
 import { Bucket } from '../../lib/bucket/bucket.ts';
 import { FileDriver } from '../../lib/bucket/file.ts';
 import { registerSite } from '../../lib/cli/registry.ts';
-import { run } from '../../lib/cli/run.ts';
 import { systemClock, type Clock } from '../../lib/clock.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { MemoryQueue } from '../../lib/site/queue-memory.ts';
 import { Site } from '../../lib/site/site.ts';
-import { testTerminal } from '../cli/terminal.ts';
-
-export type Said = { exitCode: number; stdout: string; stderr: string };
+import { Shell, type Said } from '../cli/shell.ts';
 
 /** The system's time, moved: it begins one second into a minute, and can be moved on. */
 class MovedClock implements Clock {
@@ -33,23 +29,25 @@ class MovedClock implements Clock {
 type Running = { site: Site; queue: MemoryQueue; server: ServerType };
 
 const adminToken = 'fs_admin_of_the_transcripts';
-const main = join(import.meta.dirname, '../../lib/cli/main.ts');
 const quietLooks = 3;
 const quietLookMs = 4;
 const settleMaxMs = 30_000;
-const shellWaitMs = 60_000;
 
 export class World {
   readonly home = mkdtempSync(join(tmpdir(), 'farside-transcript-'));
   readonly clock = new MovedClock();
   readonly log: string[] = [];
   readonly #running: Running[] = [];
+  readonly #shell = new Shell({
+    home: this.home,
+    folder: join(this.home, 'files'),
+    clock: this.clock,
+    functions: cephFunction,
+  });
   #areReplaying = false;
 
   static async start(names: readonly string[]): Promise<World> {
     const world = new World();
-    mkdirSync(join(world.home, 'files'));
-    writeFileSync(join(world.home, 'shell.sh'), shellFunctions);
     for (const name of names) await world.#startSite(name);
     return world;
   }
@@ -90,37 +88,9 @@ export class World {
     }
   }
 
-  /** A command line of rbd's, with `farside` for `rbd`. With anything for a shell in it, bash runs it. */
-  async run(line: string): Promise<Said> {
-    const words = line.split(' ');
-    return words[0] === 'rbd' && !/[|;&<>'"$]/.test(line)
-      ? await this.#runHere(words.slice(1))
-      : await this.#shell(line);
-  }
-
-  async #runHere(words: readonly string[]): Promise<Said> {
-    const { terminal, stdout, stderr } = testTerminal({ env: this.#env(), fetch });
-    const folder = process.cwd();
-    process.chdir(join(this.home, 'files'));
-    try {
-      const exitCode = await run(words, { ...terminal, clock: this.clock });
-      return { exitCode, stdout: stdout.text, stderr: stderr.text };
-    } finally {
-      process.chdir(folder);
-    }
-  }
-
-  #shell(line: string): Promise<Said> {
-    const options = { env: this.#env(), cwd: join(this.home, 'files'), timeout: shellWaitMs };
-    return new Promise((resolve) => {
-      execFile('bash', ['-c', `. ../shell.sh\n${line}`], options, (error, stdout, stderr) =>
-        resolve({ exitCode: typeof error?.code === 'number' ? error.code : error ? -1 : 0, stdout, stderr }),
-      );
-    });
-  }
-
-  #env(): NodeJS.ProcessEnv {
-    return { ...process.env, FARSIDE_HOME: this.home, TZ: 'UTC' };
+  /** A command line of rbd's, with `farside` for `rbd`. */
+  run(line: string): Promise<Said> {
+    return this.#shell.run(line);
   }
 
   async stop(): Promise<void> {
@@ -133,11 +103,10 @@ export class World {
   }
 }
 
-/** What the recordings call. `ceph` makes pools there, which rbd cannot; and removes them, at the end of a recording only. */
-const shellFunctions = `
-rbd() { '${process.execPath}' '${main}' "$@"; }
+/** `ceph` makes pools in the recordings, which rbd cannot; and removes them, at the end of a recording only. */
+const cephFunction = `
 ceph() {
   [ "$3 $4 $5" = 'osd pool create' ] || { echo "pool '$6' removed" >&2; return 0; }
-  rbd --cluster "$2" pool create "$6" && echo "pool '$6' created" >&2
+  farside --cluster "$2" pool create "$6" && echo "pool '$6' created" >&2
 }
 `;
