@@ -260,7 +260,7 @@ export class Simulation {
       .split(' ')
       .slice(0, 2)
       .join(' ')
-      .replace(/ [abc]$/, '');
+      .replace(/ [a-z]$/, '');
     const count = (outcome: string): void => {
       const counts = (this.commands[kind] ??= {});
       counts[outcome] = (counts[outcome] ?? 0) + 1;

@@ -101,12 +101,12 @@ const weights: Record<ImageTruth['role'] | 'none' | 'split-brain', Partial<Recor
     'snap create': 4,
     'snap rm': 2,
     'snap rename': 1,
-    'snap protect': 1,
-    'snap unprotect': 1,
+    'snap protect': 2,
+    'snap unprotect': 2,
     'snap rollback': 2,
     'snap purge': 0.5,
     'meta set': 2,
-    'meta rm': 0.5,
+    'meta rm': 2,
     rename: 1,
     rm: 0.3,
     disable: 0.3,
@@ -280,7 +280,7 @@ export class Workload {
         : images.find(({ view }) => view.name === name);
     const isSplit = truth?.header.mirror?.problem?.description === 'split-brain';
     const usual = weights[isSplit ? 'split-brain' : (truth?.role ?? 'none')];
-    const drawn = this.#dice.weighted(truth?.header.parent ? { ...usual, flatten: 4 } : usual);
+    const drawn = this.#dice.weighted(truth?.header.parent ? { ...usual, flatten: 8 } : usual);
     const lacksSnapshots =
       (drawn.startsWith('snap ') || drawn === 'clone') &&
       (truth?.role === 'primary' || truth?.role === 'plain') &&
