@@ -414,9 +414,14 @@ export class Workload {
           mayRefuseLate: true,
         });
       case 'enable':
-        return command('site', [{ type: 'enable' }, { type: 'take back' }], (deps) => enableImage(deps, spec, 'snapshot'), {
-          mustLand: false,
-        });
+        return command(
+          'site',
+          [{ type: 'enable' }, { type: 'take back' }],
+          (deps) => enableImage(deps, spec, 'snapshot'),
+          {
+            mustLand: false,
+          },
+        );
       case 'disable':
       case 'disable force':
         return command(
