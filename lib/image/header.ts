@@ -137,6 +137,8 @@ export const mirrorSchema = z.object({
     .object({
       /** Our record of the peer that we copied from. */
       peerUuid: uuid.optional(),
+      /** That peer's own identity; the point that it gave may be another site's. */
+      peerMirrorUuid: uuid.optional(),
       bytes: count,
       seconds: z.number(),
       remoteTimestampMs: z.number(),

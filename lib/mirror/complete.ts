@@ -26,16 +26,20 @@ import type { Header, Mirror } from '../image/header.ts';
 import { parseImageId } from '../image/ids.ts';
 import { keepParents } from '../image/lineage.ts';
 import { claimName, freeName } from '../image/names.ts';
+import { announce } from './announce.ts';
 import { listCheckpoints, readCheckpoint } from './checkpoints.ts';
 import type { Plan } from './checkpoints.ts';
 import type { MirrorDeps } from './deps.ts';
+import { pointOf, takenAtMs } from './history.ts';
+import { newestMirrorSnapshot } from './mirror-snapshots.ts';
 import type { Message, Outcome } from './messages.ts';
 import { connectPeer } from './peer-state.ts';
 import type { Connection } from './peer-state.ts';
 import type { Ack } from './peer-protocol.ts';
 import { completedHeader } from './replica-header.ts';
+import { mirrorOf, recentPool, sends } from './pool.ts';
+import type { PeerRecord, Pool } from './pool.ts';
 import { isFlattenDue } from './replica-parent.ts';
-import { recentPool } from './pool.ts';
 import { report } from './report.ts';
 import { effectivePolicy } from './retention-verbs.ts';
 import { stopStatus } from './roles.ts';
@@ -88,9 +92,34 @@ async function nextHeader(
   const nameTaken =
     wanted !== header.name && (await claimName(deps, specOf(header, wanted), parseImageId(header.imageId))) === 'taken';
   const name = nameTaken ? header.name : wanted;
-  const policy = effectivePolicy(header, await recentPool(deps, header.pool));
-  const completion = { nowMs: deps.clock.nowMs(), uuid, name, nameTaken, bytes, startedAtMs, policy };
+  const pool = await recentPool(deps, header.pool);
+  const completion = {
+    nowMs: deps.clock.nowMs(),
+    uuid,
+    name,
+    nameTaken,
+    bytes,
+    startedAtMs,
+    policy: effectivePolicy(header, pool),
+    // A site that was demoted stands at its demotion, and may follow us one day.
+    peerUuids: (plan.demoted ? pool.peers.filter(sends) : fedBy(pool, plan.peerUuid)).map((peer) => peer.uuid),
+    snapshotsMax: deps.limits.mirrorSnapshotsMax,
+  };
   return keepParents(header, completedHeader(header, plan, completion));
+}
+
+/** The peers that get our copies of what this one gave us. */
+const fedBy = (pool: Pool, peerUuid: string): PeerRecord[] =>
+  pool.peers.filter((peer) => sends(peer) && peer.uuid !== peerUuid);
+
+/** The next site of a chain learns of a copy as it would of a primary's snapshot. */
+async function announceCopy(deps: MirrorDeps, header: Header, plan: Plan): Promise<void> {
+  const pool = await recentPool(deps, header.pool);
+  const peers = fedBy(pool, plan.peerUuid);
+  const newest = newestMirrorSnapshot(header);
+  if (peers.length === 0 || !newest) return;
+  const point = pointOf(newest, mirrorOf(pool, header.namespace)?.mirrorUuid ?? '');
+  await announce(deps, { ...pool, peers }, { globalId: header.mirror!.globalId, ...point });
 }
 
 const specOf = ({ pool, namespace }: Header, image: string): ImageSpec => ({ pool, namespace, image });
@@ -132,8 +161,8 @@ export async function completeSync(
   await deps.bucket.delete(listed.keys);
   if (!header) return { state: 'stale' };
   const connection = await connectPeer(deps, pool, plan.peerUuid);
-  if (connection)
-    await acknowledgeSync(deps, connection, header, plan, { deltaId: manifest.deltaId, steps: manifest.step + 1 });
+  const delta = { deltaId: manifest.deltaId, steps: manifest.step + 1 };
+  await tellOfCopy(deps, connection, header, plan, delta);
   // With a policy, there may be points behind this one.
   const isStepwise = effectivePolicy(header, await recentPool(deps, header.pool)) !== undefined;
   if (isStepwise)
@@ -141,16 +170,18 @@ export async function completeSync(
   return { state: 'done', more: isFlattenDue(header) || isStepwise };
 }
 
-/** Tells the primary that we have the target. */
-export async function acknowledgeSync(
+/** Tells the site that we copied from that we have the target, and those that we feed that there is something new. */
+export async function tellOfCopy(
   deps: MirrorDeps,
-  connection: Connection,
+  connection: Connection | undefined,
   header: Header,
   plan: Plan,
   delta: Pick<NonNullable<Ack['synced']>, 'deltaId' | 'steps'>,
 ): Promise<void> {
   const { globalId, lastSync, problem } = header.mirror!;
-  await report(deps, connection, globalId, statusAfter(plan, lastSync, problem), { snapId: plan.target.id, ...delta });
+  const status = statusAfter(plan, lastSync, problem);
+  if (connection) await report(deps, connection, globalId, status, { snapId: plan.target.id, ...delta });
+  await announceCopy(deps, header, plan);
 }
 
 function statusAfter(
@@ -161,7 +192,7 @@ function statusAfter(
   if (problem) return { state: 'error', description: problem.description };
   return plan.demoted
     ? stopStatus['remote-demoted']
-    : replayingStatus({ remoteSnapshotMs: plan.target.createdAtMs, lastSync });
+    : replayingStatus({ remoteSnapshotMs: takenAtMs(plan.target), lastSync });
 }
 
 /** A `complete` message: looks again later while the copy moves; when it stands still, a sync takes it up. */

@@ -27,8 +27,9 @@ import { collectStep } from '../image/collect.ts';
 import type { Header, Sync } from '../image/header.ts';
 import { rememberSync } from './apply.ts';
 import type { Plan } from './checkpoints.ts';
-import { acknowledgeSync, commitReplica, isUnchanged } from './complete.ts';
+import { commitReplica, isUnchanged, tellOfCopy } from './complete.ts';
 import type { MirrorDeps } from './deps.ts';
+import { takenAtMs } from './history.ts';
 import type { Manifest } from './messages.ts';
 import { transferPacks } from './pack-transfer.ts';
 import type { PresentImage } from './peer-protocol.ts';
@@ -108,7 +109,7 @@ async function copyInline(
   const isCurrent = (header: Header): boolean => isUnchanged(stored.value, header);
   const header = await commitReplica(deps, stored, { plan, isCurrent, bytes, startedAtMs });
   if (!header) return 'again';
-  await acknowledgeSync(deps, connection, header, plan, { deltaId: manifest.deltaId, steps: 1 });
+  await tellOfCopy(deps, connection, header, plan, { deltaId: manifest.deltaId, steps: 1 });
   return isFlattenDue(header) || isBehind ? 'again' : 'settled';
 }
 
@@ -125,7 +126,7 @@ async function record(
     primaryMirrorUuid: plan.primaryMirrorUuid,
     primaryImageId,
     targetSnapId: plan.target.id,
-    targetCreatedAtMs: plan.target.createdAtMs,
+    targetCreatedAtMs: takenAtMs(plan.target),
     startedAtMs,
     resync: plan.resync,
   };

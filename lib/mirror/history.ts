@@ -22,6 +22,10 @@ export const isOrphanMarker = (snapshot: MirrorSnapshot): boolean => isNonPrimar
 export const isOwn = ({ namespace: { state } }: MirrorSnapshot): boolean =>
   state === 'primary' || state === 'primary-demoted';
 
+/** Of a primary here, or copied. */
+export const isDemotion = ({ namespace: { state } }: MirrorSnapshot): boolean =>
+  state === 'primary-demoted' || state === 'non-primary-demoted';
+
 const isNonPrimary = (snapshot: MirrorSnapshot): boolean => !isOwn(snapshot);
 
 /** Mirror snapshots, oldest first. Ids rise with time. */
@@ -35,6 +39,10 @@ export function pointOf(snapshot: MirrorSnapshot, mirrorUuid: string): Point | u
   if (isOwn(snapshot)) return { mirrorUuid, snapId: snapshot.id };
   return primarySnapId === undefined ? undefined : { mirrorUuid: primaryMirrorUuid ?? '', snapId: primarySnapId };
 }
+
+/** When the point of a snapshot was made at its primary. */
+export const takenAtMs = ({ createdAtMs, namespace }: MirrorSnapshot): number =>
+  namespace.primaryCreatedAtMs ?? createdAtMs;
 
 export type Site = { mirrorUuid: string; snapshots: readonly MirrorSnapshot[] };
 

@@ -7,7 +7,7 @@
 
 import { FarsideError } from '../errors.ts';
 import { isMirrorSnapshot, type MirrorSnapshot, type Snapshot } from '../image/header.ts';
-import { inOrder, isCopy } from './history.ts';
+import { inOrder, isCopy, takenAtMs } from './history.ts';
 
 const units = ['h', 'd', 'w', 'm', 'y'] as const;
 type Unit = (typeof units)[number];
@@ -75,10 +75,6 @@ export function keptPoints(points: readonly TimedPoint[], policy: KeepPolicy): S
   return kept;
 }
 
-/** When the primary took what a snapshot is a copy of. */
-export const takenAtMs = ({ namespace, createdAtMs }: MirrorSnapshot): number =>
-  namespace.primaryCreatedAtMs ?? createdAtMs;
-
 /** A replica's snapshots with those marked that the policy keeps (`retained`), which pruning then spares. */
 export function withRetained(snapshots: readonly Snapshot[], policy: KeepPolicy | undefined): Snapshot[] {
   const copies = snapshots.filter(isMirrorSnapshot).filter((one) => isCopy(one) && one.namespace.complete);
@@ -100,7 +96,7 @@ export function firstKept(
   const ordered = inOrder(lacking);
   if (!policy) return ordered.at(-1);
   const kept = keptPoints(
-    ordered.map(({ id, createdAtMs }) => ({ id, atMs: createdAtMs })),
+    ordered.map((one) => ({ id: one.id, atMs: takenAtMs(one) })),
     policy,
   );
   return ordered.find(({ id }) => kept.has(id));

@@ -4,14 +4,17 @@
 // besides: user snapshots that an earlier resync kept, and, when this is a resync, what the primary's history does not have:
 // the losing head and the user snapshots taken since the histories parted.
 
+import { assert } from '../errors.ts';
 import { withDataPool } from '../image/features.ts';
 import { isMirrorSnapshot, mirrorSnapshots, sameRoot, trashSnapshots, userSnapshots } from '../image/header.ts';
 import type { Header, ImageState, MirrorSnapshot, Snapshot, SnapshotState } from '../image/header.ts';
 import type { Plan } from './checkpoints.ts';
 import { withRetained, type KeepPolicy } from './keep-policy.ts';
 import { mirrorSnapshot } from './mirror-snapshots.ts';
-import { pruned, unlinkPeer, withPeerSets } from './retention.ts';
+import { pointOf, takenAtMs } from './history.ts';
+import { copiesToUnlink, pruned, unlinkPeer, withPeerSets } from './retention.ts';
 import { syncedSnapshot } from './role-changes.ts';
+import type { MirrorRecord } from './role-changes.ts';
 
 export type Completion = {
   nowMs: number;
@@ -24,6 +27,9 @@ export type Completion = {
   startedAtMs: number;
   /** Which points are kept here. */
   policy?: KeepPolicy | undefined;
+  /** The peers that get copies from here, and how many are kept for one that does not catch up. */
+  peerUuids: readonly string[];
+  snapshotsMax: number;
 };
 
 export function completedHeader(header: Header, plan: Plan, completion: Completion): Header {
@@ -42,21 +48,27 @@ export function completedHeader(header: Header, plan: Plan, completion: Completi
     ...completedParent(header, state),
     nextSnapshotId: users.nextSnapshotId + 1,
   };
-  const record = syncedSnapshot({ id: target.id, demoted: plan.demoted }, plan.primaryMirrorUuid);
-  const added = mirrorSnapshot(copied, record, {
+  const added = mirrorSnapshot(copied, copyOf(plan, completion), {
     id: users.nextSnapshotId,
     nowMs: completion.nowMs,
     uuid: completion.uuid,
-    image: state,
+    image: stateHere(state, copied),
   });
-  added.namespace.primaryCreatedAtMs = target.createdAtMs;
-  const all: Snapshot[] = [...mirrors, ...users.snapshots, added].toSorted((a, b) => a.id - b.id);
+  const kept = withPeerSets(mirrors, copiesToUnlink(mirrors, completion.peerUuids, completion.snapshotsMax));
+  const all: Snapshot[] = [...kept, ...users.snapshots, added].toSorted((a, b) => a.id - b.id);
   // The peer took the target, so it needs none of our own older points.
   const unlinked = withPeerSets(all, unlinkPeer(all.filter(isMirrorSnapshot), plan.peerUuid, added.id));
   return {
     ...copied,
     snapshots: pruned(withRetained(unlinked, completion.policy)),
   };
+}
+
+/** The target may itself be a copy: it is the primary's point that is recorded. */
+function copyOf({ target, demoted, primaryMirrorUuid }: Plan, { peerUuids }: Completion): MirrorRecord {
+  const point = pointOf(target, primaryMirrorUuid);
+  assert(point, 'what is copied is a whole point');
+  return { ...syncedSnapshot(point, demoted, peerUuids), primaryCreatedAtMs: takenAtMs(target) };
 }
 
 function completedMirror(
@@ -74,9 +86,10 @@ function completedMirror(
     ...(resyncRequestedAtMs !== undefined && !plan.resync ? { resyncRequestedAtMs } : {}),
     lastSync: {
       peerUuid: plan.peerUuid,
+      peerMirrorUuid: plan.primaryMirrorUuid,
       bytes,
       seconds: Math.max(0, nowMs - startedAtMs) / 1000,
-      remoteTimestampMs: plan.target.createdAtMs,
+      remoteTimestampMs: takenAtMs(plan.target),
       completedAtMs: nowMs,
       snapshots: (lastSync?.snapshots ?? 0) + 1,
       totalBytes: (lastSync?.totalBytes ?? 0) + bytes,
@@ -99,6 +112,13 @@ function completedParent({ parent, collectGeneration }: Header, state: ImageStat
   if (state.parent) return { parent: { ...parent, overlapBytes: state.parent.overlapBytes } };
   const begun = parent.flatten ?? { fromOffset: 0, generation: collectGeneration };
   return { parent: { ...parent, flatten: { ...begun, due: true } } };
+}
+
+/** As the next site of a chain has to read it: the parent is the one here. */
+function stateHere(state: ImageState, { parent }: Header): ImageState {
+  if (!state.parent || !parent) return state;
+  const { imageId, snapshotId } = parent;
+  return { ...state, parent: { ...state.parent, imageId, snapshotId } };
 }
 
 type Users = { snapshots: Snapshot[]; nextSnapshotId: number };

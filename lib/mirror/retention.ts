@@ -16,6 +16,9 @@
 //                 t is now at position 2 at most, where the cap cannot reach it, even if the acknowledgement is lost
 //   ack(t)        p holds t: p leaves everything older than t
 //
+// A replica that feeds others keeps its copies for them by the same rules: every copy lists the peers that it sends to, but for the
+// one that the copy came from, unless that one was demoted: it stands there, and may follow this site one day.
+//
 // Claims and acknowledgements only ever unlink what is older than something p asked for, so late, repeated and reordered
 // ones do no harm (I3).
 
@@ -34,14 +37,29 @@ export const mirrorSnapshotsMaxLeast = 3;
 export type PeerSet = { snapId: number; mirrorPeerUuids: string[] };
 
 /** On creating a primary snapshot, before it is appended: whom the cap removes from where. */
-export function snapshotsToUnlink(
+export const snapshotsToUnlink = (
   snapshots: readonly MirrorSnapshot[],
   peerUuids: readonly string[],
+  snapshotsMax?: number,
+): PeerSet[] => aboveCap(snapshots, peerUuids, ({ namespace }) => namespace.state === 'primary', snapshotsMax);
+
+/** The same on completing a copy. */
+export const copiesToUnlink = (
+  snapshots: readonly MirrorSnapshot[],
+  peerUuids: readonly string[],
+  snapshotsMax?: number,
+): PeerSet[] => aboveCap(snapshots, peerUuids, isCopy, snapshotsMax);
+
+/** Counted in the newest run of snapshots of one kind. */
+function aboveCap(
+  snapshots: readonly MirrorSnapshot[],
+  peerUuids: readonly string[],
+  isOfEra: (snapshot: MirrorSnapshot) => boolean,
   snapshotsMax: number = mirrorSnapshotsMaxDefault,
 ): PeerSet[] {
   const max = Math.max(snapshotsMax, mirrorSnapshotsMaxLeast);
   const ordered = inOrder(snapshots);
-  const era = ordered.slice(ordered.findLastIndex((s) => s.namespace.state !== 'primary') + 1);
+  const era = ordered.slice(ordered.findLastIndex((s) => !isOfEra(s)) + 1);
   return mergeUnlinks(
     snapshots,
     peerUuids.flatMap((peerUuid) => {
@@ -67,7 +85,7 @@ export function claimTarget(
   peerUuid: string,
   { linkSnapId, targetSnapId }: Claim,
 ): PeerSet[] | undefined {
-  const target = snapshots.find((s) => s.id === targetSnapId && isOwn(s));
+  const target = snapshots.find((s) => s.id === targetSnapId && (isOwn(s) || isCopy(s)));
   if (!target) return undefined;
   const link = snapshots.find((s) => s.id === linkSnapId);
   const joins = [target, ...(link ? [link] : [])].filter((s) => !lists(s, peerUuid));

@@ -8,6 +8,7 @@
 import type { ErrorCode } from '../errors.ts';
 import type { Mirror, MirrorSnapshot, MirrorSnapshotState } from '../image/header.ts';
 import { inOrder, isCopy, isOwn } from './history.ts';
+import type { Point } from './history.ts';
 import type { PeerSet } from './retention.ts';
 import type { PromotionState } from './roles.ts';
 
@@ -18,6 +19,7 @@ export type MirrorRecord = {
   mirrorPeerUuids: string[];
   primaryMirrorUuid?: string;
   primarySnapId?: number;
+  primaryCreatedAtMs?: number;
 };
 
 /** Snapshots to append, in this order, and peer sets to change first (retention.ts `withPeerSets`). */
@@ -53,13 +55,13 @@ export function promoteSnapshots(
   };
 }
 
-/** The copy that a completed sync leaves: a demotion stays a demotion. */
-export const syncedSnapshot = (target: { id: number; demoted: boolean }, primaryMirrorUuid: string): MirrorRecord => ({
-  state: target.demoted ? 'non-primary-demoted' : 'non-primary',
+/** The copy of a point that a completed sync leaves, for those that we send to: a demotion stays a demotion. */
+export const syncedSnapshot = (point: Point, demoted: boolean, peerUuids: readonly string[]): MirrorRecord => ({
+  state: demoted ? 'non-primary-demoted' : 'non-primary',
   complete: true,
-  mirrorPeerUuids: [],
-  primaryMirrorUuid,
-  primarySnapId: target.id,
+  mirrorPeerUuids: [...peerUuids],
+  primaryMirrorUuid: point.mirrorUuid,
+  primarySnapId: point.snapId,
 });
 
 const own = (state: 'primary' | 'primary-demoted', peerUuids: readonly string[]): MirrorRecord => ({

@@ -6,12 +6,13 @@
 // - A resync keeps the image, copies only what differs, and keeps the losing head as an ordinary snapshot. It acts only
 //   while the remote is primary, so it never touches the last good copy.
 // - History is compared by points (history.ts), so a site may follow any site that holds its newest point, not only the
-//   one that it copied the point from.
+//   one that it copied the point from. A replica offers its copies as a primary offers its snapshots: so sites form chains, and
+//   one may receive from several, since it only ever moves to what descends from its own newest point.
 //
 // What retention must keep so that these decisions stay possible is in retention.ts.
 
 import type { MirrorSnapshot, Sync } from '../image/header.ts';
-import { findPoint, inOrder, isOrphanMarker, isOwn, newestPoint, relationOf } from './history.ts';
+import { findPoint, inOrder, isCopy, isDemotion, isOrphanMarker, newestPoint, pointOf, relationOf } from './history.ts';
 import type { Site } from './history.ts';
 import { firstKept, type KeepPolicy } from './keep-policy.ts';
 
@@ -59,6 +60,8 @@ export type LocalView = {
     | undefined;
   /** An unrelated image has the name that the replica would get. Matters only while there is no local image. */
   nameTaken: boolean;
+  /** Mirroring of it was given up here. Matters only while there is no local image: a copy elsewhere must not bring it back. */
+  givenUp?: boolean | undefined;
 };
 
 /** `removed`: the image of that primary was removed, or its mirroring given up. Mere absence is `absent`, and deletes nothing. */
@@ -148,7 +151,11 @@ export const isSplitBrain = (decision: Decision): boolean =>
 function decideWithoutImage(local: LocalView, remote: RemoteView): Decision {
   if (remote.kind !== 'present') return { kind: 'idle' };
   if (remote.state !== 'enabled') return { kind: 'wait', why: 'the remote image is not ready' };
-  if (promotionState(remote.snapshots) !== 'primary') return stop('remote-not-primary');
+  const state = promotionState(remote.snapshots);
+  if (local.givenUp === true && state !== 'primary') return { kind: 'idle' };
+  // What was ours once does not come back by itself: its loss must be seen.
+  const follows = state === 'non-primary' && offers(remote) && !isOurs(local, remote);
+  if (state !== 'primary' && !follows) return stop('remote-not-primary');
   if (local.nameTaken) return stop('name-clash');
   return { ...syncTo(remote), create: true };
 }
@@ -157,49 +164,68 @@ function decideWithoutImage(local: LocalView, remote: RemoteView): Decision {
 function decideWithoutRemote(local: LocalView, image: Image, remote: RemoteView): Decision {
   if (remote.kind === 'absent') return stop('remote-gone');
   const last = newestPoint(siteOf(local, image));
-  const source = last ? last.namespace.primaryMirrorUuid : image.sync?.primaryMirrorUuid;
+  // What has no point yet holds nothing.
+  const isCopied = !last || last.namespace.primaryMirrorUuid === remote.mirrorUuid;
   const onlyCopied = image.snapshots.length === 0 || promotionState(image.snapshots) === 'non-primary';
-  return onlyCopied && source === remote.mirrorUuid ? { kind: 'remove' } : stop('remote-gone');
+  return onlyCopied && isCopied ? { kind: 'remove' } : stop('remote-gone');
 }
 
-/** A resync begins only while the remote is primary; one that has begun may also end in the remote's demotion. */
+/**
+ * A resync begins only while the remote is primary, or follows another site's primary; one that has begun may also end in a
+ * demotion. A copy of our own points is no replacement for them.
+ */
 function decideResync(local: LocalView, image: Image, remote: Present): Decision {
   const begun = image.sync?.resync === true && image.sync.primaryMirrorUuid === remote.mirrorUuid;
   const state = promotionState(remote.snapshots);
-  if (state !== 'primary' && !(begun && offersOwn(remote))) return stop('remote-not-primary');
+  const follows = state === 'non-primary' && offers(remote) && !isOurs(local, remote);
+  if (state !== 'primary' && !follows && !(begun && offers(remote))) return stop('remote-not-primary');
   const link = linkOf(local, image, remote);
   return { ...syncTo(remote, unfinishedTarget(image, remote, true)), ...linkField(link), resync: true };
 }
 
 /** The image exists but holds nothing yet: its first sync was cut short, or has not begun. */
 function decideFirstSync(image: Image, remote: Present): Decision {
-  if (!offersOwn(remote)) return stop('remote-not-primary');
+  if (!offers(remote)) return stop('remote-not-primary');
   return syncTo(remote, unfinishedTarget(image, remote, false));
 }
 
 function decideNext(local: LocalView, image: Image, remote: Present): Decision {
-  if (!offersOwn(remote)) return stop('remote-not-primary');
-  const remoteIsPrimary = promotionState(remote.snapshots) === 'primary';
+  if (!offers(remote)) return stop('remote-not-primary');
+  const state = promotionState(remote.snapshots);
   const link = linkOf(local, image, remote);
-  if (!link) return stop(!remoteIsPrimary && isAhead(local, image, remote) ? 'remote-not-primary' : 'split-brain');
+  if (!link) return stop(state !== 'primary' && isBehind(local, image, remote) ? 'remote-not-primary' : 'split-brain');
   if (newest(remote).id > link.id)
     return {
       ...syncTo(remote, unfinishedTarget(image, remote, false, link), nextKept(image, remote, link)),
       linkSnapId: link.id,
     };
   const acknowledge = acknowledgeField(remote, local.peerUuid, link);
-  return remoteIsPrimary ? { kind: 'idle', ...acknowledge } : { ...stop('remote-demoted'), ...acknowledge };
+  if (state !== 'orphan') return { kind: 'idle', ...acknowledge };
+  return { ...stop(isOurs(local, remote) ? 'remote-not-primary' : 'remote-demoted'), ...acknowledge };
 }
 
-/** The remote was demoted, we took over from there and were demoted in turn: it is for the remote to follow us. */
-const isAhead = (local: LocalView, image: Image, remote: Present): boolean =>
-  relationOf(siteOf(local, image), remote) === 'ahead';
+/**
+ * It is for the remote to follow us: it was demoted, we took over from there and were demoted in turn; or it stands at an older
+ * point of the primary whose point is our newest.
+ */
+function isBehind(local: LocalView, image: Image, remote: Present): boolean {
+  const here = siteOf(local, image);
+  if (relationOf(here, remote) === 'ahead') return true;
+  const [ours, theirs] = [newestPoint(here), newest(remote)];
+  const our = ours && pointOf(ours, here.mirrorUuid);
+  const their = isCopy(theirs) ? pointOf(theirs, remote.mirrorUuid) : undefined;
+  return our !== undefined && their?.mirrorUuid === our.mirrorUuid && their.snapId < our.snapId;
+}
 
-/** The newest word of the remote is its own: it is primary, or was until it was demoted, and not a copy of another site. */
-const offersOwn = (remote: Present): boolean => {
+/** The newest word of the remote is a whole point: its own, or a copy of another's. */
+const offers = (remote: Present): boolean => {
   const last = inOrder(remote.snapshots).at(-1);
-  return last !== undefined && isOwn(last) && last.namespace.complete;
+  return last !== undefined && pointOf(last, remote.mirrorUuid) !== undefined;
 };
+
+/** The remote's newest point was made here. */
+const isOurs = (local: LocalView, remote: Present): boolean =>
+  pointOf(newest(remote), remote.mirrorUuid)?.mirrorUuid === local.mirrorUuid;
 
 const newest = (remote: Present): MirrorSnapshot => inOrder(remote.snapshots).at(-1)!;
 
@@ -223,7 +249,7 @@ function unfinishedTarget(
   const { sync } = image;
   if (!sync || sync.primaryMirrorUuid !== remote.mirrorUuid || sync.resync !== resync) return undefined;
   return remote.snapshots.find(
-    (s) => s.id === sync.targetSnapId && isOwn(s) && s.namespace.complete && s.id > (after?.id ?? -1),
+    (s) => s.id === sync.targetSnapId && pointOf(s, remote.mirrorUuid) !== undefined && s.id > (after?.id ?? -1),
   );
 }
 
@@ -231,13 +257,13 @@ function unfinishedTarget(
 const nextKept = (image: Image, remote: Present, link: MirrorSnapshot): MirrorSnapshot | undefined =>
   image.policy &&
   firstKept(
-    remote.snapshots.filter((s) => s.id > link.id && isOwn(s) && s.namespace.complete),
+    remote.snapshots.filter((s) => s.id > link.id && pointOf(s, remote.mirrorUuid) !== undefined),
     image.policy,
   );
 
 function syncTo(remote: Present, unfinished?: MirrorSnapshot, next?: MirrorSnapshot): SyncDecision {
   const target = unfinished ?? next ?? newest(remote);
-  const demoted = target.namespace.state === 'primary-demoted';
+  const demoted = isDemotion(target);
   return {
     kind: 'sync',
     create: false,

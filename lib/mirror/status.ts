@@ -164,9 +164,8 @@ const newer = (a: StoredStatus | undefined, b: StoredStatus | undefined): Stored
 function sourceStatus(header: Header, { uuid, mirrorUuid }: PeerRecord): StoredStatus | undefined {
   const { lastSync } = header.mirror!;
   const newest = mirrorSnapshots(header).at(-1)?.namespace;
-  const source = newest?.primaryMirrorUuid;
-  const isCopied =
-    newest?.state === 'non-primary' && (header.namespace === '' ? source === mirrorUuid : lastSync?.peerUuid === uuid);
+  const peerMirrorUuid = lastSync?.peerUuid === uuid ? lastSync.peerMirrorUuid : mirrorUuid;
+  const isCopied = newest?.state === 'non-primary' && newest.primaryMirrorUuid === peerMirrorUuid;
   return isCopied && lastSync ? { ...primaryStatus, updatedAtMs: lastSync.completedAtMs } : undefined;
 }
 

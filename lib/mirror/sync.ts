@@ -10,33 +10,40 @@
 import type { Stored } from '../bucket/document.ts';
 import { mirrorSnapshots } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
-import { addPending } from './announce.ts';
+import { addPending, announce } from './announce.ts';
 import { lookUp } from './catalog.ts';
 import type { Catalog } from './catalog.ts';
+import { listCheckpoints } from './checkpoints.ts';
 import { beginCopy } from './copy.ts';
 import type { MirrorDeps } from './deps.ts';
+import { pointOf, takenAtMs } from './history.ts';
+import { newestMirrorSnapshot } from './mirror-snapshots.ts';
 import type { Message, Outcome } from './messages.ts';
 import { connectPeer } from './peer-state.ts';
 import type { Connection } from './peer-state.ts';
 import type { PeerImage, PresentImage } from './peer-protocol.ts';
-import { mirrorOf, namespaceFor, receives } from './pool.ts';
+import { mirrorOf, namespaceFor, receives, sends } from './pool.ts';
+import type { PeerRecord } from './pool.ts';
 import { noteFailure, noteProblem } from './problem.ts';
-import { isUnreachable } from './reachable.ts';
+import { isUnreachable, reachablePeer } from './reachable.ts';
 import { remember } from './recent.ts';
 import { findParent, flattenDue, linkParent, type FoundParent } from './replica-parent.ts';
 import { createReplica, finishRemoval, holdsName, isNameTaken, removeReplica } from './replica.ts';
 import { report } from './report.ts';
 import { effectivePolicy } from './retention-verbs.ts';
-import { decideSync, stopStatus } from './roles.ts';
+import { decideSync, promotionState, stopStatus } from './roles.ts';
 import type { Decision, LocalView, RemoteView, StopDecision, SyncDecision } from './roles.ts';
 import { replayingStatus } from './status-report.ts';
 import { continueCopy } from './steps.ts';
+import { putTombstone, readTombstone } from './tombstone.ts';
 import type { Progress } from './steps.ts';
 
 type SyncMessage = Extract<Message, { type: 'sync' }>;
 
 /** Decisions of one invocation, each after something changed under the one before. */
 const decisionsMax = 3;
+/** Another site's copy that has not moved for so many standstills is given up for one from here. */
+const standstillsMax = 4;
 /** Delay before a decision is tried again that lost every one of them. */
 const againDelayMs = 1000;
 
@@ -87,8 +94,13 @@ async function syncOnce(
   if (!remote) return 'settled'; // of a namespace that is not mirrored here
   if (entry && (await finishRemoval(deps, pool, globalId, entry)) === 'more') return 'later';
   const nameTaken = !stored && remote.status === 'present' && (await isNameTaken(deps, pool, remote));
+  if (stored && (await isCopiedElsewhere(deps, connection, stored.value))) return 'later';
   const both: Both = { connection, globalId, remote, stored, catalog: entry ? undefined : catalog };
-  const decision = decideSync({ local: localView(both, nameTaken), remote: remoteView(both) });
+  const decision = decideSync({
+    local: { ...localView(both, nameTaken), givenUp: await isGivenUp(deps, both) },
+    remote: remoteView(both),
+  });
+  if (await leavesPrimary(deps, both, decision)) return reportStop(deps, both, stopStatus['split-brain']);
   try {
     return await act(deps, both, decision, message.continues);
   } catch (error) {
@@ -142,6 +154,7 @@ async function act(
     case 'stop':
       return stand(deps, both, decision);
     case 'remove':
+      await passOn(deps, both);
       return (await removeReplica(deps, both.connection.pool.name, both.globalId, both.stored!)) === 'done'
         ? 'settled'
         : 'later';
@@ -207,6 +220,21 @@ async function flattenToo(deps: MirrorDeps, { stored }: Both): Promise<Progress>
 const isUntouched = (header: Header): boolean =>
   header.mirror?.state === 'creating' && header.mirror.sync === undefined && mirrorSnapshots(header).length === 0;
 
+/** Asked only where it matters: a copy of another's is offered, and there is none here. */
+async function isGivenUp(deps: MirrorDeps, both: Both): Promise<boolean> {
+  if (both.stored || both.remote.status !== 'present' || isPrimaryThere(both)) return false;
+  return (await readTombstone(deps, both.connection.pool.name, both.globalId)) !== undefined;
+}
+
+/** The next site of a chain removes its copy when we say that we were told to. */
+async function passOn(deps: MirrorDeps, { connection, globalId, remote }: Both): Promise<void> {
+  const { pool, record } = connection;
+  const peers = pool.peers.filter((peer) => sends(peer) && peer.uuid !== record.uuid);
+  if (peers.length === 0 || remote.status !== 'removed') return;
+  await putTombstone(deps, pool.name, globalId, remote.mirrorUuid ?? record.mirrorUuid);
+  await announce(deps, { ...pool, peers }, { globalId });
+}
+
 /** In step with the primary. Clears what stood in the way before, but for a name that is still another image's. */
 async function idle(deps: MirrorDeps, both: Both, acknowledge: number | undefined): Promise<Progress> {
   const { connection, globalId, remote, stored } = both;
@@ -214,11 +242,11 @@ async function idle(deps: MirrorDeps, both: Both, acknowledge: number | undefine
   const { problem, lastSync } = stored.value.mirror!;
   const newest = remote.snapshots.at(-1);
   const nameDiffers = newest !== undefined && newest.namespace.image.name !== stored.value.name;
-  if (problem && !nameDiffers) await noteProblem(deps, stored, undefined);
+  if (problem && !nameDiffers && (isPrimaryThere(both) || isFollowed(both))) await noteProblem(deps, stored, undefined);
   const status =
     problem && nameDiffers
       ? { state: 'error' as const, description: problem.description }
-      : replayingStatus({ remoteSnapshotMs: newest?.createdAtMs, lastSync });
+      : replayingStatus({ remoteSnapshotMs: newest && takenAtMs(newest), lastSync });
   await report(
     deps,
     connection,
@@ -231,7 +259,8 @@ async function idle(deps: MirrorDeps, both: Both, acknowledge: number | undefine
 
 /** Cannot go on, for a reason that only a change on one of the sides removes. */
 async function stand(deps: MirrorDeps, both: Both, decision: StopDecision): Promise<Progress> {
-  if (both.stored) {
+  const isHeard = decision.reason === 'split-brain' ? !(await followsAnother(deps, both)) : isFollowed(both);
+  if (both.stored && isHeard) {
     const isProblem = decision.state !== 'stopped';
     await noteProblem(
       deps,
@@ -241,6 +270,53 @@ async function stand(deps: MirrorDeps, both: Both, decision: StopDecision): Prom
   }
   await reportStop(deps, both, decision, decision.acknowledge);
   return flattenToo(deps, both);
+}
+
+/** Where a pool receives from several sites, an image's problems are those with the site that it was copied from last. */
+function isFollowed({ connection: { pool, record }, stored }: Both): boolean {
+  const followed = stored?.value.mirror?.lastSync?.peerUuid;
+  return followed === record.uuid || !pool.peers.some((peer) => receives(peer) && peer.uuid === followed);
+}
+
+const isPrimaryThere = ({ remote }: Both): boolean =>
+  remote.status === 'present' && promotionState(remote.snapshots) === 'primary';
+
+const othersOf = ({ pool, record }: Connection): PeerRecord[] =>
+  pool.peers.filter((peer) => receives(peer) && peer.uuid !== record.uuid);
+
+/** Another site's copy is under way, and moves; or its site has only just gone. */
+async function isCopiedElsewhere(deps: MirrorDeps, connection: Connection, header: Header): Promise<boolean> {
+  const { sync } = header.mirror!;
+  if (!sync || !othersOf(connection).some(({ uuid }) => uuid === sync.peerUuid)) return false;
+  const { newestAtMs } = await listCheckpoints(deps, header.imageId, sync.syncId);
+  const stoodMs = deps.clock.nowMs() - Math.max(newestAtMs, sync.startedAtMs);
+  return stoodMs < standstillsMax * deps.limits.standstillMs;
+}
+
+/**
+ * An image follows one primary: it does not go over to another while the one that it follows still says that it is primary. Only
+ * where a pool receives from several sites.
+ */
+async function leavesPrimary(deps: MirrorDeps, both: Both, decision: Decision): Promise<boolean> {
+  const { stored, remote } = both;
+  if (decision.kind !== 'sync' || decision.resync || remote.status !== 'present' || !stored) return false;
+  const target = remote.snapshots.find(({ id }) => id === decision.targetSnapId);
+  const point = target && pointOf(target, remote.mirrorUuid);
+  const newest = newestMirrorSnapshot(stored.value)?.namespace;
+  if (!point || newest?.state !== 'non-primary' || point.mirrorUuid === newest.primaryMirrorUuid) return false;
+  return followsAnother(deps, both);
+}
+
+/** Another site that we receive from says that it is the primary whose point our newest is. */
+async function followsAnother(deps: MirrorDeps, { connection, globalId, stored }: Both): Promise<boolean> {
+  const followed = stored && newestMirrorSnapshot(stored.value)?.namespace.primaryMirrorUuid;
+  for (const record of othersOf(connection)) {
+    const ask = async (): Promise<PeerImage> => (await deps.peers(connection.pool.name, record)).image(globalId);
+    const image = await reachablePeer(deps, ask);
+    const isThere = image?.status === 'present' && image.mirrorUuid === followed;
+    if (isThere && promotionState(image.snapshots) === 'primary') return true;
+  }
+  return false;
 }
 
 async function reportStop(

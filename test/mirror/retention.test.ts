@@ -85,9 +85,10 @@ describe('acknowledgements and claims', () => {
     ]);
   });
 
-  test('a claim of a snapshot that is gone, or is only a copy here, is refused', () => {
+  test('a claim of a snapshot that is gone, or holds nothing, is refused; of a copy it is not', () => {
     expect(claimTarget([primary(2, 'p')], 'p', { targetSnapId: 1 })).toBeUndefined();
-    expect(claimTarget([copy(1, 9)], 'p', { targetSnapId: 1 })).toBeUndefined();
+    expect(claimTarget([marker(1)], 'p', { targetSnapId: 1 })).toBeUndefined();
+    expect(claimTarget([copy(1, 9)], 'p', { targetSnapId: 1 })).toEqual([{ snapId: 1, mirrorPeerUuids: ['p'] }]);
   });
 
   test('after a claim no number of snapshots without acknowledgement touches link or target', () => {

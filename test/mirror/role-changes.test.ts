@@ -60,12 +60,12 @@ describe('appended snapshots', () => {
   });
 
   test('the copy of a demotion is a demotion', () => {
-    expect(syncedSnapshot({ id: 7, demoted: false }, 'u')).toEqual({
-      ...record('non-primary', []),
+    expect(syncedSnapshot({ mirrorUuid: 'u', snapId: 7 }, false, ['p'])).toEqual({
+      ...record('non-primary', ['p']),
       primaryMirrorUuid: 'u',
       primarySnapId: 7,
     });
-    expect(syncedSnapshot({ id: 7, demoted: true }, 'u')).toMatchObject({ state: 'non-primary-demoted' });
+    expect(syncedSnapshot({ mirrorUuid: 'u', snapId: 7 }, true, [])).toMatchObject({ state: 'non-primary-demoted' });
   });
 
   test.each([

@@ -4,8 +4,11 @@
 
 import type { MirrorSnapshot } from '../../lib/image/header.ts';
 import type { Claim } from '../../lib/mirror/retention.ts';
+import { pointOf } from '../../lib/mirror/history.ts';
+import type { Point } from '../../lib/mirror/history.ts';
 import {
   claimTarget,
+  copiesToUnlink,
   losesHead,
   snapshotsLostByResync,
   snapshotsToPrune,
@@ -28,7 +31,15 @@ import type { Decision } from '../../lib/mirror/roles.ts';
 
 /** Everything that happened, in order. Writes are `w…`. */
 export type Line = readonly string[];
-type Running = { from: number; targetSnapId: number; demoted: boolean; resync: boolean; line: Line; root: string };
+type Running = {
+  from: number;
+  targetSnapId: number;
+  point: Point;
+  demoted: boolean;
+  resync: boolean;
+  line: Line;
+  root: string;
+};
 export type ModelSite = {
   image: boolean;
   snapshots: readonly MirrorSnapshot[];
@@ -47,6 +58,8 @@ export type World = {
   fault?: Fault | undefined;
   breach?: string | undefined;
   sent?: readonly Sent[];
+  /** Each site pulls from its neighbours only; absent: from any. */
+  chain?: boolean;
 };
 /** A claim or an acknowledgement that was sent once, and may arrive again at any time. World.sent absent: not recorded. */
 type Sent = { to: number; peerUuid: string } & ({ ack: number } | { claim: Claim });
@@ -54,7 +67,7 @@ type Sent = { to: number; peerUuid: string } & ({ ack: number } | { claim: Claim
 /** Planted bugs, to show that the rules catch them. */
 export const faults = [
   'no claim',
-  'promotion keeps nothing',
+  'a demotion is not kept for its site',
   'the cap takes the oldest',
   'split-brain is overwritten',
   'resync keeps no head',
@@ -204,7 +217,7 @@ export function act(world: World, step: Step): World {
   const state = stateOf(site);
   const peers = peersOf(world, at);
   const role = ({ append, peerSets }: RoleChange): World => {
-    const change = { append, peerSets: world.fault === 'promotion keeps nothing' ? [] : peerSets };
+    const change = { append, peerSets: world.fault === 'a demotion is not kept for its site' ? [] : peerSets };
     return put(world, at, { ...appended(site, at, change), running: undefined });
   };
   switch (action) {
@@ -273,6 +286,8 @@ function begin(world: World, at: number, from: number): World {
       : put(world, from, withSets(remote, unlinkPeer(remote.snapshots, peerUuid(from, at), again)));
   }
   if (decision.continues) return world;
+  // Where a site receives from several, a copy from one of them is finished before another begins (sync.ts).
+  if (remote !== world.sites[world.sites[at]!.running?.from ?? from]) return world;
   const sets = world.fault === 'no claim' ? [] : claimTarget(remote.snapshots, peerUuid(from, at), decision);
   if (!sets) return { ...world, breach: 'the target of a decision was not there to claim' };
   const claimed = put(
@@ -282,7 +297,11 @@ function begin(world: World, at: number, from: number): World {
   );
   const { targetSnapId, demoted, resync } = decision;
   const line = remote.lines[targetSnapId]!;
-  const running: Running = { from, targetSnapId, demoted, resync, line, root: writesOf(line).join() };
+  const point = pointOf(
+    remote.snapshots.find(({ id }) => id === targetSnapId)!,
+    mirrorUuid(from),
+  )!;
+  const running: Running = { from, targetSnapId, point, demoted, resync, line, root: writesOf(line).join() };
   return put(claimed, at, { ...claimed.sites[at]!, image: true, running });
 }
 
@@ -318,8 +337,11 @@ function finish(world: World, at: number, acknowledged: boolean): World {
     resync: site.resync && !running.resync,
     kept: keeps ? [...site.kept, site.head] : site.kept,
   };
-  const record = syncedSnapshot({ id: running.targetSnapId, demoted: running.demoted }, there.mirrorUuid);
-  const copied = withRecord(base, record);
+  const keepsDemotion = running.demoted && world.fault !== 'a demotion is not kept for its site';
+  const fed = peersOf(world, at).filter((uuid) => keepsDemotion || uuid !== peerUuid(at, running.from));
+  const record = syncedSnapshot(running.point, running.demoted, fed);
+  const capped = withSets(base, copiesToUnlink(base.snapshots, fed, snapshotsMax));
+  const copied = withRecord(capped, record);
   const moved = put(world, at, withSets(copied, unlinkPeer(copied.snapshots, peerUuid(at, running.from), base.nextId)));
   const checked = { ...moved, breach: breachOfSync(site, moved.sites[at]!, running.resync) };
   const told = recorded(checked, { to: running.from, peerUuid: peerUuid(running.from, at), ack: running.targetSnapId });

@@ -1,4 +1,4 @@
-// Every sequence of operations on two sites up to a length, and long random ones on two and three, against rules that are
+// Every sequence of operations on two sites, and on a chain of three, up to a length, and long random ones on both, against rules that are
 // stated over true histories (role-rules.ts).
 
 import * as fc from 'fast-check';
@@ -8,18 +8,33 @@ import type { Fault, Step, World } from './role-model.ts';
 import { brokenRule } from './role-rules.ts';
 
 const twoSiteSteps: Step[] = actions.flatMap((action) => [0, 1].map((site) => ({ action, site, other: 1 - site })));
+/** Site 1 pulls from both of its neighbours, the others from it. */
+const chainSteps: Step[] = actions.flatMap((action) =>
+  [
+    { site: 0, other: 1 },
+    { site: 1, other: 0 },
+    { site: 1, other: 2 },
+    { site: 2, other: 1 },
+  ]
+    .filter(({ site, other }) => action === 'begin' || site !== 1 || other === 0)
+    .map((sites) => ({ action, ...sites })),
+);
 const name = (step: Step): string =>
   step.action === 'redeliver'
     ? ''
     : `${step.action} ${step.site}${step.action === 'begin' ? ` from ${step.other}` : ''}`;
 
 const after = (world: World, steps: readonly string[]): World => {
-  const byName = new Map(twoSiteSteps.map((step) => [name(step), step]));
+  const byName = new Map([...twoSiteSteps, ...chainSteps].map((step) => [name(step), step]));
   return steps.reduce((current, step) => act(current, byName.get(step)!), world);
 };
 
 /** Breadth first over distinct worlds. Returns the shortest sequence that breaks a rule, and how many worlds were seen. */
-function explore(start: World, stepsMax: number): { failure?: string; worldCount: number } {
+function explore(
+  start: World,
+  stepsMax: number,
+  choices: readonly Step[] = twoSiteSteps,
+): { failure?: string; worldCount: number } {
   let frontier: { world: World; path: string[] }[] = [{ world: start, path: [] }];
   const seen = new Set([JSON.stringify(start)]);
   for (let depth = 0; depth <= stepsMax; depth++) {
@@ -28,7 +43,7 @@ function explore(start: World, stepsMax: number): { failure?: string; worldCount
       const broken = brokenRule(world);
       if (broken) return { failure: `${path.join(', ')}: ${broken}`, worldCount: seen.size };
       if (depth === stepsMax) continue;
-      for (const step of twoSiteSteps) {
+      for (const step of choices) {
         const changed = act(world, step);
         const key = changed === world ? '' : JSON.stringify(changed);
         if (key === '' || seen.has(key)) continue;
@@ -58,6 +73,24 @@ const starts: Record<string, string[]> = {
 for (const [start, steps] of Object.entries(starts)) {
   test(`every sequence of ${depth} operations after ${start} is decided by the rule`, () => {
     const { failure, worldCount } = explore(after(newWorld(2), steps), depth);
+    expect(failure).toBeUndefined();
+    expect(worldCount).toBeGreaterThan(1000);
+  });
+}
+
+const chained = [...synced, 'begin 2 from 1', 'finish 2'];
+const chainDepth = 5;
+const chainStarts: Record<string, string[]> = {
+  'a chain in step': chained,
+  'a demotion that came to its end': [...chained, 'demote 0', ...synced, 'begin 2 from 1', 'finish 2'],
+  'a promotion in the middle': [...chained, 'demote 0', ...synced, 'promote 1', 'write 1', 'snapshot 1'],
+  'a forced promotion in the middle': [...chained, 'write 0', 'snapshot 0', 'force 1', 'write 1', 'snapshot 1'],
+  'a forced promotion at the end': [...chained, 'force 2', 'write 2', 'snapshot 2', 'demote 2'],
+};
+
+for (const [start, steps] of Object.entries(chainStarts)) {
+  test(`every sequence of ${chainDepth} operations on three sites after ${start} is decided by the rule`, () => {
+    const { failure, worldCount } = explore(after({ ...newWorld(3), chain: true }, steps), chainDepth, chainSteps);
     expect(failure).toBeUndefined();
     expect(worldCount).toBeGreaterThan(1000);
   });

@@ -77,11 +77,19 @@ describe('without a local image', () => {
 
   test.each([
     ['a demoted remote is not copied', remote(primary(1), demoted(2)), stopped('remote-not-primary')],
-    ['a remote that is itself a replica is not copied', remote(copy(1, elsewhere, 1)), stopped('remote-not-primary')],
+    ['a replica of our own lost image is not copied', remote(copy(1, here, 1)), stopped('remote-not-primary')],
+    ['a demoted replica is not copied', remote(demotedCopy(1, elsewhere, 1)), stopped('remote-not-primary')],
     ['a removed remote leaves nothing to do', { kind: 'removed', mirrorUuid: there } as const, { kind: 'idle' }],
-    ['an absent remote leaves nothing to do', { kind: 'absent', mirrorUuid: there } as const, { kind: 'idle' }],
+    ['an absent remote leaves nothing to do', { kind: 'absent' } as const, { kind: 'idle' }],
   ])('%s', (_, other, decision) => {
     expect(decide(undefined, other)).toEqual(decision);
+  });
+
+  test('a remote that is itself a replica is copied, unless mirroring was given up here', () => {
+    const replica = remote(copy(1, elsewhere, 1));
+    expect(decide(undefined, replica)).toMatchObject({ kind: 'sync', create: true, targetSnapId: 1 });
+    const local = { mirrorUuid: here, peerUuid: ourUuid, nameTaken: false, givenUp: true };
+    expect(decideSync({ local, remote: replica })).toEqual({ kind: 'idle' });
   });
 
   test('an unrelated image with the same name is a clash, not a split-brain', () => {

@@ -1,4 +1,4 @@
-// Two sites in one process on memory buckets, each the other's peer by direct calls. Time is virtual; messages wait in a
+// Two sites or three in one process on memory buckets, each other's peers by direct calls. Time is virtual; messages wait in a
 // queue that the test may lose, repeat and shuffle. Everything comes from seeds.
 
 import { Bucket } from '../../lib/bucket/bucket.ts';
@@ -173,6 +173,7 @@ export class TestSite implements PoolRegistry {
 
   /** What a tick does: polls every peer that the pool receives from. */
   async tick(pool = 'rbd'): Promise<void> {
+    if (!this.#pools.has(pool)) return;
     const { value } = await readPool(this.deps, pool);
     for (const peer of value.peers.filter(receives)) await handlePoll(this.deps, { pool, peerUuid: peer.uuid });
   }
@@ -213,17 +214,20 @@ export class World {
   readonly clock = new WorldClock();
   readonly a: TestSite;
   readonly b: TestSite;
+  /** For chains, and for one that feeds two; without peers it costs nothing. */
+  readonly c: TestSite;
   /** Bytes of packs that crossed the wire, and calls. */
   wire = { packBytes: 0, calls: 0 };
 
   constructor({ limits = {}, settings = {} }: WorldOptions = {}) {
     this.a = new TestSite('site-a', this, 1, limits, settings);
     this.b = new TestSite('site-b', this, 2, limits, settings);
+    this.c = new TestSite('site-c', this, 3, limits, settings);
   }
 
   /** As HTTP would: authenticated anew by each call, and everything copied as JSON. */
   async connect(pool: string, url: string, key: string): Promise<Peer> {
-    const site = [this.a, this.b].find(({ deps }) => deps.site.url === url)!;
+    const site = this.sites.find(({ deps }) => deps.site.url === url)!;
     const call = async (method: string, args: unknown[]): Promise<unknown> => {
       if (site.isDown) throw new FarsideError('ECONNREFUSED', `${url} is down`, { retry: 'later' });
       this.wire.calls += 1;
@@ -247,6 +251,10 @@ export class World {
     ) as Peer;
   }
 
+  get sites(): TestSite[] {
+    return [this.a, this.b, this.c];
+  }
+
   run<T>(work: Promise<T>): Promise<T> {
     return this.clock.run(work);
   }
@@ -256,7 +264,8 @@ export class World {
     for (let count = 0; count < handledMax; count++) {
       const [first, second] = this.a.deps.random.fraction() < 0.5 ? [this.a, this.b] : [this.b, this.a];
       if ((await this.run(first.handleNext())) || (await this.run(second.handleNext()))) continue;
-      const nextMs = Math.min(...[...this.a.waiting, ...this.b.waiting].map(({ atMs }) => atMs));
+      if (await this.run(this.c.handleNext())) continue;
+      const nextMs = Math.min(...this.sites.flatMap(({ waiting }) => waiting.map(({ atMs }) => atMs)));
       if (nextMs === Infinity) return;
       this.clock.advanceTo(nextMs);
     }
@@ -266,8 +275,20 @@ export class World {
   /** A minute passes; both sites tick; what that sent is handled. */
   async minute(): Promise<void> {
     this.clock.advance(60_000);
-    await this.run(this.a.tick());
-    await this.run(this.b.tick());
+    for (const site of this.sites) if (!site.isDown) await this.run(site.tick());
+    await this.settle();
+  }
+
+  /** `to` receives from `from`; a pool that is missing is made and mirrored. */
+  async join(from: TestSite, to: TestSite, options: { direction?: string; additional?: boolean } = {}): Promise<void> {
+    for (const site of [from, to]) {
+      if ((await site.names()).includes('rbd')) continue;
+      await this.run(createPool(site.deps, site, 'rbd'));
+      await this.run(enablePool(site.deps, 'rbd', 'image'));
+      await this.run(site.beat());
+    }
+    const token = await this.run(createBootstrapToken(from.deps, 'rbd'));
+    await this.run(importBootstrapToken(to.deps, 'rbd', token, { direction: 'rx-only', ...options }));
     await this.settle();
   }
 

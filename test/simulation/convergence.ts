@@ -18,6 +18,7 @@ export function checkConverged(truth: GroundTruth, directions: readonly Directio
         primary.globalId &&
         !waitsForParent(primary, source, target) &&
         checkCopy(
+          truth,
           primary,
           copies.find(({ globalId }) => globalId === primary.globalId),
           copies,
@@ -49,12 +50,37 @@ export function waitsForParent(primary: ImageTruth, source: SiteTruth, target: S
   return !parent || parent.header.snapshots.every(({ root }) => !sameRoot(root, link.root));
 }
 
+/** In a chain a replica is followed as its primary is; who has more than it, or something else, is another site's business. */
+function checkNext(
+  replica: ImageTruth,
+  copy: ImageTruth | undefined,
+  others: readonly ImageTruth[],
+  to: string,
+): string | undefined {
+  if (replica.newest?.site === to || copy?.role === 'primary') return undefined;
+  if (!copy || copy.role === 'creating') {
+    const hasClash = others.some((other) => other !== copy && other.view.name === replica.view.name);
+    return hasClash ? undefined : `${replica.title} is not passed on to ${to}`;
+  }
+  const isBehind = copy.newest !== undefined && replica.newest?.line.has(copy.newest) && copy.newest !== replica.newest;
+  return isBehind ? `${copy.title} is behind ${replica.title}` : undefined;
+}
+
+/** It is in step with another site that is primary too. */
+const followsOther = (copy: ImageTruth, truth: GroundTruth): boolean =>
+  truth
+    .census()
+    .flatMap(({ images }) => images)
+    .some(({ role, globalId, newest }) => role === 'primary' && globalId === copy.globalId && newest === copy.newest);
+
 function checkCopy(
+  truth: GroundTruth,
   primary: ImageTruth,
   copy: ImageTruth | undefined,
   others: readonly ImageTruth[],
   to: string,
 ): string | undefined {
+  if (primary.role === 'replica') return checkNext(primary, copy, others, to);
   const isPrimary = primary.role === 'primary';
   const isOfferingOwn =
     isPrimary ||
@@ -67,7 +93,7 @@ function checkCopy(
     );
     return (isPrimary || copy) && !hasClash ? `${primary.title} has no copy at ${to}` : undefined;
   }
-  if (copy.role === 'primary') return undefined;
+  if (copy.role === 'primary' || (copy.newest !== primary.newest && followsOther(copy, truth))) return undefined;
   const problem = copy.header.mirror?.problem;
   const isSplit = problem?.description === 'split-brain';
   const where = `${copy.title} (${copy.role}) is at ${describe(copy.newest)}${problem ? `, problem '${problem.description}'` : ''}; ${primary.title} at ${describe(primary.newest)}`;

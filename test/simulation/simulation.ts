@@ -21,6 +21,7 @@ import { GroundTruth, SiteTruth } from './ground-truth.ts';
 import { Process, Scheduler } from './scheduler.ts';
 import { SimulatedSite, type Seams } from './simulated-site.ts';
 import { Violation } from './violation.ts';
+import { drawTopology } from './topology.ts';
 import { drawClimate, setClimate, Weather, type Climate } from './weather.ts';
 import { pool, specOf, Workload, type Command, type Shape } from './workload.ts';
 
@@ -112,7 +113,7 @@ export class Simulation {
     };
     const collectLimits = { nodesMax: dice.pick([3, 20, 4096]), packsMax: dice.pick([3, 8000]), shrinksMax: 4 };
     const reader = new BucketReader();
-    const siteCount = dice.chance(0.15) ? 3 : 2;
+    const siteCount = dice.chance(0.25) ? 3 : 2;
     for (const name of ['alpha', 'beta', 'gamma'].slice(0, siteCount)) {
       const site = new SimulatedSite({
         name,
@@ -165,16 +166,14 @@ export class Simulation {
       await site.found();
       await createPool(site.deps, poolRegistry(site.deps), pool);
     }
-    const [first, ...others] = this.sites;
-    if (!first) return;
-    await enablePool(first.deps, pool, 'image');
-    const isTwoWay = others.length === 1 && this.#dice.chance(0.6);
-    for (const other of others) {
-      await importBootstrapToken(other.deps, pool, await createBootstrapToken(first.deps, pool), {
+    for (const { from, to, isTwoWay } of drawTopology(this.#dice, this.sites)) {
+      await enablePool(from.deps, pool, 'image');
+      await importBootstrapToken(to.deps, pool, await createBootstrapToken(from.deps, pool), {
         direction: isTwoWay ? 'rx-tx' : 'rx-only',
+        additional: true,
       });
-      this.directions.push({ from: first.name, to: other.name });
-      if (isTwoWay) this.directions.push({ from: other.name, to: first.name });
+      this.directions.push({ from: from.name, to: to.name });
+      if (isTwoWay) this.directions.push({ from: to.name, to: from.name });
     }
     for (const site of this.sites) {
       if (this.#dice.chance(0.3)) await setPoolRetention(site.deps, pool, this.#dice.pick(['3h', '1h,1d']));
@@ -233,7 +232,7 @@ export class Simulation {
     const dice = this.#dice;
     const { weather } = this;
     const storm = (): void => {
-      const [a, b] = [this.sites[0]!.name, dice.pick(this.sites.slice(1)).name];
+      const { from: a, to: b } = dice.pick(this.directions);
       const kind = dice.weighted({ partition: 4, 'no messages': 3, 'bad bucket': 2, 'bad network': 2, slow: 1 });
       this.scheduler.trace(`storm: ${kind}`);
       if (kind === 'partition') weather.partition(a, b, true);

@@ -1,0 +1,225 @@
+// Three sites: one that feeds two, chains, and one that receives from two. What is decided is in the role tests; here it is that
+// data, acknowledgements and removals take these ways.
+
+import { describe, expect, test } from 'vitest';
+
+import { mirrorSnapshots } from '../../lib/image/header.ts';
+import {
+  createMirrorSnapshot,
+  demoteImage,
+  disableImage,
+  enableImage,
+  promoteImage,
+  resyncImage,
+} from '../../lib/mirror/images.ts';
+import { imageStatus } from '../../lib/mirror/status.ts';
+import { promotionState } from '../../lib/mirror/roles.ts';
+import { headContent, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
+
+const disk = spec('disk');
+let seed = 1;
+
+async function change(world: World, site: TestSite): Promise<void> {
+  seed += 1;
+  await world.run(write(site, 'disk', seed, [{ offset: 4096 * (seed % 10), length: 4096 }]));
+  await world.run(createMirrorSnapshot(site.deps, disk));
+}
+
+async function mirrored(world: World): Promise<void> {
+  await makeImage(world.a, 'disk', 64 * 1024);
+  await world.run(write(world.a, 'disk', 1, [{ offset: 0, length: 8192 }]));
+  await world.run(enableImage(world.a.deps, disk, 'snapshot'));
+  await world.minute();
+}
+
+const equal = async (one: TestSite, other: TestSite): Promise<boolean> =>
+  (await headContent(one, 'disk')).equals(await headContent(other, 'disk'));
+const states = (world: World): Promise<string[]> =>
+  Promise.all(world.sites.map(async (site) => promotionState(mirrorSnapshots(await headerOf(site, 'disk')))));
+const problemOf = async (site: TestSite): Promise<string | undefined> =>
+  (await headerOf(site, 'disk')).mirror?.problem?.description;
+
+async function chain(): Promise<World> {
+  const world = new World();
+  await world.join(world.a, world.b, { direction: 'rx-tx' });
+  await world.join(world.b, world.c);
+  await mirrored(world);
+  return world;
+}
+
+describe('one to many', () => {
+  async function star(): Promise<World> {
+    const world = new World();
+    await world.join(world.a, world.b);
+    await world.join(world.a, world.c);
+    await mirrored(world);
+    return world;
+  }
+
+  test('every replica copies and acknowledges by itself; a slow one keeps only its own points', async () => {
+    const world = await star();
+    expect([await equal(world.a, world.b), await equal(world.a, world.c)]).toEqual([true, true]);
+    world.c.isDown = true;
+    for (let count = 0; count < 4; count++) {
+      await change(world, world.a);
+      await world.minute();
+    }
+    expect([await equal(world.a, world.b), await equal(world.a, world.c)]).toEqual([true, false]);
+    const lists = mirrorSnapshots(await headerOf(world.a, 'disk')).map((s) => s.namespace.mirrorPeerUuids.length);
+    expect(lists).toEqual([1, 1, 1, 1, 2]);
+    world.c.isDown = false;
+    await world.minute();
+    expect(await equal(world.a, world.c)).toBe(true);
+    expect(mirrorSnapshots(await headerOf(world.a, 'disk'))).toHaveLength(1);
+  });
+});
+
+describe('a chain', () => {
+  test('passes every change on, with the name of the primary’s point', async () => {
+    const world = await chain();
+    expect(await equal(world.a, world.c)).toBe(true);
+    await change(world, world.a);
+    await world.settle();
+    expect(await equal(world.a, world.c)).toBe(true);
+    const [a, c] = [await headerOf(world.a, 'disk'), await headerOf(world.c, 'disk')];
+    const point = mirrorSnapshots(c).at(-1)!.namespace;
+    expect(point.primarySnapId).toBe(mirrorSnapshots(a).at(-1)!.id);
+    expect(point.primaryCreatedAtMs).toBe(mirrorSnapshots(a).at(-1)!.createdAtMs);
+    expect(await states(world)).toEqual(['primary', 'non-primary', 'non-primary']);
+    expect((await imageStatus(world.c.deps, disk)).description).toMatch(/^replaying.*"idle"/);
+    // The middle keeps what the end stands at, and no more.
+    expect(mirrorSnapshots(await headerOf(world.b, 'disk'))).toHaveLength(1);
+  });
+
+  test('a demotion and a promotion arrive at its end, which can be promoted itself', async () => {
+    const world = await chain();
+    await change(world, world.a);
+    await world.run(demoteImage(world.a.deps, disk));
+    await world.minute();
+    expect(await states(world)).toEqual(['orphan', 'orphan', 'orphan']);
+    expect((await imageStatus(world.c.deps, disk)).description).toBe('remote image demoted');
+    await world.run(promoteImage(world.b.deps, disk));
+    await change(world, world.b);
+    await world.minute();
+    expect(await states(world)).toEqual(['non-primary', 'primary', 'non-primary']);
+    expect([await equal(world.a, world.b), await equal(world.c, world.b)]).toEqual([true, true]);
+    await expect(world.run(promoteImage(world.c.deps, disk))).rejects.toMatchObject({ code: 'EBUSY' });
+  });
+
+  test('its end catches up after the middle was away, and is told of removal by it', async () => {
+    const world = await chain();
+    world.b.isDown = true;
+    await change(world, world.a);
+    await world.minute();
+    world.b.isDown = false;
+    await change(world, world.a);
+    await world.minute();
+    expect(await equal(world.a, world.c)).toBe(true);
+    await world.run(disableImage(world.a.deps, disk));
+    await world.minute();
+    await world.minute();
+    for (const site of [world.b, world.c])
+      await expect(headerOf(site, 'disk')).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  test('a forced promotion in the middle, taken back by a resync, is split-brain at the end until it resyncs too', async () => {
+    const world = await chain();
+    await world.run(promoteImage(world.b.deps, disk, { force: true }));
+    await change(world, world.b);
+    await world.minute();
+    expect(await equal(world.b, world.c)).toBe(true);
+    await change(world, world.a);
+    await world.run(demoteImage(world.b.deps, disk));
+    await world.run(resyncImage(world.b.deps, disk));
+    await world.minute();
+    await world.minute();
+    expect(await equal(world.a, world.b)).toBe(true);
+    expect([await problemOf(world.b), await problemOf(world.c)]).toEqual([undefined, 'split-brain']);
+    await world.run(resyncImage(world.c.deps, disk));
+    await world.minute();
+    expect(await equal(world.a, world.c)).toBe(true);
+    expect(await problemOf(world.c)).toBeUndefined();
+  });
+});
+
+describe('two to receive from', () => {
+  /** c receives from a and from b, which is a's replica too. */
+  async function triangle(): Promise<World> {
+    const world = new World();
+    await world.join(world.a, world.b, { direction: 'rx-tx' });
+    await world.join(world.a, world.c);
+    await expect(world.join(world.b, world.c)).rejects.toThrow('multiple peers are not currently supported');
+    await world.join(world.b, world.c, { additional: true });
+    await mirrored(world);
+    return world;
+  }
+
+  test('the image follows whoever is ahead, and stands still for nobody who is behind', async () => {
+    const world = await triangle();
+    for (let count = 0; count < 3; count++) {
+      await change(world, world.a);
+      await world.minute();
+    }
+    expect(await equal(world.a, world.c)).toBe(true);
+    expect(await problemOf(world.c)).toBeUndefined();
+    world.a.isDown = true;
+    await world.run(promoteImage(world.b.deps, disk, { force: true }));
+    await change(world, world.b);
+    await world.minute();
+    await world.minute();
+    expect(await equal(world.b, world.c)).toBe(true);
+    expect(await problemOf(world.c)).toBeUndefined();
+    for (const site of world.sites) expect(mirrorSnapshots(await headerOf(site, 'disk')).length).toBeLessThan(7);
+  });
+
+  test('while the primary that it follows says so, it does not go over to another', async () => {
+    const world = await triangle();
+    await world.run(promoteImage(world.b.deps, disk, { force: true }));
+    await change(world, world.b);
+    await world.minute();
+    expect([await equal(world.a, world.c), await equal(world.b, world.c)]).toEqual([true, false]);
+    await change(world, world.a);
+    await world.minute();
+    expect(await equal(world.a, world.c)).toBe(true);
+  });
+
+  test('a planned failover moves everybody, and back', async () => {
+    const world = await triangle();
+    for (const [from, to] of [
+      [world.a, world.b],
+      [world.b, world.a],
+    ] as const) {
+      await world.run(demoteImage(from.deps, disk));
+      await world.minute();
+      await world.run(promoteImage(to.deps, disk));
+      await change(world, to);
+      await world.minute();
+      await world.minute();
+      expect([await equal(to, from), await equal(to, world.c)]).toEqual([true, true]);
+    }
+    expect(await states(world)).toEqual(['primary', 'non-primary', 'non-primary']);
+  });
+});
+
+test('two ways at once: each site is primary for some images of one pool', async () => {
+  const world = new World();
+  await world.pair();
+  for (const [site, name] of [
+    [world.a, 'of-a'],
+    [world.b, 'of-b'],
+  ] as const) {
+    await makeImage(site, name, 64 * 1024);
+    await world.run(enableImage(site.deps, spec(name), 'snapshot'));
+  }
+  await world.minute();
+  for (const [site, name] of [
+    [world.a, 'of-a'],
+    [world.b, 'of-b'],
+  ] as const) {
+    await world.run(write(site, name, 5, [{ offset: 0, length: 4096 }]));
+    await world.run(createMirrorSnapshot(site.deps, spec(name)));
+  }
+  await world.minute();
+  for (const name of ['of-a', 'of-b'])
+    expect((await headContent(world.a, name)).equals(await headContent(world.b, name))).toBe(true);
+});
