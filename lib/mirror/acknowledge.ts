@@ -76,6 +76,20 @@ async function replaceOlder(
     : stored;
 }
 
+/** Of a peer that never reports here, because it does not receive from here: what was seen of its copy. */
+export async function noteSeen(
+  deps: MirrorDeps,
+  pool: string,
+  peerUuid: string,
+  globalId: string,
+  status: Pick<PeerStatus, 'state' | 'description'>,
+): Promise<void> {
+  const known = await statusFrom(deps, pool, globalId, peerUuid);
+  if (known?.state === status.state && known.description === status.description) return;
+  const updatedAtMs = deps.clock.nowMs();
+  await keepStatus(deps, keyText({ kind: 'status', pool, globalId, peerUuid }), { ...status, updatedAtMs });
+}
+
 /** What a peer last said about its copy. */
 export async function statusFrom(
   deps: MirrorDeps,

@@ -28,7 +28,7 @@ import type { MirrorDeps } from './deps.ts';
 import type { Message, Outcome } from './messages.ts';
 import { connectPeer, readPeerState, updatePeerState } from './peer-state.ts';
 import type { Connection, PeerState, Pending } from './peer-state.ts';
-import { mirrorOf, receives } from './pool.ts';
+import { maySend, mirrorOf, receives } from './pool.ts';
 import type { Pool } from './pool.ts';
 import { isUnreachable } from './reachable.ts';
 import { recall, recent } from './recent.ts';
@@ -140,6 +140,9 @@ async function beat(deps: MirrorDeps, { peer, pool, record }: Connection, cursor
   const beatLimits = { ...deps.limits, cacheMs: deps.limits.heartbeatEveryMs };
   await recent({ ...deps, limits: beatLimits }, beatKey(pool.name, record.uuid), async () => {
     await peer.heartbeat({ siteName: pool.mirror.siteName, cursor });
+    // It never calls us: that it answers is what we know of its life.
+    if (!maySend(record))
+      await updatePeerState(deps, pool.name, record.uuid, (state) => ({ ...state, seenAtMs: nowMs }));
     return nowMs;
   });
 }

@@ -10,6 +10,7 @@
 import type { Stored } from '../bucket/document.ts';
 import { mirrorSnapshots } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
+import { noteSeen } from './acknowledge.ts';
 import { addPending, announce } from './announce.ts';
 import { lookUp } from './catalog.ts';
 import type { Catalog } from './catalog.ts';
@@ -22,7 +23,7 @@ import type { Message, Outcome } from './messages.ts';
 import { connectPeer } from './peer-state.ts';
 import type { Connection } from './peer-state.ts';
 import type { PeerImage, PresentImage } from './peer-protocol.ts';
-import { mirrorOf, namespaceFor, receives, sends } from './pool.ts';
+import { maySend, mirrorOf, namespaceFor, receives, sends } from './pool.ts';
 import type { PeerRecord } from './pool.ts';
 import { noteFailure, noteProblem } from './problem.ts';
 import { isUnreachable, reachablePeer } from './reachable.ts';
@@ -268,8 +269,18 @@ async function stand(deps: MirrorDeps, both: Both, decision: StopDecision): Prom
       isProblem ? { description: decision.description, error: decision.state === 'error' } : undefined,
     );
   }
+  if (decision.state === 'stopped') await noteOtherPrimary(deps, both);
   await reportStop(deps, both, decision, decision.acknowledge);
   return flattenToo(deps, both);
+}
+
+/** We are primary; a site that only sends does not tell us that it is, too. */
+async function noteOtherPrimary(deps: MirrorDeps, both: Both): Promise<void> {
+  const { connection, globalId, remote } = both;
+  const { pool, record } = connection;
+  if (remote.status !== 'present' || maySend(record)) return;
+  const { state, description } = stopStatus[isPrimaryThere(both) ? 'local-primary' : 'remote-not-primary'];
+  await noteSeen(deps, pool.name, record.uuid, globalId, { state, description });
 }
 
 /** Where a pool receives from several sites, an image's problems are those with the site that it was copied from last. */

@@ -12,7 +12,7 @@ import {
   promoteImage,
   resyncImage,
 } from '../../lib/mirror/images.ts';
-import { imageStatus } from '../../lib/mirror/status.ts';
+import { imageStatus, poolStatus } from '../../lib/mirror/status.ts';
 import { promotionState } from '../../lib/mirror/roles.ts';
 import { headContent, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
 
@@ -200,6 +200,25 @@ describe('two to receive from', () => {
     expect(await states(world)).toEqual(['primary', 'non-primary', 'non-primary']);
   });
 });
+
+for (const direction of ['rx-only', 'rx-tx'])
+  test(`both sites primary is a warning at once at both, with ${direction} peers`, async () => {
+    const world = new World();
+    await world.join(world.a, world.b, { direction });
+    await mirrored(world);
+    const warnings = async (site: TestSite) => (await poolStatus(site.deps, 'rbd')).warnings;
+    expect([await warnings(world.a), await warnings(world.b)]).toEqual([undefined, undefined]);
+    await world.run(promoteImage(world.b.deps, disk, { force: true }));
+    await world.settle();
+    const said = ['image disk is primary on more than one site'];
+    for (const site of [world.a, world.b]) await world.run(site.beat());
+    expect([await warnings(world.a), await warnings(world.b)]).toEqual([said, said]);
+    await world.run(demoteImage(world.b.deps, disk));
+    await world.settle();
+    await world.minute();
+    for (const site of [world.a, world.b]) await world.run(site.beat());
+    expect([await warnings(world.a), await warnings(world.b)]).toEqual([undefined, undefined]);
+  });
 
 test('two ways at once: each site is primary for some images of one pool', async () => {
   const world = new World();
