@@ -3,20 +3,11 @@
 
 import { afterAll, describe } from 'vitest';
 import { startLocalAws, type LocalAws } from '../local-aws.ts';
-import { freshS3, hasRadosgw, radosgwEnv, type S3Place } from '../radosgw/radosgw.ts';
+import { freshS3, hasRadosgw, radosgwEnv, s3Words } from '../radosgw/radosgw.ts';
 import { describeMirroring, type PairOptions } from './mirror-scenarios.ts';
 
 let sqs: LocalAws | undefined;
 afterAll(() => sqs?.stop());
-
-const s3Words = ({ bucket, endpoint, region }: S3Place): string[] => [
-  '--s3-bucket',
-  bucket,
-  '--s3-endpoint',
-  endpoint,
-  '--s3-region',
-  region,
-];
 
 async function startPlaces(): Promise<PairOptions> {
   const [first, second] = [await freshS3(), await freshS3()];

@@ -54,6 +54,16 @@ export async function newBucket(endpoint: string): Promise<S3Place> {
   return place;
 }
 
+/** For `site start`. */
+export const s3Words = ({ bucket, endpoint, region }: S3Place): string[] => [
+  '--s3-bucket',
+  bucket,
+  '--s3-endpoint',
+  endpoint,
+  '--s3-region',
+  region,
+];
+
 /** Test files run in processes of their own: the folder is where they meet. */
 async function sharedEndpoint(folder: string): Promise<string> {
   const ready = join(folder, 'endpoint');
