@@ -3,7 +3,6 @@
 import { createHash } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { SQSEvent } from 'aws-lambda';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { lambdaHandlers, type LambdaHandlers } from '../../functions/lambda-handlers.ts';
 import type { LambdaSecrets } from '../../functions/lambda-secrets.ts';
@@ -15,6 +14,7 @@ import { S3Driver } from '../../lib/bucket/s3.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { freshS3, hasRadosgw, radosgwEnv, type S3Place } from '../radosgw/radosgw.ts';
+import { sqsEvent } from './sqs-event.ts';
 
 const adminToken = 'fs_admin_test';
 const secret = Buffer.alloc(32, 7).toString('base64');
@@ -57,27 +57,6 @@ const environmentOf = (place: S3Place): Record<string, string> => ({
   FARSIDE_S3_PATH_STYLE: 'true',
   FARSIDE_S3_REGION: place.region,
   FARSIDE_S3_DIRECT: 'true',
-});
-
-type Told = { body: unknown; attempts?: number };
-
-const eventOf = (queueName: string, told: readonly Told[]): SQSEvent => ({
-  Records: told.map(({ body, attempts = 1 }, index) => ({
-    messageId: String(index),
-    receiptHandle: `receipt-${index}`,
-    body: typeof body === 'string' ? body : JSON.stringify(body),
-    attributes: {
-      ApproximateReceiveCount: String(attempts),
-      SentTimestamp: '0',
-      SenderId: 's',
-      ApproximateFirstReceiveTimestamp: '0',
-    },
-    messageAttributes: {},
-    md5OfBody: '',
-    eventSource: 'aws:sqs',
-    eventSourceARN: `arn:aws:sqs:eu-central-1:123456789012:${queueName}`,
-    awsRegion: 'eu-central-1',
-  })),
 });
 
 const failed = (...ids: number[]) => ({ batchItemFailures: ids.map((id) => ({ itemIdentifier: String(id) })) });
@@ -161,10 +140,7 @@ describe.skipIf(!hasRadosgw())('Lambda handlers', () => {
   });
 
   test('consume settles each message by itself: done, on record, or back with a delay of its own', async () => {
-    const answer = await handlers.consume(
-      eventOf('farside', [{ body: idle }, { body: { type: 'nonsense' } }, { body: 'no json' }]),
-      inTime,
-    );
+    const answer = await handlers.consume(sqsEvent('farside', [idle, { type: 'nonsense' }, 'no json']), inTime);
     expect(answer).toEqual(failed());
     expect((await failures()).map(({ type }) => type).toSorted()).toEqual(['nonsense', 'unknown']);
     expect(hidden.splice(0)).toEqual([]);
@@ -172,17 +148,14 @@ describe.skipIf(!hasRadosgw())('Lambda handlers', () => {
 
   test('consume: dead letters are put on record', async () => {
     const letter = { type: 'poll', pool: 'rbd', peerUuid: 'p' };
-    expect(await handlers.consume(eventOf('farside-dead', [{ body: letter }]), inTime)).toEqual(failed());
+    expect(await handlers.consume(sqsEvent('farside-dead', [letter]), inTime)).toEqual(failed());
     expect((await failures()).map(({ type }) => type)).toContain('poll');
   });
 
   test('consume hands back what it has no time to begin', async () => {
     let leftMs = 10 * minute;
     const running = { getRemainingTimeInMillis: () => (leftMs -= 4 * minute) };
-    const answer = await handlers.consume(
-      eventOf('farside', [{ body: idle }, { body: idle }, { body: idle }]),
-      running,
-    );
+    const answer = await handlers.consume(sqsEvent('farside', [idle, idle, idle]), running);
     expect(answer).toEqual(failed(1, 2));
     expect(hidden.splice(0)).toEqual([
       { queueUrl: queue, receiptHandle: 'receipt-1', seconds: 0 },
@@ -198,13 +171,13 @@ describe.skipIf(!hasRadosgw())('Lambda handlers', () => {
 
   test('a site that cannot start is retried message by message with growing delays; the last attempt goes on to the dead letters', async () => {
     const lost = handlersWith({ ...environmentOf(place), FARSIDE_BUCKET: 'no-such-bucket' });
-    const told = [1, 5, 11].map((attempts) => ({ body: idle, attempts }));
-    expect(await lost.consume(eventOf('farside', told), inTime)).toEqual(failed(0, 1, 2));
+    const told = sqsEvent('farside', [idle, idle, idle], [1, 5, 11]);
+    expect(await lost.consume(told, inTime)).toEqual(failed(0, 1, 2));
     const seconds = (hidden.splice(0) as { seconds: number }[]).map((one) => one.seconds);
     expect(seconds[0]).toBe(1);
     expect(seconds[1]).toBeGreaterThan(4);
     expect(lines.join('\n')).toContain("S3 put 'probe/");
-    expect(await lost.consume(eventOf('farside-dead', [{ body: idle }]), inTime)).toEqual(failed(0));
+    expect(await lost.consume(sqsEvent('farside-dead', [idle]), inTime)).toEqual(failed(0));
     expect(hidden.splice(0)).toEqual([{ queueUrl: `${queue}-dead`, receiptHandle: 'receipt-0', seconds: 60 }]);
     await expect(lost.schedule({})).rejects.toMatchObject({ code: 'ENOENT' });
   });
@@ -213,7 +186,7 @@ describe.skipIf(!hasRadosgw())('Lambda handlers', () => {
     const wrong = handlersWith({ ...environmentOf(place), FARSIDE_QUEUE_URL: 'x' });
     const why = { code: 'EINVAL', message: expect.stringContaining('FARSIDE_QUEUE_URL must be') };
     await expect(wrong.schedule({})).rejects.toMatchObject(why);
-    await expect(wrong.consume(eventOf('farside', [{ body: idle }]), inTime)).rejects.toMatchObject(why);
+    await expect(wrong.consume(sqsEvent('farside', [idle]), inTime)).rejects.toMatchObject(why);
     expect(lines.join('\n')).not.toContain(secret);
   });
 
