@@ -22,14 +22,20 @@ import { MemorySqs } from './sqs-memory.ts';
 
 /** How long requests and messages under way may take to finish at a stop. */
 const drainMs = 5000;
-const batchesAtOnce = 4;
+const batchesAtOnceDefault = 4;
 /** As long as the longest invocation: a message is not handled twice at once. */
 const visibilityTimeoutSeconds = 15 * 60;
 const maxReceiveCount = deliverySettings.retriesMax + 1;
 
 type Queues = { queueUrl: string; deadLetterQueueUrl: string; sqs: SqsApi };
 
-export async function startAwsSite(options: LocalSiteOptions): Promise<RunningSite> {
+/** For measurements of one invocation at a time. */
+export type MeasuredInvocations = { batchesAtOnce?: number; invoked?: (durationMs: number) => void };
+
+export async function startAwsSite(
+  options: LocalSiteOptions,
+  measured: MeasuredInvocations = {},
+): Promise<RunningSite> {
   const { config, port, log } = options;
   provideStreaming();
   await checkPortFree(port);
@@ -50,7 +56,7 @@ export async function startAwsSite(options: LocalSiteOptions): Promise<RunningSi
     clock: systemClock,
     log,
   });
-  const sources = startSources(queues, handlers, log);
+  const sources = startSources(queues, handlers, { ...options, ...measured });
   return {
     tick: (nowMs) => handlers.schedule({ time: new Date(nowMs).toISOString() }),
     stop: async () => {
@@ -131,14 +137,18 @@ async function createQueue(client: SQSClient, name: string, attributes: Record<s
 function startSources(
   { sqs, queueUrl, deadLetterQueueUrl }: Queues,
   { consume }: LambdaHandlers,
-  log: (line: string) => void,
+  { log, batchesAtOnce = batchesAtOnceDefault, invoked }: LocalSiteOptions & MeasuredInvocations,
 ) {
-  const source = {
-    sqs,
-    clock: systemClock,
-    log,
-    consume: (event: Parameters<typeof consume>[0]) => consume(event, lambdaContext(systemClock)),
+  const clock = systemClock;
+  const invoke = async (event: Parameters<typeof consume>[0]) => {
+    const startedAtMs = clock.nowMs();
+    try {
+      return await consume(event, lambdaContext(clock));
+    } finally {
+      invoked?.(clock.nowMs() - startedAtMs);
+    }
   };
+  const source = { sqs, clock, log, consume: invoke };
   return [
     startEventSource({ ...source, queueUrl, batchesAtOnce }),
     startEventSource({ ...source, queueUrl: deadLetterQueueUrl, batchesAtOnce: 1 }),

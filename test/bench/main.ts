@@ -3,6 +3,7 @@
 import { parseArgs } from 'node:util';
 import { importThroughput, initialSync, latencies, mapShare, snapshotRequests, splitBrain } from './cases.ts';
 import { idleTick } from './idle-tick.ts';
+import { lambdaConsumer } from './lambda.ts';
 import { consumerMemory } from './memory.ts';
 import { startPeered, type Peered } from './peered.ts';
 import { holds, printTable, writeJson, type Figure } from './report.ts';
@@ -11,6 +12,7 @@ const cases: Record<string, (sites: Peered) => Promise<Figure[]>> = {
   'snapshot-requests': snapshotRequests,
   'idle-tick': idleTick,
   memory: consumerMemory,
+  lambda: lambdaConsumer,
   import: importThroughput,
   'initial-sync': initialSync,
   // One after the other: the second goes on with the image of the first.

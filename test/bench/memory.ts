@@ -46,7 +46,7 @@ export async function consumerMemory(): Promise<Figure[]> {
           headers: { ...(init?.headers as Record<string, string>), authorization: `Bearer ${adminToken}` },
         }),
     };
-    const used = await syncAndSample({ a, b, directory, rooms });
+    const used = await syncAndSample({ a, b, directory, imageBytes, heldBytes: () => rooms.heldBytes });
     return [
       {
         name: 'consumer memory beyond idle',
@@ -63,9 +63,23 @@ export async function consumerMemory(): Promise<Figure[]> {
   }
 }
 
-type Sampled = { a: Site; b: Pick<Site, 'name' | 'fetch'>; directory: string; rooms: Rooms };
+type Sampled = {
+  a: Site;
+  b: Pick<Site, 'name' | 'fetch'>;
+  directory: string;
+  imageBytes: number;
+  /** Shared memory in use at site-b. */
+  heldBytes?: () => number;
+};
 
-async function syncAndSample({ a, b, directory, rooms }: Sampled): Promise<number> {
+/** The most that site-b, in this process, has in use beyond idle. */
+export async function syncAndSample({
+  a,
+  b,
+  directory,
+  imageBytes: bytes,
+  heldBytes = () => 0,
+}: Sampled): Promise<number> {
   for (const site of [a, b]) {
     await post(site, '/v1/pools', { name: 'rbd' });
     await site.fetch('/v1/pools/rbd/mirror', {
@@ -77,11 +91,11 @@ async function syncAndSample({ a, b, directory, rooms }: Sampled): Promise<numbe
   const { token } = (await post(a, '/v1/pools/rbd/mirror/bootstrap', { siteName: 'site-a' })) as { token: string };
   await post(b, '/v1/pools/rbd/mirror/bootstrap/import', { token, siteName: 'site-b', direction: 'rx-tx' });
   const source = join(directory, 'memory.img');
-  const inUse = (): number => heapInUse() + rooms.heldBytes;
+  const inUse = (): number => heapInUse() + heldBytes();
   const idle = inUse();
   let most = idle;
   const timer = setInterval(() => (most = Math.max(most, inUse())), sampleMs);
-  await sync(a, b, source, imageBytes);
+  await sync(a, b, source, bytes);
   clearInterval(timer);
   return most - idle;
 }

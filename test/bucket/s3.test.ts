@@ -11,7 +11,8 @@ import { S3Driver, type S3DriverOptions } from '../../lib/bucket/s3.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { startLocalAws } from '../local-aws.ts';
-import { freshS3, hasRadosgw, newBucket } from '../radosgw/radosgw.ts';
+import { freshS3, hasRadosgw } from '../radosgw/radosgw.ts';
+import { newBucket } from '../radosgw/server.ts';
 import { describeBucket } from './conformance.ts';
 import { evenRandom, StillClock } from './faults.ts';
 

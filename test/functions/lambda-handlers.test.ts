@@ -13,7 +13,8 @@ import { keyText } from '../../lib/bucket/keys.ts';
 import { S3Driver } from '../../lib/bucket/s3.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { systemRandom } from '../../lib/random.ts';
-import { freshS3, hasRadosgw, radosgwEnv, type S3Place } from '../radosgw/radosgw.ts';
+import { freshS3, hasRadosgw } from '../radosgw/radosgw.ts';
+import { radosgwEnv, type S3Place } from '../radosgw/server.ts';
 import { sqsEvent } from './sqs-event.ts';
 
 const adminToken = 'fs_admin_test';

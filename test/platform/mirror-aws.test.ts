@@ -3,7 +3,8 @@
 
 import { afterAll, describe } from 'vitest';
 import { startLocalAws, type LocalAws } from '../local-aws.ts';
-import { freshS3, hasRadosgw, radosgwEnv, s3Words } from '../radosgw/radosgw.ts';
+import { freshS3, hasRadosgw } from '../radosgw/radosgw.ts';
+import { radosgwEnv, s3Words } from '../radosgw/server.ts';
 import { describeMirroring, type PairOptions } from './mirror-scenarios.ts';
 
 let sqs: LocalAws | undefined;

@@ -2,7 +2,8 @@
 // peers, in both directions, with a failover and back.
 
 import { describe } from 'vitest';
-import { freshS3, hasRadosgw, radosgwEnv, s3Words } from '../radosgw/radosgw.ts';
+import { freshS3, hasRadosgw } from '../radosgw/radosgw.ts';
+import { radosgwEnv, s3Words } from '../radosgw/server.ts';
 import { describeMirroring, type PairOptions } from './mirror-scenarios.ts';
 
 async function startPlaces(): Promise<PairOptions> {

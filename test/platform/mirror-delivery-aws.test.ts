@@ -1,8 +1,8 @@
 // Delivery to the Lambda functions, on Ceph's S3: batches as an event source hands them over.
 
 import { createHash } from 'node:crypto';
-import type { Server } from 'node:http';
-import { describe } from 'vitest';
+import type { Server, ServerResponse } from 'node:http';
+import { afterAll, describe } from 'vitest';
 import { lambdaHandlers } from '../../functions/lambda-handlers.ts';
 import type { SqsApi } from '../../functions/sqs-api.ts';
 import { startEventSource } from '../../infra/local/event-source.ts';
@@ -20,7 +20,8 @@ import { systemClock } from '../../lib/clock.ts';
 import { assert } from '../../lib/errors.ts';
 import type { Message } from '../../lib/mirror/messages.ts';
 import { systemRandom } from '../../lib/random.ts';
-import { freshS3, hasRadosgw, radosgwEnv, type S3Place } from '../radosgw/radosgw.ts';
+import { freshS3, hasRadosgw } from '../radosgw/radosgw.ts';
+import { radosgwEnv, type S3Place } from '../radosgw/server.ts';
 import { describeDelivery, token, tuning, type DeliverySite } from './delivery-scenarios.ts';
 import { sqsEvent } from '../functions/sqs-event.ts';
 
@@ -32,6 +33,7 @@ class LambdaSite implements DeliverySite {
   readonly url: string;
   readonly #place: S3Place;
   readonly #hasConsumer: boolean;
+  #server: Server | undefined;
   #running: { handlers: ReturnType<typeof lambdaHandlers>; stop(): Promise<void> } | undefined;
 
   constructor(name: string, options: { port: number; place: S3Place; hasConsumer: boolean }) {
@@ -71,15 +73,21 @@ class LambdaSite implements DeliverySite {
       log: () => undefined,
       metric: () => undefined,
     });
-    const server = await serveFunctionUrl({
-      handler: handlers.http as unknown as StreamingHandler,
+    const source = this.#hasConsumer ? this.#consuming(sqs, handlers) : undefined;
+    this.#running = { handlers, stop: async () => source?.stop() };
+    this.#server ??= await serveFunctionUrl({
+      handler: (...event) => this.#answer(...event),
       port: Number(new URL(this.url).port),
       bodyBytesMax: eventBytesMax,
       clock: systemClock,
       log: () => undefined,
     });
-    const source = this.#hasConsumer ? this.#consuming(sqs, handlers) : undefined;
-    this.#running = { handlers, stop: async () => void (await Promise.all([close(server), source?.stop()])) };
+  }
+
+  /** The port is kept while the site is stopped: nobody else may answer there. */
+  async #answer(event: unknown, stream: ServerResponse, context: unknown): Promise<void> {
+    if (this.#running === undefined) return void stream.destroy();
+    await (this.#running.handlers.http as unknown as StreamingHandler)(event, stream, context);
   }
 
   #environment(): Record<string, string> {
@@ -110,7 +118,14 @@ class LambdaSite implements DeliverySite {
   }
 
   async stop(): Promise<void> {
-    await this.#running?.stop();
+    const running = this.#running;
+    this.#running = undefined;
+    await running?.stop();
+  }
+
+  end(): void {
+    this.#server?.closeAllConnections();
+    this.#server?.close();
   }
 
   async deliver(...bodies: Message[]): Promise<number> {
@@ -123,16 +138,17 @@ class LambdaSite implements DeliverySite {
   }
 }
 
-function close(server: Server): Promise<void> {
-  server.closeAllConnections();
-  return new Promise((resolve) => server.close(() => resolve()));
-}
-
 describe.skipIf(!hasRadosgw())('on a real server:', () => {
+  const sites: LambdaSite[] = [];
   describeDelivery('the Lambda functions', async () => {
     Object.assign(process.env, radosgwEnv);
     const site = async (name: string, hasConsumer: boolean): Promise<LambdaSite> =>
       new LambdaSite(name, { port: await choosePort(systemRandom), place: await freshS3(), hasConsumer });
-    return { a: await site('site-a', true), b: await site('site-b', false) };
+    const [a, b] = [await site('site-a', true), await site('site-b', false)];
+    sites.push(a, b);
+    return { a, b };
+  });
+  afterAll(() => {
+    for (const site of sites) site.end();
   });
 });

@@ -28,10 +28,8 @@ osd_crush_chooseleaf_type = 0
 mon_allow_pool_size_one = true
 mon_max_pg_per_osd = 1000
 osd_memory_target = 939524096
-osd_objectstore = ${OBJECTSTORE:-bluestore}
 bluestore_block_create = true
 bluestore_block_size = 21474836480
-memstore_device_bytes = 4294967296
 # Found without luck: the default waits are for clusters of many machines.
 paxos_propose_interval = 0.1
 paxos_min_wait = 0.01
@@ -49,7 +47,8 @@ keyring = $dir/osd/keyring
 [client.rgw.test]
 keyring = $dir/rgw/keyring
 rgw_data = $dir/rgw
-rgw_frontends = beast endpoint=127.0.0.1:$port
+# Else each small answer waits 40 ms for an acknowledgement.
+rgw_frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1
 rgw_enable_gc_threads = false
 rgw_enable_lc_threads = false
 CONF
