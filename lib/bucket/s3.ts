@@ -122,8 +122,9 @@ export class S3Driver implements Driver {
 
   /** Once a tag was accepted in one form the server takes that form; before, a refusal may be of the form and not of the tag. */
   async #replace(key: string, body: Uint8Array, etag: Etag): Promise<PutOutcome> {
-    const outcome = await this.#replaceAs(this.#tagForm ?? formatTag, key, body, etag);
-    if (outcome.status === 'stored' || this.#tagForm !== undefined) return outcome;
+    const known = this.#tagForm;
+    const outcome = await this.#replaceAs(known ?? formatTag, key, body, etag);
+    if (outcome.status === 'stored' || known !== undefined) return outcome;
     if ((await this.head(key))?.etag !== etag) return outcome;
     return this.#replaceAs(bareTag, key, body, etag);
   }

@@ -197,6 +197,24 @@ describe('s3 driver on faults that the real server does not show', () => {
     expect(await absent.get('x')).toEqual({ status: 'absent' });
   });
 
+  test('a replace that was sent before another one showed how tags are written is asked again, too', async () => {
+    const fastIsStored = Promise.withResolvers<void>();
+    const driver = await serving((request, response) => {
+      const isBare = request.headers['if-match'] === 'abc';
+      const wait =
+        request.method === 'PUT' && !isBare && request.url?.includes('slow') ? fastIsStored.promise : undefined;
+      const answer = (): void => {
+        if (isBare && request.url?.includes('fast')) fastIsStored.resolve();
+        const headers = { etag: '"abc"', 'last-modified': new Date(0).toUTCString(), 'content-length': 0 };
+        response.writeHead(request.method === 'PUT' && !isBare ? 412 : 200, headers).end();
+      };
+      request.resume().on('end', () => void Promise.resolve(wait).then(answer));
+    });
+    const put = (key: string) => driver.put(key, text('2'), { etag: 'abc' });
+    const outcomes = await Promise.all([put('slow'), put('fast')]);
+    expect(outcomes.map(({ status }) => status)).toEqual(['stored', 'stored']);
+  });
+
   test('501 is a store without conditions, which the probe passes on with what is missing', async () => {
     const driver = await serving(failing(501, 'NotImplemented'));
     const bucket = new Bucket(driver, { clock: new StillClock(), random: evenRandom });

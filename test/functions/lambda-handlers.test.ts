@@ -137,7 +137,7 @@ describe.skipIf(!hasRadosgw())('Lambda handlers', () => {
     other.closeAllConnections();
     other.close();
     await closed.schedule({});
-    expect(await closed.consume(eventOf('farside', [{ body: idle }]), inTime)).toEqual(failed());
+    expect(await closed.consume(sqsEvent('farside', [idle]), inTime)).toEqual(failed());
   });
 
   test('consume settles each message by itself: done, on record, or back with a delay of its own', async () => {
