@@ -147,8 +147,10 @@ export const mirrorSchema = z.object({
       totalBytes: count,
     })
     .optional(),
-  /** Why replication stands still, in Ceph's words: `split-brain`, `remote image demoted` … */
-  problem: z.object({ description: z.string(), error: z.boolean(), sinceMs: z.number() }).optional(),
+  /** Why replication stands still, in Ceph's words: `split-brain`, `remote image demoted` … `peerUuid`: with whom it is split. */
+  problem: z
+    .object({ description: z.string(), error: z.boolean(), sinceMs: z.number(), peerUuid: uuid.optional() })
+    .optional(),
 });
 export type Mirror = z.infer<typeof mirrorSchema>;
 

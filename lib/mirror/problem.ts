@@ -15,7 +15,7 @@ import type { Header, Mirror } from '../image/header.ts';
 import type { MirrorDeps } from './deps.ts';
 import { promotionState } from './roles.ts';
 
-type Problem = Pick<NonNullable<Mirror['problem']>, 'description' | 'error'>;
+type Problem = Omit<NonNullable<Mirror['problem']>, 'sinceMs'>;
 
 /** Sets or clears the problem. Never on a primary image, which has none. */
 export async function noteProblem(deps: MirrorDeps, seen: Stored<Header>, problem: Problem | undefined): Promise<void> {

@@ -243,7 +243,7 @@ async function idle(deps: MirrorDeps, both: Both, acknowledge: number | undefine
   const { problem, lastSync } = stored.value.mirror!;
   const newest = remote.snapshots.at(-1);
   const nameDiffers = newest !== undefined && newest.namespace.image.name !== stored.value.name;
-  if (problem && !nameDiffers && (isPrimaryThere(both) || isFollowed(both))) await noteProblem(deps, stored, undefined);
+  if (problem && !nameDiffers && (isPrimaryThere(both) || isHeard(both))) await noteProblem(deps, stored, undefined);
   const status =
     problem && nameDiffers
       ? { state: 'error' as const, description: problem.description }
@@ -260,14 +260,15 @@ async function idle(deps: MirrorDeps, both: Both, acknowledge: number | undefine
 
 /** Cannot go on, for a reason that only a change on one of the sides removes. */
 async function stand(deps: MirrorDeps, both: Both, decision: StopDecision): Promise<Progress> {
-  const isHeard = decision.reason === 'split-brain' ? !(await followsAnother(deps, both)) : isFollowed(both);
-  if (both.stored && isHeard) {
-    const isProblem = decision.state !== 'stopped';
-    await noteProblem(
-      deps,
-      both.stored,
-      isProblem ? { description: decision.description, error: decision.state === 'error' } : undefined,
-    );
+  const { stored } = both;
+  if (decision.reason === 'split-brain') {
+    const { description } = decision;
+    const problem = { description, error: true, peerUuid: both.connection.record.uuid };
+    if (stored && !(await followsAnother(deps, both))) await noteProblem(deps, stored, problem);
+  } else if (stored && isHeard(both)) {
+    const isProblem = decision.state !== 'stopped' && isFollowed(both);
+    const { description, state } = decision;
+    await noteProblem(deps, stored, isProblem ? { description, error: state === 'error' } : undefined);
   }
   if (decision.state === 'stopped') await noteOtherPrimary(deps, both);
   await reportStop(deps, both, decision, decision.acknowledge);
@@ -281,6 +282,14 @@ async function noteOtherPrimary(deps: MirrorDeps, both: Both): Promise<void> {
   if (remote.status !== 'present' || maySend(record)) return;
   const { state, description } = stopStatus[isPrimaryThere(both) ? 'local-primary' : 'remote-not-primary'];
   await noteSeen(deps, pool.name, record.uuid, globalId, { state, description });
+}
+
+/** A split-brain with one of several sites stands until that one shows none, or a primary is in step. */
+function isHeard(both: Both): boolean {
+  const { connection, stored } = both;
+  const splitFrom = stored?.value.mirror?.problem?.peerUuid;
+  if (splitFrom === connection.record.uuid) return true;
+  return isFollowed(both) && !othersOf(connection).some(({ uuid }) => uuid === splitFrom);
 }
 
 /** Where a pool receives from several sites, an image's problems are those with the site that it was copied from last. */

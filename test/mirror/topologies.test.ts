@@ -12,6 +12,7 @@ import {
   promoteImage,
   resyncImage,
 } from '../../lib/mirror/images.ts';
+import type { Limits } from '../../lib/mirror/deps.ts';
 import { imageStatus, poolStatus } from '../../lib/mirror/status.ts';
 import { promotionState } from '../../lib/mirror/roles.ts';
 import { headContent, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
@@ -144,8 +145,8 @@ describe('a chain', () => {
 
 describe('two to receive from', () => {
   /** c receives from a and from b, which is a's replica too. */
-  async function triangle(): Promise<World> {
-    const world = new World();
+  async function triangle(limits: Partial<Limits> = {}): Promise<World> {
+    const world = new World({ limits });
     await world.join(world.a, world.b, { direction: 'rx-tx' });
     await world.join(world.a, world.c);
     await expect(world.join(world.b, world.c)).rejects.toThrow('multiple peers are not currently supported');
@@ -181,6 +182,32 @@ describe('two to receive from', () => {
     await change(world, world.a);
     await world.minute();
     expect(await equal(world.a, world.c)).toBe(true);
+  });
+
+  test('split-brain with one source stays noted while the other is in step but demoted, and costs no writes', async () => {
+    const world = await triangle({ compareEveryMs: 60_000 });
+    await world.run(demoteImage(world.a.deps, disk));
+    await world.minute();
+    world.a.isDown = true;
+    await world.run(promoteImage(world.b.deps, disk));
+    await change(world, world.b);
+    await world.run(demoteImage(world.b.deps, disk));
+    await world.minute();
+    expect([await equal(world.b, world.c), await problemOf(world.c)]).toEqual([true, 'remote image demoted']);
+    world.a.isDown = false;
+    await world.run(promoteImage(world.a.deps, disk));
+    await world.minute();
+    await world.minute();
+    const before = await headerOf(world.c, 'disk');
+    expect(before.mirror?.problem?.description).toBe('split-brain');
+    for (let minutes = 0; minutes < 3; minutes++) await world.minute();
+    expect(await headerOf(world.c, 'disk')).toEqual(before);
+    await world.run(demoteImage(world.a.deps, disk));
+    for (let minutes = 0; minutes < 2; minutes++) await world.minute();
+    await world.run(promoteImage(world.a.deps, disk));
+    await world.run(resyncImage(world.c.deps, disk));
+    for (let minutes = 0; minutes < 2; minutes++) await world.minute();
+    expect([await equal(world.a, world.c), await problemOf(world.c)]).toEqual([true, undefined]);
   });
 
   test('a planned failover moves everybody, and back', async () => {
