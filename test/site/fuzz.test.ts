@@ -38,6 +38,8 @@ const goodBodies: Record<string, unknown> = {
     ).toString('base64'),
     direction: 'rx-tx',
   },
+  'PUT /v1/pools/:pool/mirror/retention': { keep: '24h,7d' },
+  'PUT /v1/pools/:pool/images/:image/mirror/retention': { keep: '24h,7d' },
   'POST /v1/pools/:pool/mirror/peers': {
     cluster: 'b',
     direction: 'rx-only',
