@@ -42,8 +42,8 @@ const tuning = {
 
 /** Incompressible: each 16 KiB are a pack. */
 const thousandPacksBytes = 16 * mebibyte;
-/** Of a pack that the interrupted invocations may each have been at. */
-const packsInFlightMax = 2 * tuning.limits.piecePacksMax;
+/** Of the pieces that interrupted invocations were at: four at once, with batches of a queue. */
+const packsInFlightMax = 4 * tuning.limits.piecePacksMax;
 
 /** Far more than a test takes on a machine that has nothing else to do. */
 const testWaitMs = 240_000;
@@ -211,10 +211,11 @@ export function describeMirroring(startPlaces: () => Promise<PairOptions>, { sho
       const all = await packsOf(b, imageId);
       expect(all.count).toBeGreaterThanOrEqual(1000);
       expect(present.count).toBeGreaterThan(all.count * 0.3);
-      // Bytes, since other requests depend on how often was looked.
+      // Bytes, since other requests depend on how often was looked. On a busy machine a copy may look as if it stood still, and some
+      // of it comes again.
       const missingBytes = all.bytes - present.bytes;
       const { bytesOut } = await requestsOf(b);
-      expect(bytesOut).toBeLessThan(missingBytes * 1.1 + packsInFlightMax * 20 * kibibyte + mebibyte);
+      expect(bytesOut).toBeLessThan(missingBytes * 1.1 + packsInFlightMax * 20 * kibibyte + 2 * mebibyte);
       await expectContent(b, 'large', content);
     });
 
