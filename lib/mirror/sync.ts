@@ -43,7 +43,7 @@ type SyncMessage = Extract<Message, { type: 'sync' }>;
 
 /** Decisions of one invocation, each after something changed under the one before. */
 const decisionsMax = 3;
-/** Another site's copy that has not moved for so many standstills is given up for one from here. */
+/** Another site's copy that has not moved for so many standstills may be given up for one from here. */
 const standstillsMax = 4;
 /** Delay before a decision is tried again that lost every one of them. */
 const againDelayMs = 1000;
@@ -95,7 +95,7 @@ async function syncOnce(
   if (!remote) return 'settled'; // of a namespace that is not mirrored here
   if (entry && (await finishRemoval(deps, pool, globalId, entry)) === 'more') return 'later';
   const nameTaken = !stored && remote.status === 'present' && (await isNameTaken(deps, pool, remote));
-  if (stored && (await isCopiedElsewhere(deps, connection, stored.value))) return 'later';
+  if (stored && (await isCopiedElsewhere(deps, connection, globalId, stored))) return 'later';
   const both: Both = { connection, globalId, remote, stored, catalog: entry ? undefined : catalog };
   const decision = decideSync({
     local: { ...localView(both, nameTaken), givenUp: await isGivenUp(deps, both) },
@@ -111,8 +111,12 @@ async function syncOnce(
 }
 
 /** In the namespace that it has, or would have, here. Undefined: there is none for it. */
-function placed({ pool }: Connection, stored: Stored<Header> | undefined, remote: PeerImage): PeerImage | undefined {
-  if (remote.status !== 'present') return remote;
+function placed(
+  { pool }: Connection,
+  stored: Stored<Header> | undefined,
+  remote: PeerImage | undefined,
+): PeerImage | undefined {
+  if (remote?.status !== 'present') return remote;
   const namespace = stored?.value.namespace ?? namespaceFor(pool, remote.namespace);
   return namespace === undefined ? undefined : { ...remote, namespace };
 }
@@ -304,13 +308,36 @@ const isPrimaryThere = ({ remote }: Both): boolean =>
 const othersOf = ({ pool, record }: Connection): PeerRecord[] =>
   pool.peers.filter((peer) => receives(peer) && peer.uuid !== record.uuid);
 
-/** Another site's copy is under way, and moves; or its site has only just gone. */
-async function isCopiedElsewhere(deps: MirrorDeps, connection: Connection, header: Header): Promise<boolean> {
-  const { sync } = header.mirror!;
-  if (!sync || !othersOf(connection).some(({ uuid }) => uuid === sync.peerUuid)) return false;
-  const { newestAtMs } = await listCheckpoints(deps, header.imageId, sync.syncId);
+/** Another site's copy is under way, and moves or will: its site goes on when its turn comes. Damage there is a reason to take over. */
+async function isCopiedElsewhere(
+  deps: MirrorDeps,
+  connection: Connection,
+  globalId: string,
+  stored: Stored<Header>,
+): Promise<boolean> {
+  const { imageId, mirror } = stored.value;
+  const { sync, problem } = mirror!;
+  const other = othersOf(connection).find(({ uuid }) => uuid === sync?.peerUuid);
+  if (!sync || !other) return false;
+  const { newestAtMs } = await listCheckpoints(deps, imageId, sync.syncId);
   const stoodMs = deps.clock.nowMs() - Math.max(newestAtMs, sync.startedAtMs);
-  return stoodMs < standstillsMax * deps.limits.standstillMs;
+  if (stoodMs < standstillsMax * deps.limits.standstillMs) return true;
+  const there = await connectPeer(deps, connection.pool.name, other.uuid);
+  return there !== undefined && problem?.error !== true && goesOn(deps, there, globalId, stored);
+}
+
+/** Of the site whose copy stands still: it answers, and what it says is copied. */
+async function goesOn(
+  deps: MirrorDeps,
+  connection: Connection,
+  globalId: string,
+  stored: Stored<Header>,
+): Promise<boolean> {
+  const remote = placed(connection, stored, await reachablePeer(deps, () => connection.peer.image(globalId)));
+  if (!remote) return false;
+  const both: Both = { connection, globalId, remote, stored, catalog: undefined };
+  const decision = decideSync({ local: localView(both, false), remote: remoteView(both) });
+  return decision.kind === 'sync' && !(await leavesPrimary(deps, both, decision));
 }
 
 /**

@@ -14,6 +14,8 @@ import {
 } from '../../lib/mirror/images.ts';
 import type { Limits } from '../../lib/mirror/deps.ts';
 import { imageStatus, poolStatus } from '../../lib/mirror/status.ts';
+import { readPool } from '../../lib/mirror/pool.ts';
+import { handleSync } from '../../lib/mirror/sync.ts';
 import { promotionState } from '../../lib/mirror/roles.ts';
 import { headContent, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
 
@@ -208,6 +210,27 @@ describe('two to receive from', () => {
     await world.run(resyncImage(world.c.deps, disk));
     for (let minutes = 0; minutes < 2; minutes++) await world.minute();
     expect([await equal(world.a, world.c), await problemOf(world.c)]).toEqual([true, undefined]);
+  });
+
+  test('a copy that stands still is its source’s to go on with, unless that one is away', async () => {
+    const world = await triangle({ inlineBytesMax: 1 });
+    const { deps } = world.c;
+    world.c.delivery = { lost: () => true, doubledShare: 0, shuffled: false };
+    await change(world, world.a);
+    await world.run(world.b.tick());
+    await world.settle();
+    const { globalId } = (await headerOf(world.c, 'disk')).mirror!;
+    const { peers } = (await readPool(deps, 'rbd')).value;
+    const [ofA, ofB] = ['site-a', 'site-b'].map((name) => peers.find(({ siteName }) => siteName === name)!.uuid);
+    const syncFrom = async (peerUuid: string): Promise<string | undefined> => {
+      await world.run(handleSync(deps, { type: 'sync', pool: 'rbd', peerUuid, globalId }));
+      return (await headerOf(world.c, 'disk')).mirror?.sync?.peerUuid;
+    };
+    expect(await syncFrom(ofA!)).toBe(ofA);
+    world.clock.advance(600_000);
+    expect(await syncFrom(ofB!)).toBe(ofA);
+    world.a.isDown = true;
+    expect(await syncFrom(ofB!)).toBe(ofB);
   });
 
   test('a planned failover moves everybody, and back', async () => {
