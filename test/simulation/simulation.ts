@@ -27,7 +27,8 @@ import { pool, specOf, Workload, type Command, type Shape } from './workload.ts'
 
 const minuteMs = 60_000;
 const eventsMax = 150_000;
-const settleRoundsMax = 150;
+/** When every message is lost and a poll looks after one image only, each of four images has one tick in four. */
+const settleRoundsMax = 300;
 /** Long enough for a full comparison of catalogs, the backstop. */
 const settledRounds = 8;
 const idleRequestsMax = 40;
