@@ -26,6 +26,7 @@ export async function connectPeer(deps: MirrorDeps, pool: string, peerUuid: stri
  * - `cursor`: next record of its feed. `comparedAtMs`: last full comparison; 0: never.
  * - `pending`: images to look at, by global id; see poll.ts. `turnMs`: when a poll last tried in vain, so its place among them.
  * - `seenAtMs`, `seenCursor`: the peer's last heartbeat, and how far it has read our feed.
+ * - `trouble`: why our last poll had no answer from it; not there when it had one.
  */
 const peerStateSchema = z.object({
   cursor: z.int().min(0),
@@ -41,9 +42,11 @@ const peerStateSchema = z.object({
   ),
   seenAtMs: z.number(),
   seenCursor: z.int().min(0),
+  trouble: z.enum(['unreachable', 'refused']).optional(),
 });
 export type PeerState = z.infer<typeof peerStateSchema>;
 export type Pending = PeerState['pending'];
+export type Trouble = NonNullable<PeerState['trouble']>;
 
 export const newPeerState: PeerState = { cursor: 0, comparedAtMs: 0, pending: {}, seenAtMs: 0, seenCursor: 0 };
 

@@ -20,6 +20,7 @@
 
 import pLimit from 'p-limit';
 
+import { FarsideError } from '../errors.ts';
 import type { Header } from '../image/header.ts';
 import { mirrorSnapshots } from '../image/header.ts';
 import { sendAll } from './announce.ts';
@@ -27,7 +28,7 @@ import { findImage, readCatalog } from './catalog.ts';
 import type { MirrorDeps } from './deps.ts';
 import type { Message, Outcome } from './messages.ts';
 import { connectPeer, readPeerState, updatePeerState } from './peer-state.ts';
-import type { Connection, PeerState, Pending } from './peer-state.ts';
+import type { Connection, PeerState, Pending, Trouble } from './peer-state.ts';
 import { maySend, mirrorOf, receives } from './pool.ts';
 import type { Pool } from './pool.ts';
 import { isUnreachable } from './reachable.ts';
@@ -50,10 +51,31 @@ export async function handlePoll(
     const { state, fresh } = await lookAround(deps, connection, before);
     const { settled, triedInVain } = await lookAfter(deps, connection, state.pending, fresh);
     await keep(deps, connection, before, { ...state, pending: takingTurns(deps, state.pending, triedInVain) }, settled);
+    await noteTrouble(deps, connection, before, undefined);
   } catch (error) {
+    await noteTrouble(deps, connection, before, troubleOf(error));
     if (!isUnreachable(error)) throw error; // away: the next poll tries again
   }
   return { kind: 'ack' };
+}
+
+/** For the status. Written when it changes only: a peer that stays away costs no writes. */
+async function noteTrouble(
+  deps: MirrorDeps,
+  { pool, record }: Connection,
+  before: PeerState,
+  trouble: Trouble | undefined,
+): Promise<void> {
+  if (trouble === before.trouble) return;
+  await updatePeerState(deps, pool.name, record.uuid, ({ trouble: _, ...state }) => ({
+    ...state,
+    ...(trouble && { trouble }),
+  }));
+}
+
+function troubleOf(error: unknown): Trouble | undefined {
+  if (isUnreachable(error)) return 'unreachable';
+  return error instanceof FarsideError && error.code === 'EACCES' ? 'refused' : undefined;
 }
 
 type Found = { state: PeerState; fresh: ReadonlySet<string> };

@@ -19,8 +19,9 @@ import { listCheckpoints, readCheckpoint } from './checkpoints.ts';
 import type { MirrorDeps } from './deps.ts';
 import { listFailures } from './failures.ts';
 import { poolStatusReport } from './health.ts';
-import type { PoolStatusReport } from './health.ts';
+import type { Callout, PoolStatusReport } from './health.ts';
 import { readPeerState } from './peer-state.ts';
+import type { Trouble } from './peer-state.ts';
 import { mirrorOf, notMirroring, readPool, receives } from './pool.ts';
 import type { PeerRecord, Pool } from './pool.ts';
 import { mirroringNotEnabled } from './role-changes.ts';
@@ -72,10 +73,17 @@ export async function poolStatus(
     version: deps.site.version ?? 'farside',
     leader: true,
     heartbeatAgeMs,
+    callouts: context.peers.flatMap(({ trouble }) => (trouble ? [calloutOf[trouble]] : [])),
   };
   const daemons = heartbeatAgeMs === undefined ? [] : [daemon];
   return poolStatusReport({ images, daemons, verbose, callouts: await givenUp(deps, pool) });
 }
+
+/** rbd-mirror's words at rbd-mirror's levels: what passes by itself is a warning, what somebody has to mend is an error. */
+const calloutOf: Record<Trouble, Callout> = {
+  unreachable: { level: 'warning', text: 'unable to access remote pool' },
+  refused: { level: 'error', text: 'unable to connect to remote cluster' },
+};
 
 async function givenUp(deps: MirrorDeps, pool: string): Promise<string[]> {
   const count = (await listFailures(deps)).filter((failure) => failure.pool === pool).length;
@@ -98,7 +106,7 @@ async function inputOf(
   return stored?.value.mirror?.globalId === globalId ? statusInput(deps, stored.value, context) : undefined;
 }
 
-type PeerContext = { record: PeerRecord; heartbeatAgeMs: number | undefined };
+type PeerContext = { record: PeerRecord; heartbeatAgeMs: number | undefined; trouble: Trouble | undefined };
 type Context = {
   pool: Pool;
   service: SiteService;
@@ -117,9 +125,7 @@ async function contextOf(deps: MirrorDeps, pool: Pool): Promise<Context> {
   const { siteId, name, url } = deps.site;
   const service = { serviceId: siteId, instanceId: siteId, daemonId: name, hostname: URL.parse(url)?.hostname ?? name };
   const peers = await Promise.all(
-    pool.peers
-      .filter(({ awaited }) => awaited !== true)
-      .map(async (record) => ({ record, heartbeatAgeMs: await heartbeatAge(deps, pool, record) })),
+    pool.peers.filter(({ awaited }) => awaited !== true).map((record) => peerContext(deps, pool, record)),
   );
   return {
     pool,
@@ -130,9 +136,10 @@ async function contextOf(deps: MirrorDeps, pool: Pool): Promise<Context> {
   };
 }
 
-async function heartbeatAge(deps: MirrorDeps, pool: Pool, { uuid }: PeerRecord): Promise<number | undefined> {
-  const { seenAtMs } = await readPeerState(deps, pool.name, uuid);
-  return seenAtMs === 0 ? undefined : deps.clock.nowMs() - seenAtMs;
+async function peerContext(deps: MirrorDeps, pool: Pool, record: PeerRecord): Promise<PeerContext> {
+  const { seenAtMs, trouble } = await readPeerState(deps, pool.name, record.uuid);
+  const heartbeatAgeMs = seenAtMs === 0 ? undefined : deps.clock.nowMs() - seenAtMs;
+  return { record, heartbeatAgeMs, trouble: receives(record) ? trouble : undefined };
 }
 
 async function statusInput(deps: MirrorDeps, header: Header, context: Context): Promise<ImageStatusInput> {

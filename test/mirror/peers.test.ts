@@ -315,6 +315,32 @@ describe('peers by hand', () => {
   });
 });
 
+test('a site says what keeps it from its peer, at the side that receives, until it is over', async () => {
+  const world = new World();
+  await world.pair('rx-only');
+  const daemonsOf = async (site: TestSite) => (await poolStatus(site.deps, 'rbd', { verbose: true })).daemons;
+  const healthy = expect.not.objectContaining({ callouts: expect.anything() as unknown }) as unknown;
+  world.a.isDown = true;
+  await world.run(world.b.tick());
+  expect(await daemonsOf(world.b)).toMatchObject([{ health: 'WARNING', callouts: ['unable to access remote pool'] }]);
+  const { A: writes } = world.b.deps.bucket.counts();
+  await world.run(world.b.tick());
+  expect(world.b.deps.bucket.counts().A).toBe(writes);
+  world.a.isDown = false;
+  world.b.isDown = true;
+  await world.run(world.b.tick());
+  expect(await daemonsOf(world.b)).toEqual([healthy]);
+  await world.run(world.a.tick());
+  expect(await daemonsOf(world.a)).toEqual([healthy]);
+
+  await world.run(removePeer(world.a.deps, 'rbd', (await poolOf(world.a)).peers[0]!.uuid));
+  world.clock.advance(15_000);
+  await expect(world.run(world.b.tick())).rejects.toEqual(code('EACCES'));
+  expect(await daemonsOf(world.b)).toMatchObject([
+    { health: 'ERROR', callouts: ['unable to connect to remote cluster'] },
+  ]);
+});
+
 describe('what a peer may do', () => {
   test('it reads only mirrored images of its pool, and only as its direction allows', async () => {
     const world = new World();
