@@ -8,6 +8,8 @@
 //                                             its swap is refused: the newest mirror snapshot is another; decides anew: idle
 
 import type { Stored } from '../bucket/document.ts';
+import { FarsideError } from '../errors.ts';
+import { readHeader } from '../image/access.ts';
 import { mirrorSnapshots } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
 import { noteSeen } from './acknowledge.ts';
@@ -105,9 +107,16 @@ async function syncOnce(
   try {
     return await act(deps, both, decision, message.continues);
   } catch (error) {
+    if (stored && (await isOvertaken(deps, stored.value, error))) return 'again';
     if (stored) await noteFailure(deps, stored, error);
     throw error;
   }
+}
+
+/** The copy that the decision was about was removed meanwhile, by another message of the same removal. */
+async function isOvertaken(deps: MirrorDeps, { imageId }: Header, error: unknown): Promise<boolean> {
+  const isMissing = error instanceof FarsideError && error.code === 'ENOENT';
+  return isMissing && (await readHeader(deps, imageId)) === undefined;
 }
 
 /** In the namespace that it has, or would have, here. Undefined: there is none for it. */

@@ -8,8 +8,12 @@ import { createImage } from '../../lib/image/images.ts';
 import { mirrorSnapshots } from '../../lib/image/header.ts';
 import { createSnapshot, removeSnapshot, rollbackSnapshot } from '../../lib/image/snapshots.ts';
 import { createMirrorSnapshot, disableImage, enableImage, promoteImage } from '../../lib/mirror/images.ts';
+import type { Message } from '../../lib/mirror/messages.ts';
 import { disablePool } from '../../lib/mirror/pool-mode.ts';
+import { handleSync } from '../../lib/mirror/sync.ts';
 import { checkReadable, headContent, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
+
+type SyncMessage = Extract<Message, { type: 'sync' }>;
 
 const kib = 1024;
 const sizeBytes = 256 * kib;
@@ -181,6 +185,18 @@ describe('beginnings and ends', () => {
     const { value } = await world.run(readPool(world.a.deps, 'rbd'));
     const isMirrored = (await headerOf(world.a, 'disk')).mirror !== undefined;
     expect(isMirrored).toBe(value.mirror !== undefined);
+  });
+
+  test('two messages of one removal: the one that comes too late finds nothing to do', async () => {
+    const world = await mirrored();
+    await world.run(disableImage(world.a.deps, spec('disk')));
+    const sync = world.b.waiting.find(({ message }) => message.type === 'sync')!.message as SyncMessage;
+    beforePut(world.b, /header\.json$/, async () => {
+      while (await world.b.handleNext());
+      await expect(headerOf(world.b, 'disk')).rejects.toMatchObject({ code: 'ENOENT' });
+    });
+    expect(await world.run(handleSync(world.b.deps, sync))).toEqual({ kind: 'ack' });
+    expect(world.b.failures).toEqual([]);
   });
 
   test('a promoted image is not removed when the former primary is disabled at that moment', async () => {
