@@ -7,7 +7,7 @@
 // - anything else (a comparison, a local resync or demotion, an acknowledgement that was lost): settled by a sync that found
 //   nothing to do, since it became pending.
 // A pending image is first sent as a message; one that is still pending at the next poll is looked after by the poll itself,
-// a few each time, because messages may be lost. They take turns: one that was tried in vain goes behind those that have waited
+// a few each time, because messages may be lost; also when the feed has named it again meanwhile. They take turns: one that was tried in vain goes behind those that have waited
 // longer, so that images which cannot go on for long (clones without their parent) keep no other waiting.
 //
 //   poll                                      sync (of a message)
@@ -49,7 +49,10 @@ export async function handlePoll(
   const before = await readPeerState(deps, pool, peerUuid);
   try {
     const { state, fresh } = await lookAround(deps, connection, before);
-    const { settled, triedInVain } = await lookAfter(deps, connection, state.pending, fresh);
+    const { settled, triedInVain } = await lookAfter(deps, connection, state.pending, {
+      before: before.pending,
+      fresh,
+    });
     await keep(deps, connection, before, { ...state, pending: takingTurns(deps, state.pending, triedInVain) }, settled);
     await noteTrouble(deps, connection, before, undefined);
   } catch (error) {
@@ -177,7 +180,7 @@ async function lookAfter(
   deps: MirrorDeps,
   connection: Connection,
   pending: Pending,
-  fresh: ReadonlySet<string>,
+  { before, fresh }: { before: Pending; fresh: ReadonlySet<string> },
 ): Promise<{ settled: string[]; triedInVain: Tried }> {
   const limit = pLimit(readsMax);
   const inTurn = Object.entries(pending).toSorted(([, a], [, b]) => placeOf(a) - placeOf(b));
@@ -189,11 +192,18 @@ async function lookAfter(
   );
   const open = checked.filter(({ settled }) => !settled).map(({ globalId }) => globalId);
   const settled = checked.filter((check) => check.settled).map(({ globalId }) => globalId);
+  const found = open.filter((globalId) => fresh.has(globalId));
   await sendAll(
     deps,
-    open.filter((globalId) => fresh.has(globalId)).map((globalId) => syncMessage(connection, globalId)),
+    found.map((globalId) => syncMessage(connection, globalId)),
   );
-  const stuck = open.filter((globalId) => !fresh.has(globalId));
+  // One whose older news is settled is not behind by more than what was found just now.
+  const isNews = async (globalId: string): Promise<boolean> =>
+    !before[globalId] || (await isSettled(deps, connection, globalId, before[globalId]));
+  const news = await Promise.all(
+    found.map((globalId) => limit(async () => ((await isNews(globalId)) ? [globalId] : []))),
+  );
+  const stuck = open.filter((globalId) => !news.flat().includes(globalId));
   const { tried, done } = await syncHere(deps, connection, stuck);
   const isCrowded = tried.length < stuck.length || looked.length < inTurn.length;
   const inVain = tried.filter((globalId) => !done.includes(globalId));

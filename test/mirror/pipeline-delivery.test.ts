@@ -153,6 +153,20 @@ describe('loss', () => {
     await expect(headerOf(world.a, 'disk')).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
+  test('with every message lost, ticks follow an image that has news for each of them', async () => {
+    const world = await filled({});
+    await enable(world);
+    await world.settle();
+    for (const site of [world.a, world.b]) site.delivery = { lost: () => true, doubledShare: 0, shuffled: false };
+    for (let minutes = 0; minutes < 6; minutes++) {
+      await world.run(createMirrorSnapshot(world.a.deps, spec('disk')));
+      await world.minute();
+    }
+    const [a, b] = [await headerOf(world.a, 'disk'), await headerOf(world.b, 'disk')];
+    const copied = mirrorSnapshots(b).at(-1)?.namespace.primarySnapId;
+    expect(mirrorSnapshots(a).at(-1)!.id - copied!).toBeLessThan(2);
+  });
+
   test('a resync whose message is lost is found by ticks', async () => {
     const world = await filled({});
     await enable(world);
