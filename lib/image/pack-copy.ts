@@ -65,14 +65,23 @@ export function verifiedCopy(
   return encodeCopy(index, (entryIndex) => (chosen.has(entryIndex) ? verified(index, entryIndex, body) : undefined));
 }
 
-function verified(
-  index: PackIndex,
-  entryIndex: number,
-  body: (offset: number, length: number) => Uint8Array,
-): Uint8Array {
+/** The sender's half: the wanted entries as they are stored in `bytes`, not decoded. EBADMSG when one is absent. */
+export function selectedCopy(index: PackIndex, wanted: WantedEntries, bytes: Uint8Array): Buffer {
+  const chosen = new Set(entryNumbers(wanted, index.entryCount));
+  const body = (offset: number, length: number): Uint8Array => bytes.subarray(offset, offset + length);
+  return encodeCopy(index, (entryIndex) => (chosen.has(entryIndex) ? stored(index, entryIndex, body) : undefined));
+}
+
+type Body = (offset: number, length: number) => Uint8Array;
+
+function stored(index: PackIndex, entryIndex: number, body: Body): Uint8Array {
   if (!index.isPresent(entryIndex)) throw absent(index, entryIndex);
   const { offset, length } = index.range(entryIndex);
-  const encoded = body(offset, length);
+  return body(offset, length);
+}
+
+function verified(index: PackIndex, entryIndex: number, body: Body): Uint8Array {
+  const encoded = stored(index, entryIndex, body);
   verifyEntry(index, entryIndex, encoded);
   return encoded;
 }

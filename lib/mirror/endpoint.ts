@@ -23,7 +23,7 @@ import { feedEnd, readFeed } from './feed.ts';
 import type { Message } from './messages.ts';
 import { noteContact } from './peer.ts';
 import { removePeer } from './peer-verbs.ts';
-import { selectedCopy } from './pack-transfer.ts';
+import { selectedCopy } from '../image/pack-copy.ts';
 import { updatePeerState } from './peer-state.ts';
 import type {
   Ack,

@@ -16,8 +16,7 @@ import { inlineCodec } from '../image/bulk-codec.ts';
 import { parsePackId } from '../image/ids.ts';
 import type { PackId } from '../image/ids.ts';
 import { entryNumbers, rangesOf, verifiedCopy } from '../image/pack-copy.ts';
-import { encodeCopy, indexBytes, parsePackIndex } from '../image/pack.ts';
-import type { PackIndex } from '../image/pack.ts';
+import { indexBytes, parsePackIndex } from '../image/pack.ts';
 import { storeCopy } from '../image/store-copy.ts';
 import type { MirrorDeps } from './deps.ts';
 import type { PackWant } from './messages.ts';
@@ -98,23 +97,6 @@ async function fetchCut(
   );
   answer.release?.();
   return { body: copy, fetchedBytes: body.length };
-}
-
-/** The primary's half: the wanted entries as they are stored, not decoded. EBADMSG when one is absent. */
-export function selectedCopy(
-  index: PackIndex,
-  entries: readonly (readonly [number, number])[],
-  bytes: Uint8Array,
-): Uint8Array {
-  const chosen = new Set(entryNumbers(entries, index.entryCount));
-  const absent = [...chosen].find((entryIndex) => !index.isPresent(entryIndex));
-  if (absent !== undefined)
-    throw new FarsideError('EBADMSG', `entry ${absent} of pack ${index.packId} is not in this copy`);
-  return encodeCopy(index, (entryIndex) => {
-    if (!chosen.has(entryIndex)) return undefined;
-    const { offset, length } = index.range(entryIndex);
-    return bytes.subarray(offset, offset + length);
-  });
 }
 
 async function fetchPartsOnce(transfer: Transfer, packId: PackId, want: PackWant): Promise<Fetched | undefined> {

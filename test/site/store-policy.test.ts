@@ -196,6 +196,7 @@ describe.each(['admin', 'client'] as const)('headers put by an %s', (who) => {
 
   test.each<[string, Partial<Header>]>([
     ['the mirror part', { mirror: { mode: 'snapshot', state: 'enabled', globalId: uuid } }],
+    ['the trash part', { trash: { id: uuid, source: 'user', deletedAtMs: 1, deferredUntilMs: 1 } }],
     ['features', { features: [] }],
     ['the name', { name: 'other' }],
     ['the namespace', { namespace: 'ns' }],

@@ -199,42 +199,27 @@ function keepsIds(stored: Header, next: Header): boolean {
   return next.nextSnapshotId >= stored.nextSnapshotId && next.snapshots.every(({ id }) => known.has(id) || isGiven(id));
 }
 
+const frozenFields = [
+  'version',
+  'imageId',
+  'pool',
+  'namespace',
+  'name',
+  'objectBytes',
+  'features',
+  'dataPool',
+  'mirror',
+  'removing',
+  'trash',
+  'collect',
+  'collectGeneration',
+  'children',
+] as const satisfies readonly (keyof Header)[];
+
 /** What only the site itself changes. Parsed values have the schema's order of keys, so equal text is equal content. */
 function frozenParts(header: Header): string {
-  const {
-    version,
-    imageId,
-    pool,
-    namespace,
-    name,
-    objectBytes,
-    features,
-    dataPool,
-    mirror,
-    removing,
-    trash,
-    collect,
-    collectGeneration,
-    children,
-  } = header;
   // Shrinking a clone takes its overlap down.
   const parent = header.parent && { ...header.parent, overlapBytes: 0 };
-  const rest = {
-    version,
-    imageId,
-    pool,
-    namespace,
-    name,
-    objectBytes,
-    features,
-    dataPool,
-    mirror,
-    removing,
-    trash,
-    collect,
-    collectGeneration,
-    children,
-    parent,
-  };
-  return JSON.stringify({ ...rest, snapshots: mirrorSnapshots(header), trash: trashSnapshots(header) });
+  const fields = frozenFields.map((field) => header[field]);
+  return JSON.stringify([fields, parent, mirrorSnapshots(header), trashSnapshots(header)]);
 }
