@@ -9,6 +9,7 @@ import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-sec
 import { GetParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { z } from 'zod';
 import { FarsideError } from '../lib/errors.ts';
+import { parseJson } from '../lib/json.ts';
 import { tokenHash } from '../lib/site/auth.ts';
 import type { LambdaEnv } from './lambda-env.ts';
 
@@ -42,7 +43,7 @@ async function readToken(name: string): Promise<string> {
 
 async function readJson(name: string): Promise<LambdaSecrets> {
   const text = await readText(name);
-  const parsed = secretsSchema.safeParse(parseJson(text));
+  const parsed = secretsSchema.safeParse(parseJson(text ?? ''));
   if (parsed.success) return parsed.data;
   const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'the whole'} ${message}`);
   throw new FarsideError('EINVAL', `the site's secrets in ${name} are malformed: ${faults.join('; ')}`);
@@ -73,12 +74,4 @@ async function readSecret(arn: string): Promise<string | undefined> {
 async function readParameter(name: string): Promise<string | undefined> {
   const command = new GetParameterCommand({ Name: name, WithDecryption: true });
   return (await new SSMClient().send(command)).Parameter?.Value;
-}
-
-function parseJson(text: string | undefined): unknown {
-  try {
-    return JSON.parse(text ?? '');
-  } catch {
-    return undefined;
-  }
 }

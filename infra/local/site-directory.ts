@@ -23,6 +23,7 @@ import {
 import { join } from 'node:path';
 import { z } from 'zod';
 import { FarsideError } from '../../lib/errors.ts';
+import { parseJson } from '../../lib/json.ts';
 import type { Random } from '../../lib/random.ts';
 
 export const platforms = ['miniflare', 'node', 'aws'] as const;
@@ -159,13 +160,5 @@ function readIfThere(path: string): string | undefined {
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
     throw cause;
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

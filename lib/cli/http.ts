@@ -3,6 +3,7 @@
 
 import { z } from 'zod';
 import { errnoOf, FarsideError, type ErrorCode } from '../errors.ts';
+import { parseJson } from '../json.ts';
 import type { Registration } from './registry.ts';
 
 export type Query = Record<string, string | number | boolean | undefined>;
@@ -116,12 +117,4 @@ function requestUrl(base: string, segments: readonly string[], query: Query): UR
   for (const [key, value] of Object.entries(query))
     if (value !== undefined && value !== '') url.searchParams.set(key, String(value));
   return url;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

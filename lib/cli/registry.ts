@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { systemClock, type Clock } from '../clock.ts';
 import { FarsideError } from '../errors.ts';
+import { parseJson } from '../json.ts';
 import { systemRandom } from '../random.ts';
 import { storePlaceSchema } from '../site/config.ts';
 
@@ -166,14 +167,6 @@ async function readIfThere(path: string): Promise<string | undefined> {
   } catch (cause) {
     if (errnoName(cause) === 'ENOENT') return undefined;
     throw cause;
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }
 

@@ -16,6 +16,7 @@
 import type { Stored } from '../bucket/document.ts';
 import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
+import { parseJson } from '../json.ts';
 import { readHeader, updateHeader } from '../image/access.ts';
 import { walk } from '../image/diff.ts';
 import { hash128 } from '../image/digest.ts';
@@ -227,14 +228,6 @@ async function read(
   const parsed = manifestSchema.safeParse(parseJson(found.body));
   if (!parsed.success) throw new FarsideError('EBADMSG', `malformed manifest '${key}'`);
   return parsed.data;
-}
-
-function parseJson(body: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder().decode(body));
-  } catch {
-    return undefined;
-  }
 }
 
 /** The manifests of a delta that a replica has finished. Deleting is free, also of what is not there. */

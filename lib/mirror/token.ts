@@ -3,6 +3,7 @@
 import { z } from 'zod';
 
 import { FarsideError } from '../errors.ts';
+import { parseJson } from '../json.ts';
 import { siteUrlFault } from './site-url.ts';
 
 const tokenSchema = z.object({
@@ -30,14 +31,6 @@ export function decodeToken(text: string): Token {
   if (fault === 'insecure') throw badToken('the address of its site is neither https nor on this machine');
   if (!parsed.success || fault !== undefined) throw badToken('invalid bootstrap token JSON received');
   return parsed.data;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** rbd's generic words, then the reason, which rbd writes to its log. */

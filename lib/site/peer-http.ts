@@ -9,6 +9,7 @@ import type { z } from 'zod';
 
 import { bytesHeader, formatRange, formatTag, parseTag } from '../bucket/http-protocol.ts';
 import { errnoOf, FarsideError, type ErrorCode } from '../errors.ts';
+import { parseJson } from '../json.ts';
 import {
   deltaAnswerSchema,
   feedPageSchema,
@@ -302,14 +303,6 @@ function toldFailure(body: Uint8Array): { code: ErrorCode; message: string } | u
   if (typeof code !== 'string' || !Object.hasOwn(errnoOf, code) || typeof message !== 'string') return undefined;
   // One line: it may be logged.
   return { code: code as ErrorCode, message: message.slice(0, 500).replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ') };
-}
-
-function parseJson(body: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder().decode(body));
-  } catch {
-    return undefined;
-  }
 }
 
 const hostOf = (url: string): string => URL.parse(url)?.host ?? 'with a malformed address';

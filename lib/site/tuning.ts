@@ -3,6 +3,7 @@
 
 import { z } from 'zod';
 import { FarsideError } from '../errors.ts';
+import { parseJson } from '../json.ts';
 import { settingsDefault } from '../image/deps.ts';
 import { limitsDefault } from '../mirror/deps.ts';
 import type { SiteConfig } from './config.ts';
@@ -25,12 +26,4 @@ export function parseTuning(text: string | undefined): SiteTuning {
     throw new FarsideError('EINVAL', `FARSIDE_TUNING is malformed:\n${z.prettifyError(parsed.error)}`);
   const { limits, settings } = parsed.data;
   return { ...(limits && { limits }), ...(settings && { settings }) };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
