@@ -25,6 +25,7 @@ export const errnoOf = {
   ECONNREFUSED: 111,
   EHOSTUNREACH: 113,
   ESTALE: 116,
+  EDQUOT: 122,
   ECANCELED: 125,
 } as const;
 
@@ -58,6 +59,7 @@ export const errnoText: Record<ErrorCode, string> = {
   ECONNREFUSED: 'Connection refused',
   EHOSTUNREACH: 'No route to host',
   ESTALE: 'Stale file handle',
+  EDQUOT: 'Disk quota exceeded',
   ECANCELED: 'Operation canceled',
 };
 

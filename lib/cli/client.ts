@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import type { ImageSpec } from '../image/deps.ts';
 import type { AskedCreation } from '../image/options.ts';
+import { LockClient } from './client-locks.ts';
 import { ReplicaClient, requestImage } from './client-replicas.ts';
 import type { Level, PoolSpec } from './grammar.ts';
 import { SiteHttp, type Query, type RequestOptions } from './http.ts';
@@ -35,6 +36,7 @@ export class Client {
 
   readonly config: ConfigClient;
   readonly trash: TrashClient;
+  readonly locks: LockClient;
   /** What a replica is kept for besides taking over. */
   readonly replicas: ReplicaClient;
 
@@ -42,6 +44,7 @@ export class Client {
     this.#http = new SiteHttp(site, fetcher);
     this.config = new ConfigClient(this.#http);
     this.trash = new TrashClient(this.#http);
+    this.locks = new LockClient(this.#http);
     this.replicas = new ReplicaClient(this.#http);
   }
 
@@ -194,6 +197,14 @@ export class Client {
   async rollbackSnapshot(spec: ImageSpec, to: { snap: string } | { snapId: number }): Promise<void> {
     if ('snap' in to) await this.#image('POST', spec, ['snaps', to.snap, 'rollback']);
     else await this.#image('POST', spec, ['rollback'], { body: { id: to.snapId } });
+  }
+
+  async setSnapshotLimit(spec: ImageSpec, limit: number): Promise<void> {
+    await this.#image('PUT', spec, ['snapshot-limit'], { body: { limit } });
+  }
+
+  async clearSnapshotLimit(spec: ImageSpec): Promise<void> {
+    await this.#image('DELETE', spec, ['snapshot-limit']);
   }
 
   // clones

@@ -178,6 +178,8 @@ export const optionalTextArgument = (placeholder: string, help: string): Argumen
 
 export const failureIdArgument = optionalTextArgument('failure-id', "one of 'farside queue ls' (default: all)");
 
+export const lockIdArgument = textArgument('lock-id', 'unique lock id', 'lock id was not specified');
+
 export const metaKeyArgument = textArgument('key', 'metadata key', 'metadata key was not specified');
 
 /** An option of rbd; what is none is refused before anybody is asked, as rbd does. */

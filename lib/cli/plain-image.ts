@@ -2,7 +2,18 @@
 
 import type { ChangedRange } from '../image/changes.ts';
 import { formatBytes, formatSpec } from './grammar.ts';
-import type { Children, Info, ListedImages, ParentShape, Options, SiteOptions, Snapshots, Trash } from './shapes.ts';
+import type {
+  Children,
+  Info,
+  ListedImages,
+  Locks,
+  Options,
+  ParentShape,
+  SiteOptions,
+  Snapshots,
+  Trash,
+  Watchers,
+} from './shapes.ts';
 import { oneLine, textTable, type Column } from './text-table.ts';
 import type { Usage } from './usage.ts';
 
@@ -22,6 +33,7 @@ export function plainInfo(info: Info): string {
     `access_timestamp: ${info.access_timestamp}`,
     `modify_timestamp: ${info.modify_timestamp}`,
     ...(info.protected === undefined ? [] : [`protected: ${info.protected === 'true' ? 'True' : 'False'}`]),
+    ...(info.snapshot_limit === undefined ? [] : [`snapshot_limit: ${info.snapshot_limit}`]),
     ...parentLines(info.parent),
     ...(info.journal === undefined ? [] : [`journal: ${info.journal}`]),
     ...mirroringLines(info.mirroring),
@@ -78,6 +90,26 @@ export function plainListedImages(images: ListedImages): string {
     lockWords[one.lock_type ?? ''] ?? '',
   ]);
   return textTable(listColumns, rows);
+}
+
+/** `status`. */
+export function plainWatchers({ watchers }: Watchers): string {
+  if (watchers.length === 0) return 'Watchers: none\n';
+  const lines = watchers.map(
+    ({ address, client, cookie }) => `\twatcher=${address} client.${client} cookie=${cookie}\n`,
+  );
+  return `Watchers:\n${lines.join('')}`;
+}
+
+const lockColumns: Column[] = [{ header: 'Locker' }, { header: 'ID' }, { header: 'Address' }];
+
+/** `lock ls`; nothing at all when nobody holds one. */
+export function plainLocks({ type, tag, lockers }: Locks): string {
+  if (lockers.length === 0) return '';
+  const count = lockers.length === 1 ? `is 1 ${type} lock` : `are ${lockers.length} ${type} locks`;
+  const tagLine = tag === undefined ? '' : `Lock tag: ${tag}\n`;
+  const rows = lockers.map(({ locker, id, address }) => [locker, id, address]);
+  return `There ${count} on this image.\n${tagLine}${textTable(lockColumns, rows)}`;
 }
 
 const snapshotColumns: Column[] = [

@@ -33,6 +33,7 @@ const groupSummaries: Record<string, string> = {
   'config pool': 'options overridden for a pool',
   feature: 'features of an image',
   'image-meta': "an image's metadata",
+  lock: 'locks of an image',
   mirror: 'mirroring between sites',
   'mirror image': 'mirroring of one image',
   'mirror image retention': 'which points in time of an image are kept here',
@@ -47,6 +48,7 @@ const groupSummaries: Record<string, string> = {
   queue: 'messages of a site that were given up',
   site: 'sites on this machine, and those it knows',
   snap: 'snapshots of an image',
+  'snap limit': 'how many snapshots an image may have',
   token: 'access tokens of a site',
   trash: 'images that were removed and can be had back',
 };

@@ -39,6 +39,7 @@ export const infoShape = z.looseObject({
   access_timestamp: z.string(),
   modify_timestamp: z.string(),
   protected: z.string().optional(),
+  snapshot_limit: z.number().optional(),
   parent: parentShape.extend({ overlap: z.number() }).optional(),
   journal: z.string().optional(),
   mirroring: z
@@ -120,6 +121,19 @@ export const testFailoversShape = z.array(
 export type TestFailovers = z.infer<typeof testFailoversShape>;
 
 export const flattenedShape = z.looseObject({ done: z.boolean(), fromOffset: z.number(), sizeBytes: z.number() });
+
+export const locksShape = z.looseObject({
+  type: z.string().optional(),
+  tag: z.string().optional(),
+  lockers: z.array(z.looseObject({ id: z.string(), locker: z.string(), address: z.string() })),
+});
+export type Locks = z.infer<typeof locksShape>;
+
+/** Of an image: who has it open. */
+export const watchersShape = z.looseObject({
+  watchers: z.array(z.looseObject({ address: z.string(), client: z.number(), cookie: z.number() })),
+});
+export type Watchers = z.infer<typeof watchersShape>;
 
 export const purgedShape = z.looseObject({ removed: z.array(z.string()), protected: z.array(z.string()) });
 export type Purged = z.infer<typeof purgedShape>;

@@ -29,6 +29,7 @@ export const xmlShapes = {
   /** Names; or with -l images, each followed by its snapshots. */
   images: { root: 'images', items: { images: listed } },
   info: { root: 'image', items: imageItems },
+  locks: { root: 'locks', items: { locks: 'lock' } },
   namespaces: { root: 'namespaces', items: { namespaces: 'namespace' } },
   poolInfo: { root: 'mirror', items: { peers: 'peer' } },
   poolStatus: {
@@ -45,6 +46,7 @@ export const xmlShapes = {
   sites: { root: 'sites', items: { sites: 'site' } },
   snapshots: { root: 'snapshots', items: imageItems },
   testFailovers: { root: 'test_failovers', items: { test_failovers: 'image' } },
+  watchers: { root: 'status', items: { watchers: 'watcher' } },
   token: { root: 'token' },
   tokens: { root: 'tokens', items: { tokens: 'token' } },
   trash: { root: 'trash', items: { trash: 'image' } },

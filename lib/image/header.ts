@@ -63,6 +63,7 @@ export const imageStateSchema = z.object({
   features: z.array(z.string()),
   meta: z.record(z.string(), z.string()),
   snapshots: z.array(snapshotStateSchema),
+  snapshotLimit: count.optional(),
   dataPool: z.string().optional(),
   /** Of a clone; the ids are those of the site that took the snapshot. */
   parent: parentLinkSchema.optional(),
@@ -195,6 +196,10 @@ const trashSchema = z.object({
   deferredUntilMs: z.number(),
 });
 
+/** An advisory lock's holder: the id that it chose, its name (`client.…`), and where it says that it is. */
+const lockerSchema = z.object({ id: z.string(), locker: z.string(), address: z.string(), sinceMs: z.number() });
+export type Locker = z.infer<typeof lockerSchema>;
+
 export const headerSchema = z.object({
   version: z.literal(1),
   imageId,
@@ -212,7 +217,11 @@ export const headerSchema = z.object({
   root: rootSchema.nullable(),
   snapshots: z.array(snapshotSchema),
   nextSnapshotId: count,
+  /** How many user snapshots there may be (snapshot-limit.ts); absent: as many as an image can have. */
+  snapshotLimit: count.optional(),
   meta: z.record(z.string(), z.string()),
+  /** Advisory, and this site's own (locks.ts). With a tag, shared. */
+  locks: z.object({ tag: z.string().optional(), lockers: z.array(lockerSchema).min(1) }).optional(),
   mirror: mirrorSchema.optional(),
   parent: parentSchema.optional(),
   children: z.array(childSchema).optional(),

@@ -5,8 +5,9 @@
 import { FarsideError } from '../errors.ts';
 import { isNonPrimary, openHeader, readHeader } from './access.ts';
 import type { ImageSpec } from './deps.ts';
-import { mirrorSnapshots, trashSnapshots, userSnapshots, type Header, type Snapshot } from './header.ts';
+import { trashSnapshots, userSnapshots, type Header, type Snapshot } from './header.ts';
 import { childrenOf } from './lineage.ts';
+import { lockOf, type LockType } from './locks.ts';
 import type { NameDeps } from './names.ts';
 
 const days = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'] as const;
@@ -39,6 +40,8 @@ export type ImageInfo = {
   modify_timestamp: string;
   /** Only for `image@snap`. */
   protected?: 'true' | 'false';
+  /** Where one is set. */
+  snapshot_limit?: number;
   /** Of a clone. */
   parent?: ParentInfo & { overlap: number };
   mirroring?: { mode: 'journal' | 'snapshot'; state: string; global_id: string; primary: boolean };
@@ -110,6 +113,7 @@ export function infoOf(header: Header, snapshot?: Snapshot): ImageInfo {
     access_timestamp: timestampText(header.modifiedAtMs),
     modify_timestamp: timestampText(header.modifiedAtMs),
     ...(snapshot ? { protected: snapshot.protected ? 'true' : 'false' } : {}),
+    ...(header.snapshotLimit === undefined ? {} : { snapshot_limit: header.snapshotLimit }),
     ...mirroringOf(header),
   };
 }
@@ -143,8 +147,8 @@ export type ImageListing = {
   format: 2;
   protected?: 'true' | 'false';
   parent?: ParentInfo;
-  /** Only mirroring writes to it: it is a copy that follows a primary. */
-  lock_type?: 'exclusive';
+  /** As `lock ls` says. */
+  lock_type?: LockType;
 };
 
 export function imageListing(header: Header, parent?: ParentInfo): ImageListing[] {
@@ -159,7 +163,9 @@ export function imageListing(header: Header, parent?: ParentInfo): ImageListing[
     format: 2,
     protected: snapshot.protected ? 'true' : 'false',
   }));
-  const isFollowing = mirrorSnapshots(header).at(-1)?.namespace.state === 'non-primary';
-  const lock = isFollowing ? ({ lock_type: 'exclusive' } as const) : {};
-  return [{ ...image, size: header.sizeBytes, ...ofParent, format: 2, ...lock }, ...snapshots];
+  const lock = lockOf(header);
+  return [
+    { ...image, size: header.sizeBytes, ...ofParent, format: 2, ...(lock && { lock_type: lock.type }) },
+    ...snapshots,
+  ];
 }

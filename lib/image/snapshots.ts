@@ -14,11 +14,12 @@ import type { Child, Header, MirrorNamespace, Snapshot } from './header.ts';
 import { findSnapshot, findUserSnapshot, timestampText, type SnapshotRef } from './info.ts';
 import { childrenOf, resized } from './lineage.ts';
 import type { NameDeps } from './names.ts';
+import { assertBelowLimit } from './snapshot-limit.ts';
 
 /** Keeps the header, which every mirror snapshot's state repeats, below a few megabytes. */
 export const userSnapshotsMax = 1000;
 
-/** EEXIST: the name is taken. ENOSPC: too many. Gives the snapshot's id. */
+/** EEXIST: the name is taken. EDQUOT: the image's limit. ENOSPC: too many. Gives the snapshot's id. */
 export async function createSnapshot(deps: NameDeps, target: HeaderTarget, name: string): Promise<number> {
   const stored = await updateHeader(deps, target, (header) => withSnapshot(header, { name }, deps.clock.nowMs()));
   return findUserSnapshot(stored.value, name).id;
@@ -31,6 +32,7 @@ export function withSnapshot(header: Header, { name, isProtected }: NewSnapshot,
   checkName('snapshot', name);
   const others = userSnapshots(header);
   assertFree(others, name);
+  assertBelowLimit(header, others.length);
   if (others.length >= userSnapshotsMax) {
     throw new FarsideError(
       'ENOSPC',

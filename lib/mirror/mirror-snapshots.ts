@@ -16,6 +16,7 @@ export const imageStateOf = (header: Header): ImageState => ({
   ...(header.dataPool === undefined ? {} : { dataPool: header.dataPool }),
   meta: header.meta,
   snapshots: [...userSnapshots(header).map((snapshot) => snapshotState(snapshot)), ...neededInTrash(header)],
+  ...(header.snapshotLimit === undefined ? {} : { snapshotLimit: header.snapshotLimit }),
   ...(header.parent && { parent: linkState(header.parent) }),
 });
 

@@ -8,6 +8,7 @@ import { assert } from '../errors.ts';
 import { withDataPool } from '../image/features.ts';
 import { isMirrorSnapshot, mirrorSnapshots, sameRoot, trashSnapshots, userSnapshots } from '../image/header.ts';
 import type { Header, ImageState, MirrorSnapshot, Snapshot, SnapshotState } from '../image/header.ts';
+import { withSnapshotLimit } from '../image/snapshot-limit.ts';
 import type { Plan } from './checkpoints.ts';
 import { withRetained, type KeepPolicy } from './keep-policy.ts';
 import { mirrorSnapshot } from './mirror-snapshots.ts';
@@ -38,7 +39,7 @@ export function completedHeader(header: Header, plan: Plan, completion: Completi
   const mirrors = mirrorSnapshots(header).filter((snapshot) => !plan.lostSnapIds.includes(snapshot.id));
   const users = completedUsers(header, plan, mirrors.at(-1), completion.nowMs);
   const copied: Header = {
-    ...header,
+    ...withSnapshotLimit(header, state.snapshotLimit),
     name: completion.name,
     root: target.root,
     sizeBytes: target.sizeBytes,

@@ -53,6 +53,9 @@ const blanks: readonly Blank[] = [
   [/^(    )\d+( \.mirror\.)/, '$1<snapshot id>$2'],
   [/:\d+ copied\)/g, ':<snapshot id> copied)'],
   [/\d+(?:\.\d+)? [KMG]iB\/s/g, '<rate>'],
+  [/\bclient\.\d+/g, 'client.<id>'],
+  [/\b(auto |cookie=)\d+/g, '$1<id>'],
+  [/\b[\d.]+:0\/\d+/g, '<address>'],
   [/^(elapsed:) .*/, '$1 <figures>'],
   [/^(Mon Host:) .+/, '$1 <host>'],
   // rbd keeps the items of a schedule in a set, so their order is any.

@@ -33,6 +33,9 @@ import { importDiff } from './import-diff.ts';
 import { importCommand } from './import.ts';
 import { info } from './info.ts';
 import { list } from './list.ts';
+import { lockAdd } from './lock-add.ts';
+import { lockList } from './lock-list.ts';
+import { lockRemove } from './lock-remove.ts';
 import { mergeDiff } from './merge-diff.ts';
 import { mirrorImageDemote } from './mirror-image-demote.ts';
 import { mirrorImageDisable } from './mirror-image-disable.ts';
@@ -83,6 +86,8 @@ import { siteRemove } from './site-remove.ts';
 import { siteStart } from './site-start.ts';
 import { siteStop } from './site-stop.ts';
 import { snapCreate } from './snap-create.ts';
+import { snapLimitClear } from './snap-limit-clear.ts';
+import { snapLimitSet } from './snap-limit-set.ts';
 import { snapList } from './snap-list.ts';
 import { snapProtect } from './snap-protect.ts';
 import { snapPurge } from './snap-purge.ts';
@@ -90,6 +95,7 @@ import { snapRemove } from './snap-remove.ts';
 import { snapRename } from './snap-rename.ts';
 import { snapRollback } from './snap-rollback.ts';
 import { snapUnprotect } from './snap-unprotect.ts';
+import { status } from './status.ts';
 import { tokenCreate } from './token-create.ts';
 import { tokenList } from './token-list.ts';
 import { tokenRemove } from './token-remove.ts';
@@ -132,6 +138,9 @@ export const commands: readonly Command[] = [
   importDiff,
   info,
   list,
+  lockAdd,
+  lockList,
+  lockRemove,
   mergeDiff,
   mirrorImageDemote,
   mirrorImageDisable,
@@ -182,6 +191,8 @@ export const commands: readonly Command[] = [
   siteStart,
   siteStop,
   snapCreate,
+  snapLimitClear,
+  snapLimitSet,
   snapList,
   snapProtect,
   snapPurge,
@@ -189,6 +200,7 @@ export const commands: readonly Command[] = [
   snapRename,
   snapRollback,
   snapUnprotect,
+  status,
   tokenCreate,
   tokenList,
   tokenRemove,

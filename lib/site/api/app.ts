@@ -16,6 +16,7 @@ import { answerError, errorBody } from './errors.ts';
 import { cloneRoutes } from './routes-clones.ts';
 import { configRoutes } from './routes-config.ts';
 import { imageRoutes } from './routes-images.ts';
+import { lockRoutes } from './routes-locks.ts';
 import { mirrorPoolRoutes } from './routes-mirror-pools.ts';
 import { mirrorRoutes } from './routes-mirror.ts';
 import { peerRoutes } from './routes-peer.ts';
@@ -63,6 +64,7 @@ function addRoutes(app: Api, deps: MirrorDeps, config: SiteConfig): void {
   app.route('/', configRoutes(deps));
   app.route('/', snapshotRoutes(deps));
   app.route('/', cloneRoutes(deps));
+  app.route('/', lockRoutes(deps));
   app.route('/', mirrorPoolRoutes(deps));
   app.route('/', trashRoutes(deps));
   app.route('/', mirrorRoutes(deps));

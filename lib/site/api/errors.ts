@@ -31,6 +31,7 @@ export const statusOf: Record<ErrorCode, ContentfulStatusCode> = {
   ECONNREFUSED: 502,
   EHOSTUNREACH: 502,
   ESTALE: 409,
+  EDQUOT: 409,
   ECANCELED: 503,
 };
 

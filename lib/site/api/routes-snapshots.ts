@@ -12,6 +12,7 @@ import {
   rollbackSnapshot,
   unprotectSnapshot,
 } from '../../image/snapshots.ts';
+import { setSnapshotLimit } from '../../image/snapshot-limit.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
 import { access } from './access.ts';
 import { body, done, made, newApi, ok, specOf, type Api } from './routing.ts';
@@ -88,6 +89,26 @@ const rollbackToId = createRoute({
   responses: done('Rolled back'),
 });
 
+const limitPath = '/v1/pools/{pool}/images/{image}/snapshot-limit';
+const setLimit = createRoute({
+  method: 'put',
+  path: limitPath,
+  tags,
+  summary: 'Limit the number of user snapshots',
+  ...access.client,
+  request: { params: imageParams, query: namespaceQuery, body: body(schemas.snapshotLimitBody) },
+  responses: done('Set'),
+});
+const clearLimit = createRoute({
+  method: 'delete',
+  path: limitPath,
+  tags,
+  summary: 'Take the limit of user snapshots away',
+  ...access.client,
+  request: { params: imageParams, query: namespaceQuery },
+  responses: done('Cleared'),
+});
+
 export function snapshotRoutes(deps: MirrorDeps): Api {
   const api = newApi();
   api.openapi(list, async (c) => {
@@ -115,6 +136,14 @@ export function snapshotRoutes(deps: MirrorDeps): Api {
   api.openapi(remove, async (c) => {
     const params = c.req.valid('param');
     await removeSnapshot(deps, specOf(params, c.req.valid('query')), params.snap);
+    return c.body(null, 204);
+  });
+  api.openapi(setLimit, async (c) => {
+    await setSnapshotLimit(deps, specOf(c.req.valid('param'), c.req.valid('query')), c.req.valid('json').limit);
+    return c.body(null, 204);
+  });
+  api.openapi(clearLimit, async (c) => {
+    await setSnapshotLimit(deps, specOf(c.req.valid('param'), c.req.valid('query')), undefined);
     return c.body(null, 204);
   });
   api.openapi(rollbackToId, async (c) => {

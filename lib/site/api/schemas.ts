@@ -81,6 +81,7 @@ export const changeSnapBody = z
   .object({ name: name('renamed').optional(), protected: z.boolean().optional() })
   .refine((change) => (change.name === undefined) !== (change.protected === undefined), 'give either name or protected')
   .openapi('ChangeSnapshot');
+export const snapshotLimitBody = z.object({ limit: z.int().min(0) }).openapi('SnapshotLimit');
 export const metaValueBody = z.object({ value: z.string().max(metaValueBytesMax) }).openapi('MetaValue');
 
 export const createNamespaceBody = z.object({ name: name('tenant-1') }).openapi('CreateNamespace');
@@ -238,6 +239,7 @@ export const infoSchema = z
     access_timestamp: z.string(),
     modify_timestamp: z.string(),
     protected: protectedText.optional(),
+    snapshot_limit: z.number().optional(),
     parent: parentSchema.extend({ overlap: z.number() }).optional(),
     mirroring: z
       .object({ mode: z.enum(['journal', 'snapshot']), state: z.string(), global_id: z.string(), primary: z.boolean() })
@@ -257,7 +259,7 @@ export const imagesSchema = z
         format: z.literal(2),
         protected: protectedText.optional(),
         parent: parentSchema.optional(),
-        lock_type: z.literal('exclusive').optional(),
+        lock_type: z.enum(['exclusive', 'shared']).optional(),
       }),
     ),
     next: z.string().optional().openapi({ description: 'Pass as `after` for the next page.' }),

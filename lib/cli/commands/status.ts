@@ -1,0 +1,23 @@
+// `status`: who has an image open.
+
+import { defineReport } from '../command.ts';
+import { imageArgument } from '../parameters.ts';
+import { plainWatchers } from '../plain-image.ts';
+import { framed } from '../wording.ts';
+import { xmlShapes } from '../xml-shapes.ts';
+
+export const status = defineReport({
+  path: 'status',
+  summary: 'show the status of this image',
+  description:
+    'A watcher is who has the image open for writing: on a replica, mirroring. Those who import, export or copy hold nothing open.',
+  arguments: { image: imageArgument },
+  options: {},
+  xml: xmlShapes.watchers,
+  examples: ['farside status vm-1', 'farside status vm-1 --format json'],
+  async run({ args, context, report }) {
+    const client = await context.client();
+    const value = await framed({ text: 'show status failed', errno: true }, () => client.locks.watchers(args.image));
+    report({ value, plain: () => plainWatchers(value) });
+  },
+});
