@@ -9,6 +9,7 @@ import { ReplicaClient, requestImage } from './client-replicas.ts';
 import type { Level, PoolSpec } from './grammar.ts';
 import { SiteHttp, type Query, type RequestOptions } from './http.ts';
 import type { Registration } from './registry.ts';
+import { CloneClient } from './client-clones.ts';
 import { ConfigClient } from './client-config.ts';
 import { TrashClient } from './client-trash.ts';
 import * as shapes from './shapes.ts';
@@ -35,6 +36,7 @@ export class Client {
   readonly #http: SiteHttp;
 
   readonly config: ConfigClient;
+  readonly clones: CloneClient;
   readonly trash: TrashClient;
   readonly locks: LockClient;
   /** What a replica is kept for besides taking over. */
@@ -43,6 +45,7 @@ export class Client {
   constructor(site: Registration, fetcher: typeof fetch) {
     this.#http = new SiteHttp(site, fetcher);
     this.config = new ConfigClient(this.#http);
+    this.clones = new CloneClient(this.#http);
     this.trash = new TrashClient(this.#http);
     this.locks = new LockClient(this.#http);
     this.replicas = new ReplicaClient(this.#http);
@@ -205,36 +208,6 @@ export class Client {
 
   async clearSnapshotLimit(spec: ImageSpec): Promise<void> {
     await this.#image('DELETE', spec, ['snapshot-limit']);
-  }
-
-  // clones
-
-  async cloneImage(
-    { pool, namespace, image }: ImageSpec,
-    clone: ({ snap: string } | { snapId: number }) & {
-      pool: string;
-      namespace: string;
-      name: string;
-      cloneFormat?: string;
-    } & AskedCreation,
-  ): Promise<void> {
-    await this.#image('POST', { pool, namespace, image }, ['clone'], { body: clone });
-  }
-
-  async listChildren(
-    spec: ImageSpec,
-    query: { snap: string | undefined; snapId: number | undefined; descendants: boolean },
-  ): Promise<shapes.Children> {
-    const descendants = query.descendants || undefined;
-    return this.#http.checked(
-      shapes.childrenShape,
-      await this.#image('GET', spec, ['children'], { query: { ...query, descendants } }),
-    );
-  }
-
-  /** One bounded step. */
-  async flattenImage(spec: ImageSpec): Promise<z.infer<typeof shapes.flattenedShape>> {
-    return this.#http.checked(shapes.flattenedShape, await this.#image('POST', spec, ['flatten']));
   }
 
   // metadata

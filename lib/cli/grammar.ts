@@ -159,6 +159,13 @@ export function parseObjectBytes(text: string): number {
   );
 }
 
+/** `--sparse-size`: a power of two from a sector (512 B) to 32 MiB. */
+export function parseSparseBytes(text: string): number {
+  const bytes = parseBytes(text, '--sparse-size', 'B');
+  if (bytes >= 512 && bytes <= objectBytesMax && (bytes & (bytes - 1)) === 0) return bytes;
+  throw invalidOption('--sparse-size');
+}
+
 /** What rbd says about a value that an option cannot take. rbd exits 1 here, so the code is EPERM's number. */
 export const invalidOption = (option: string): FarsideError =>
   new FarsideError('EPERM', `the argument for option '${option}' is invalid`);

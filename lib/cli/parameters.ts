@@ -15,6 +15,7 @@ import {
   formatBytes,
   parseImageSpec,
   parseObjectBytes,
+  parseSparseBytes,
   refuseSnap,
   requireSnap,
   resolveImageSpec,
@@ -296,6 +297,13 @@ export const objectSizeOption = parsedOption(
   '--object-size <size>',
   `object size in B/K/M: a power of two, ${formatBytes(objectBytesMin)} to ${formatBytes(objectBytesMax)}`,
   parseObjectBytes,
+);
+
+/** Zeros become holes in units of 4 KiB whatever is said here, so that it changes nothing. */
+export const sparseSizeOption = parsedOption(
+  '--sparse-size <size>',
+  'sparse size in B/K/M: accepted; zeros always become holes of 4K',
+  parseSparseBytes,
 );
 
 /** 1: the raw content. 2: an image with its snapshots. */

@@ -31,6 +31,7 @@ const groupSummaries: Record<string, string> = {
   'config global': 'options overridden for the site',
   'config image': 'options overridden for an image',
   'config pool': 'options overridden for a pool',
+  deep: 'copies with snapshots',
   feature: 'features of an image',
   'image-meta': "an image's metadata",
   lock: 'locks of an image',

@@ -120,7 +120,11 @@ export const testFailoversShape = z.array(
 );
 export type TestFailovers = z.infer<typeof testFailoversShape>;
 
+/** A step of work that goes on in image order. */
 export const flattenedShape = z.looseObject({ done: z.boolean(), fromOffset: z.number(), sizeBytes: z.number() });
+export type Stepped = z.infer<typeof flattenedShape>;
+export const copiedShape = flattenedShape.extend({ imageId: z.string() });
+export type Copied = z.infer<typeof copiedShape>;
 
 export const locksShape = z.looseObject({
   type: z.string().optional(),

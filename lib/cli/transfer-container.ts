@@ -19,8 +19,8 @@ import {
 } from '../stream/container.ts';
 import { DiffReader, readDiffHead } from '../stream/diff-reader.ts';
 import type { Progress } from './progress.ts';
-import { openReadable } from './transfer-export.ts';
-import { diffStream, headPoint, snapshotPoint, type Difference } from './transfer-export-diff.ts';
+import { openReadable, type Readable } from './transfer-export.ts';
+import { diffStream, headPoint, snapshotPoint, type Difference, type Point } from './transfer-export-diff.ts';
 import { applyData, checkHead, newSnapshot, withBytes } from './transfer-import-diff.ts';
 import type { Source } from './transfer-source.ts';
 
@@ -35,9 +35,14 @@ export type Container = {
 
 /** With a snapshot named, still the whole image, as rbd does. ENOENT, EAGAIN: as `openContent`. */
 export async function openContainer(deps: ImageDeps, spec: ImageSpec): Promise<Container> {
-  const { header, store } = await openReadable(deps, spec);
+  const readable = await openReadable(deps, spec);
+  const { header } = readable;
   if (spec.snap !== undefined) findUserSnapshot(header, spec.snap);
-  const points = [...userSnapshots(header).map(snapshotPoint), headPoint(header)];
+  return containerOf(readable, [...userSnapshots(header).map(snapshotPoint), headPoint(header)]);
+}
+
+/** `points`: snapshots, then what the head is to be. */
+export function containerOf({ header, store }: Readable, points: readonly Point[]): Container {
   const { objectBytes } = header;
   const properties = encodeProperties({
     order: Math.log2(objectBytes),

@@ -28,8 +28,10 @@ export async function openContent(deps: ImageDeps, spec: ImageSpec, snapId?: num
   return { store, root, sizeBytes, objectBytes: header.objectBytes };
 }
 
+export type Readable = { header: Header; store: PackStore };
+
 /** An image whose contents can be read. Throws as `openContent`. */
-export async function openReadable(deps: ImageDeps, spec: ImageSpec): Promise<{ header: Header; store: PackStore }> {
+export async function openReadable(deps: ImageDeps, spec: ImageSpec): Promise<Readable> {
   const { value: header } = await openHeader(deps, spec);
   if (header.mirror?.state === 'creating') throw notYetCopied(spec.image);
   return { header, store: openStore(deps, header) };

@@ -8,7 +8,7 @@ import { FarsideError } from '../errors.ts';
 import { openHeader, readHeader, updateHeader } from './access.ts';
 import { unlinkFromParent } from './children.ts';
 import type { ImageSpec } from './deps.ts';
-import { newImageFeatures, sharedFeatures } from './features.ts';
+import { inheritedFeatures, newImageFeatures, sharedFeatures } from './features.ts';
 import { ancestorsMax, type Child, type Header, type Parent, type Snapshot } from './header.ts';
 import { newImageId, parseImageId, type ImageId } from './ids.ts';
 import { checkNewImage, newHeader, throwExists } from './images.ts';
@@ -35,9 +35,6 @@ export type CloneOptions = {
   /** Made to try a failover out (lib/mirror/test-failover.ts). */
   isTest?: boolean;
 };
-
-/** Features that an image gets by what is done to it, and no clone inherits. */
-const ownFeatures = new Set(['journaling', 'data-pool', 'operations', 'migrating', 'non-primary']);
 
 /**
  * ENOENT: no such image, snapshot or pool. EEXIST: the name is taken. EINVAL: format 1 of an unprotected snapshot, or a chain
@@ -117,7 +114,7 @@ export function parentLink(parent: Header, snapshot: Snapshot, cloneFormat: Chil
 }
 
 function featuresOf(parent: Header, { features, shared = false, dataPool }: CloneOptions): string[] {
-  const chosen = features ?? parent.features.filter((feature) => !ownFeatures.has(feature));
+  const chosen = features ?? inheritedFeatures(parent.features);
   return newImageFeatures(shared ? sharedFeatures(chosen) : chosen, dataPool);
 }
 

@@ -74,6 +74,11 @@ function assertAvailable(features: readonly Feature[]): void {
   if (missing !== undefined) throw new FarsideError('EOPNOTSUPP', `cannot use ${missing}: ${unavailable[missing]}`);
 }
 
+/** Those that an image gets by what is done to it, no clone or copy has from it. */
+const own: ReadonlySet<string> = new Set(['journaling', 'striping', 'data-pool', ...internal]);
+
+export const inheritedFeatures = (features: readonly string[]): string[] => features.filter((name) => !own.has(name));
+
 /** `--image-shared` */
 export const sharedFeatures = (features: readonly string[]): string[] =>
   features.filter((name) => !singleClient.some((single) => single === name));

@@ -11,26 +11,9 @@ import { FarsideError } from '../errors.ts';
 import { assertWritable, openHeader, readHeader, updateHeader, type HeaderTarget } from './access.ts';
 import { unlinkFromParent } from './children.ts';
 import { collectStep } from './collect.ts';
+import { copyLimitsDefault, copyPacks, type CopyLimits } from './copy-packs.ts';
 import type { ImageDeps } from './deps.ts';
-import { walk } from './diff.ts';
 import { reachableRoots, type Header, type Parent } from './header.ts';
-import { openStore, type Pack, type PackStore } from './pack-store.ts';
-import { storeCopy } from './store-copy.ts';
-
-export type FlattenLimits = {
-  /** A step ends when it has copied so much, or walked so many map nodes. */
-  copyBytesMax: number;
-  nodesMax: number;
-  /** Image data looked at in one go: what is to be copied of it is noted in memory. */
-  windowBytes: number;
-};
-
-const mebibyte = 1024 * 1024;
-export const flattenLimitsDefault: FlattenLimits = {
-  copyBytesMax: 64 * mebibyte,
-  nodesMax: 4096,
-  windowBytes: 64 * mebibyte,
-};
 
 /** `fromOffset`: everything before it is copied. Done: the image has no parent any more. */
 export type Flattened = { done: boolean; fromOffset: number; sizeBytes: number };
@@ -38,14 +21,14 @@ export type Flattened = { done: boolean; fromOffset: number; sizeBytes: number }
 export type FlattenOptions = {
   /** On a replica whose primary was flattened. */
   byMirroring?: boolean;
-  limits?: FlattenLimits;
+  limits?: CopyLimits;
 };
 
 /** One bounded step. EINVAL: the image has no parent. EROFS: it is non-primary. */
 export async function flattenStep(
   deps: ImageDeps,
   target: HeaderTarget,
-  { byMirroring = false, limits = flattenLimitsDefault }: FlattenOptions = {},
+  { byMirroring = false, limits = copyLimitsDefault }: FlattenOptions = {},
 ): Promise<Flattened> {
   const stored = await undisturbed(deps, target);
   const header = stored.value;
@@ -53,7 +36,7 @@ export async function flattenStep(
   const { parent, collectGeneration, sizeBytes } = header;
   if (!parent) throw new FarsideError('EINVAL', 'image has no parent');
   const begun = parent.flatten?.generation === collectGeneration ? parent.flatten.fromOffset : 0;
-  const next = await copyFrom(deps, header, begun, limits);
+  const next = await copyPacks(deps, { image: header, roots: reachableRoots(header), fromOffset: begun, limits });
   const now = await note(deps, stored, next);
   if (now.parent) return { done: false, fromOffset: now.parent.flatten?.fromOffset ?? 0, sizeBytes };
   await unlinkFromParent(deps, header);
@@ -100,49 +83,4 @@ function withProgress(parent: Parent, fromOffset: number, generation: number): P
   const { flatten } = parent;
   const isFurther = flatten?.generation === generation && flatten.fromOffset > fromOffset;
   return { ...parent, flatten: { ...flatten, generation, fromOffset: isFurther ? flatten.fromOffset : fromOffset } };
-}
-
-/** Where the next step begins; null: everything is copied. */
-async function copyFrom(
-  deps: ImageDeps,
-  header: Header,
-  fromOffset: number,
-  { copyBytesMax, nodesMax, windowBytes }: FlattenLimits,
-): Promise<number | null> {
-  const store = openStore(deps, header);
-  const wanted = reachableRoots(header);
-  const windowNodes = Math.max(1, Math.floor(windowBytes / header.objectBytes));
-  let at = fromOffset;
-  for (let nodes = 0, bytes = 0; nodes < nodesMax && bytes < copyBytesMax;) {
-    const packs = new Map<string, { pack: Pack; entries: Set<number> }>();
-    const onEntry = (pack: Pack, entryIndex: number): void => {
-      const noted = packs.get(pack.packId) ?? { pack, entries: new Set() };
-      packs.set(pack.packId, noted);
-      noted.entries.add(entryIndex);
-    };
-    const { objectBytes } = header;
-    const walked = await walk({ store, objectBytes, wanted, held: [], fromOffset: at, nodesMax: windowNodes, onEntry });
-    for (const { pack, entries } of packs.values()) bytes += await copyPack(deps, header, store, pack, entries);
-    if (walked.next === null) return null;
-    nodes += walked.nodes;
-    at = walked.next;
-  }
-  return at;
-}
-
-/** Bytes copied: those of the entries that the image's own copy lacks. */
-async function copyPack(
-  deps: ImageDeps,
-  { imageId }: Header,
-  store: PackStore,
-  pack: Pack,
-  entries: ReadonlySet<number>,
-): Promise<number> {
-  const own = await store.ownIndex(pack);
-  const lacking = [...entries].filter((entryIndex) => own?.isPresent(entryIndex) !== true);
-  if (lacking.length === 0) return 0;
-  const copy = await store.copyOf(pack, lacking);
-  await storeCopy(deps, imageId, pack.packId, copy);
-  store.forget(pack);
-  return copy.length;
 }

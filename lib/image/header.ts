@@ -245,8 +245,11 @@ export const userSnapshots = (header: Header): Snapshot[] =>
 export const trashSnapshots = (header: Header): Snapshot[] =>
   header.snapshots.filter((s) => s.namespace.type === 'trash');
 
+/** Where packs of an image may be besides its own. */
+export type PacksElsewhere = { parent?: Pick<Parent, 'packsIn'> | undefined };
+
 /** Images whose packs hold what this one reaches: itself first. */
-export const packSources = ({ imageId: own, parent }: Pick<Header, 'imageId' | 'parent'>): string[] => [
+export const packSources = ({ imageId: own, parent }: Pick<Header, 'imageId'> & PacksElsewhere): string[] => [
   own,
   ...(parent?.packsIn ?? []),
 ];

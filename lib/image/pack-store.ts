@@ -21,7 +21,7 @@ import { FarsideError } from '../errors.ts';
 import { decodeEntry } from './codec.ts';
 import type { ImageDeps, Settings } from './deps.ts';
 import { decodeNode, sectorBytes, type Node, type PackRef } from './node.ts';
-import { packSources, type Header } from './header.ts';
+import { packSources, type Header, type PacksElsewhere } from './header.ts';
 import { parseImageId, type ImageId } from './ids.ts';
 import { encodeCopy, encoding, entryKind, indexBytes, parsePackIndex, type EntryKind, type PackIndex } from './pack.ts';
 
@@ -39,7 +39,7 @@ type Reading = {
 };
 
 /** What a store must know of an image. */
-export type StoredImage = Pick<Header, 'imageId' | 'pool' | 'name' | 'objectBytes' | 'parent'>;
+export type StoredImage = Pick<Header, 'imageId' | 'pool' | 'name' | 'objectBytes'> & PacksElsewhere;
 
 /** The way to everything that an image reaches. */
 export const openStore = (

@@ -5,13 +5,35 @@ import { z } from 'zod';
 import { createDocument, readDocument, replaceDocument, type Stored } from '../bucket/document.ts';
 import { keyText } from '../bucket/keys.ts';
 import type { ImageDeps, ImageSpec } from './deps.ts';
+import { headerSchema } from './header.ts';
 import { parseImageId, type ImageId } from './ids.ts';
+
+/**
+ * A copy of an image that is under way (copy.ts).
+ * - `content`: what the copy will be, settled when it began. `fromOffset`: everything before it is in the copy's packs.
+ */
+const copySchema = z.object({
+  source: z.string().regex(/^[0-9a-f]{24}$/),
+  content: headerSchema.pick({
+    root: true,
+    sizeBytes: true,
+    objectBytes: true,
+    snapshots: true,
+    meta: true,
+    features: true,
+    dataPool: true,
+  }),
+  fromOffset: z.int().min(0),
+  restarts: z.int().min(0),
+});
+export type CopyState = z.infer<typeof copySchema>;
 
 /** `update`: of an image that exists; its id is never that of a new image. */
 const uploadSchema = z.object({
   imageId: z.string().regex(/^[0-9a-f]{24}$/),
   startedAtMs: z.number(),
   update: z.boolean().optional(),
+  copy: copySchema.optional(),
 });
 export type Upload = z.infer<typeof uploadSchema>;
 
@@ -38,6 +60,13 @@ export async function replaceUpload(deps: ImageDeps, found: Stored<Upload>, imag
   const upload: Upload = { imageId, startedAtMs: deps.clock.nowMs() };
   return (await replaceDocument(deps.bucket, found, upload, deps.random)) !== undefined;
 }
+
+/** Notes in a found upload how far a copy is; undefined when somebody else was faster. */
+export const noteCopy = (
+  deps: ImageDeps,
+  found: Stored<Upload>,
+  copy: CopyState,
+): Promise<Stored<Upload> | undefined> => replaceDocument(deps.bucket, found, { ...found.value, copy }, deps.random);
 
 export const endUpload = (deps: ImageDeps, spec: ImageSpec): Promise<void> => deps.bucket.delete([uploadKey(spec)]);
 

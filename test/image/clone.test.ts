@@ -6,7 +6,8 @@ import { openHeader, readHeader, updateHeader } from '../../lib/image/access.ts'
 import { forgetGone, listChildren } from '../../lib/image/children.ts';
 import { cloneImage, parentLink } from '../../lib/image/clone.ts';
 import type { ImageDeps, ImageSpec } from '../../lib/image/deps.ts';
-import { flattenLimitsDefault, flattenStep, type FlattenLimits } from '../../lib/image/flatten.ts';
+import { copyLimitsDefault, type CopyLimits } from '../../lib/image/copy-packs.ts';
+import { flattenStep } from '../../lib/image/flatten.ts';
 import type { Header } from '../../lib/image/header.ts';
 import { newImageId } from '../../lib/image/ids.ts';
 import { createImage, newHeader, removeImage, renameImage, resizeImage } from '../../lib/image/images.ts';
@@ -60,7 +61,7 @@ async function removeWhole(deps: ImageDeps, name: string): Promise<void> {
   await removeStep(deps, await removeImage(deps, spec(name)));
 }
 
-async function flatten(deps: ImageDeps, name: string, limits: FlattenLimits = flattenLimitsDefault): Promise<number> {
+async function flatten(deps: ImageDeps, name: string, limits: CopyLimits = copyLimitsDefault): Promise<number> {
   for (let steps = 1; steps < 1000; steps++) if ((await flattenStep(deps, spec(name), { limits })).done) return steps;
   throw new Error('a flatten without end');
 }
@@ -217,7 +218,7 @@ describe('a snapshot with clones', () => {
 });
 
 describe('flatten', () => {
-  const small: FlattenLimits = { copyBytesMax: 1, nodesMax: 100, windowBytes: 64 * KiB };
+  const small: CopyLimits = { copyBytesMax: 1, nodesMax: 100, windowBytes: 64 * KiB };
 
   test('makes the clone and its snapshots independent, step by step, and lets go of the parent', async () => {
     const deps = await site();

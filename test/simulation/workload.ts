@@ -5,7 +5,8 @@ import { FarsideError } from '../../lib/errors.ts';
 import { openHeader } from '../../lib/image/access.ts';
 import { reachableRoots } from '../../lib/image/header.ts';
 import { cloneImage } from '../../lib/image/clone.ts';
-import { flattenStep, type FlattenLimits } from '../../lib/image/flatten.ts';
+import type { CopyLimits } from '../../lib/image/copy-packs.ts';
+import { flattenStep } from '../../lib/image/flatten.ts';
 import { findUserSnapshot } from '../../lib/image/info.ts';
 import { openStore } from '../../lib/image/pack-store.ts';
 import { readRange } from '../../lib/image/read.ts';
@@ -504,7 +505,7 @@ export class Workload {
   }
 }
 
-async function flattenWhole(deps: MirrorDeps, spec: ImageSpec, limits: FlattenLimits): Promise<void> {
+async function flattenWhole(deps: MirrorDeps, spec: ImageSpec, limits: CopyLimits): Promise<void> {
   for (let steps = 0; steps < 1000; steps++) if ((await flattenStep(deps, spec, { limits })).done) return;
 }
 

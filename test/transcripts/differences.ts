@@ -168,7 +168,6 @@ export const pending: readonly Pending[] = [
     steps: [[95, 98], 104, [107, 112], 115, 117, [119, 121]],
   },
   { what: 'features of images, journal mode', recording: 'a2-pool-peers-disable', steps: [41, 43, 45] },
-  { what: 'copy', recording: 'b-image', steps: [102, 103] },
 ];
 
 export const isOf = (difference: Difference, { recording, steps }: Pending): boolean =>

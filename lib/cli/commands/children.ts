@@ -21,7 +21,7 @@ export const children = defineReport({
     const { all, descendants, snapId } = options;
     const client = await context.client();
     const listed = await framed({ text: 'listing children failed', errno: true }, () =>
-      client.listChildren(image, { snap: image.snap, snapId, descendants }),
+      client.clones.children(image, { snap: image.snap, snapId, descendants }),
     );
     const shown = listed.filter(({ trash }) => all || !trash);
     const value = all

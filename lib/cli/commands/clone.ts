@@ -40,7 +40,7 @@ export const clone = defineCommand({
     const ref = snapshotRefOf(source, options.snapId);
     const client = await context.client();
     await framed({ text: 'clone error', errno: true }, () =>
-      client.cloneImage(source, {
+      client.clones.clone(source, {
         ...ref,
         pool: target.pool ?? poolDefault,
         namespace: target.namespace ?? '',

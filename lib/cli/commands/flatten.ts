@@ -1,13 +1,10 @@
 // `flatten`: copies into a clone what it has from its parent. The site does it, step by step; the command asks for the next.
 
-import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
 import { imageArgument } from '../parameters.ts';
 import { startProgress } from '../progress.ts';
+import { untilDone } from '../until-done.ts';
 import { framed } from '../wording.ts';
-
-/** Steps that found something in their way, one after another, before the command gives up. */
-const standstillsMax = 20;
 
 export const flatten = defineCommand({
   path: 'flatten',
@@ -22,19 +19,9 @@ export const flatten = defineCommand({
     const { size: totalBytes } = await client.imageInfo(image);
     const progress = startProgress(context.terminal, context.general, { title: 'Image flatten', totalBytes });
     try {
-      await framed({ text: 'flatten error', errno: true }, async () => {
-        for (let before = -1, standstills = 0; ;) {
-          const { done, fromOffset } = await client.flattenImage(image);
-          progress.update(fromOffset);
-          if (done) return;
-          standstills = fromOffset > before ? 0 : standstills + 1;
-          before = fromOffset;
-          if (standstills > standstillsMax)
-            throw new FarsideError('EAGAIN', 'the image keeps changing; run the same command again', {
-              retry: 'later',
-            });
-        }
-      });
+      await framed({ text: 'flatten error', errno: true }, () =>
+        untilDone(progress, () => client.clones.flatten(image)),
+      );
     } finally {
       progress.stop();
     }

@@ -14,6 +14,7 @@ import {
   imageArgument,
   pathArgument,
   pathOption,
+  sparseSizeOption,
   switchOption,
 } from '../parameters.ts';
 import { startProgress } from '../progress.ts';
@@ -63,6 +64,7 @@ export const importCommand = defineCommand({
     destNamespace: destinationOptions.destNamespace,
     update: switchOption('--update', 'change an existing image'),
     ...creationOptions,
+    sparseSize: sparseSizeOption,
     compression: compressionOption,
     exportFormat: exportFormatOption,
   },

@@ -17,7 +17,9 @@ import { configPoolGet } from './config-pool-get.ts';
 import { configPoolList } from './config-pool-list.ts';
 import { configPoolRemove } from './config-pool-remove.ts';
 import { configPoolSet } from './config-pool-set.ts';
+import { copy } from './copy.ts';
 import { create } from './create.ts';
+import { deepCopy } from './deep-copy.ts';
 import { diff } from './diff.ts';
 import { diskUsage } from './disk-usage.ts';
 import { exportDiff } from './export-diff.ts';
@@ -122,7 +124,9 @@ export const commands: readonly Command[] = [
   configPoolList,
   configPoolRemove,
   configPoolSet,
+  copy,
   create,
+  deepCopy,
   diff,
   diskUsage,
   exportCommand,

@@ -4,6 +4,7 @@ import { createRoute, z } from '@hono/zod-openapi';
 
 import { listChildren } from '../../image/children.ts';
 import { cloneFormats, cloneImage } from '../../image/clone.ts';
+import { copyStep } from '../../image/copy.ts';
 import { flattenStep } from '../../image/flatten.ts';
 import type { ImageSpec } from '../../image/deps.ts';
 import type { SnapshotRef } from '../../image/info.ts';
@@ -71,6 +72,37 @@ const flattenedSchema = z
   })
   .openapi('Flattened');
 
+const copyBody = z
+  .object({
+    ...targetShape,
+    snap: name.optional(),
+    deep: z.boolean().default(false).openapi({ description: 'With the user snapshots.' }),
+    begun: z
+      .string()
+      .regex(/^[0-9a-f]{24}$/)
+      .optional()
+      .openapi({ description: 'In all steps but the first: the id that the first answered.' }),
+    ...schemas.creationShape,
+  })
+  .openapi('Copy');
+const copiedSchema = z
+  .object({
+    done: z.boolean(),
+    imageId: z.string(),
+    fromOffset: z.number().openapi({ description: 'Everything before it is copied.' }),
+    sizeBytes: z.number(),
+  })
+  .openapi('Copied');
+
+const copy = createRoute({
+  method: 'post',
+  path: `${imagePath}/copy`,
+  tags,
+  summary: 'Copy a bounded part of an image or snapshot into a new image; repeat until it is done',
+  ...access.client,
+  request: { params: imageParams, query: namespaceQuery, body: body(copyBody) },
+  responses: ok(copiedSchema, 'How far it is. The new image appears when it is done'),
+});
 const clone = createRoute({
   method: 'post',
   path: `${imagePath}/clone`,
@@ -118,6 +150,13 @@ export function cloneRoutes(deps: MirrorDeps): Api {
     const ref = snapshotRef({ snap, snapId })!;
     const id = await cloneImage(deps, source, ref, target, { ...asked, cloneFormat, dataPool });
     return c.json({ id }, 201);
+  });
+  api.openapi(copy, async (c) => {
+    const { snap, deep, begun, pool, namespace, name: image, ...asked } = c.req.valid('json');
+    const source = specOf(c.req.valid('param'), c.req.valid('query'), snap);
+    const target = targetOf(c.get('principal'), source, { pool, namespace, name: image });
+    const dataPool = dataPoolOf(asked.dataPool, target.pool, await recentLevels(deps, target.pool));
+    return c.json(await copyStep(deps, source, target, { ...asked, deep, begun, dataPool }), 200);
   });
   api.openapi(children, async (c) => {
     const { descendants, ...query } = c.req.valid('query');
