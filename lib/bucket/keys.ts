@@ -1,6 +1,6 @@
 // Owns every key of a site's bucket, with its inverse. No key string is written anywhere else.
 //
-// Two kinds and no third: *write-once* keys (packs, deltas, sync markers, feed records, tombstones) and *documents*
+// Two kinds and no third: *write-once* keys (packs, journal slots, deltas, sync markers, feed records, tombstones) and *documents*
 // (site, pool, namespaces, names, catalog, schedules, header, upload, peer state, status), changed only by compare-and-swap.
 
 import { FarsideError } from '../errors.ts';
@@ -53,6 +53,7 @@ export type Key =
   | { kind: 'failure'; id: string }
   | { kind: 'header'; imageId: string }
   | { kind: 'pack'; imageId: string; packId: string }
+  | { kind: 'slot'; imageId: string; epoch: string; seq: number }
   | { kind: 'delta'; imageId: string; snapshotId: number; deltaId: string; step: number }
   | { kind: 'sync-manifest'; imageId: string; syncId: string; step: number }
   | { kind: 'sync-marker'; imageId: string; syncId: string; step: number; piece: number }
@@ -79,6 +80,7 @@ export function keyText(key: Key): string {
       return `status/pools/${encode(key.pool)}/${key.globalId}/${key.peerUuid}.json`;
     case 'header':
     case 'pack':
+    case 'slot':
     case 'delta':
     case 'sync-manifest':
     case 'sync-marker':
@@ -98,6 +100,8 @@ function imageKeyText(key: ImageKey): string {
       return `${image}/header.json`;
     case 'pack':
       return `${image}/packs/${key.packId}`;
+    case 'slot':
+      return `${image}/journal/${key.epoch}/${number(key.seq)}`;
     case 'delta':
       return `${image}/deltas/${number(key.snapshotId)}/${key.deltaId}/${number(key.step)}`;
     case 'sync-manifest':
@@ -159,6 +163,10 @@ const patterns: ReadonlyArray<[RegExp, (m: string[]) => Key]> = [
   ],
   [new RegExp(`^images/${id}/header\\.json$`), (m) => ({ kind: 'header', imageId: m[1]! })],
   [new RegExp(`^images/${id}/packs/${id}$`), (m) => ({ kind: 'pack', imageId: m[1]!, packId: m[2]! })],
+  [
+    new RegExp(`^images/${id}/journal/${id}/${digits}$`),
+    (m) => ({ kind: 'slot', imageId: m[1]!, epoch: m[2]!, seq: Number(m[3]) }),
+  ],
   [
     new RegExp(`^images/${id}/deltas/${digits}/${id}/${digits}$`),
     (m) => ({ kind: 'delta', imageId: m[1]!, snapshotId: Number(m[2]), deltaId: m[3]!, step: Number(m[4]) }),
@@ -237,6 +245,8 @@ export const prefixes = {
   pools: 'pools/',
   image: (imageId: string) => `images/${imageId}/`,
   packs: (imageId: string) => `images/${imageId}/packs/`,
+  /** Slots of every epoch. */
+  journal: (imageId: string) => `images/${imageId}/journal/`,
   deltas: (imageId: string) => `images/${imageId}/deltas/`,
   delta: (imageId: string, snapshotId: number) => `images/${imageId}/deltas/${number(snapshotId)}/`,
   syncs: (imageId: string) => `images/${imageId}/syncs/`,

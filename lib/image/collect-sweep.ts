@@ -1,7 +1,8 @@
 // Owns the deleting half of collection: condemned packs, the dead entries of others, and leftovers of deltas and syncs. Only
 // `collect.ts` calls it, while `header.collect` keeps writers and syncs away. Every step may be repeated.
 
-import { keyText, parseKey, prefixes } from '../bucket/keys.ts';
+import { parseKey, prefixes } from '../bucket/keys.ts';
+import { storedKey } from './collect-candidates.ts';
 import type { Condemned } from './commit.ts';
 import type { ImageDeps } from './deps.ts';
 import type { Header } from './header.ts';
@@ -14,7 +15,7 @@ export type Swept = { deletedPacks: number; shrunkPacks: number; freedBytes: num
 const leftoversMax = 1000;
 
 export async function sweep(deps: ImageDeps, header: Header, condemned: Condemned): Promise<Swept> {
-  const keyOf = (packId: string): string => keyText({ kind: 'pack', imageId: header.imageId, packId });
+  const keyOf = (name: string): string => storedKey(header.imageId, name);
   await deps.bucket.delete(condemned.packs.map(keyOf));
   const swept: Swept = { deletedPacks: condemned.packs.length, shrunkPacks: 0, freedBytes: 0 };
   for (const shrink of condemned.shrinks) {
@@ -29,7 +30,7 @@ export async function sweep(deps: ImageDeps, header: Header, condemned: Condemne
 async function shrinkPack(deps: ImageDeps, key: string, shrink: Condemned['shrinks'][number]): Promise<number> {
   const found = await deps.bucket.get(key);
   if (found.status !== 'found') return 0;
-  const index = parsePackIndex(found.body, parsePackId(shrink.pack));
+  const index = parsePackIndex(found.body, parsePackId(shrink.packId ?? shrink.pack));
   const isKept = (entryIndex: number): boolean =>
     shrink.keep.some(([first, last]) => entryIndex >= first && entryIndex <= last);
   const copy = encodeCopy(index, (entryIndex) => {

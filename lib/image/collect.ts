@@ -13,17 +13,20 @@
 
 import { z } from 'zod';
 import type { Stored } from '../bucket/document.ts';
-import { keyText, prefixes } from '../bucket/keys.ts';
+import type { ObjectMeta } from '../bucket/driver.ts';
+import { keyText, parseKey, prefixes } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { readHeader, updateHeader } from './access.ts';
 import { forgetGone } from './children.ts';
-import { Candidates, candidatesSchema } from './collect-candidates.ts';
+import { Candidates, candidatesSchema, slotName } from './collect-candidates.ts';
 import { removeLeftovers, sweep } from './collect-sweep.ts';
 import { condemnedSchema, type Condemned } from './commit.ts';
 import type { ImageDeps } from './deps.ts';
 import { walk } from './diff.ts';
 import { reachableRoots, rootSchema, type Header, type Root } from './header.ts';
+import { parseEpochId } from './ids.ts';
 import { openStore } from './pack-store.ts';
+import { fenceBytes } from './segment.ts';
 
 export type CollectLimits = {
   /** Map nodes walked by one step. */
@@ -93,7 +96,7 @@ async function start(
   limits: CollectLimits,
 ): Promise<CollectResult> {
   if (from === null) await forgetGone(deps, header);
-  const { candidates, after } = await listCandidates(deps, header.imageId, from, limits.packsMax);
+  const { candidates, after } = await listCandidates(deps, header, from, limits.packsMax);
   if (candidates.size === 0 && after === null) return await finishRun(deps, header, message);
   const { parentId, provided } = providerOf(header);
   const state: State = {
@@ -115,21 +118,42 @@ function providerOf({ parent }: Header): { parentId: string | null; provided: Ro
   return { parentId: parent.imageId, provided: parent.root ? [parent.root] : [] };
 }
 
-/** Packs old enough to be judged, from `after` on. */
+/** Stored packs old enough to be judged, from `after` on: segments first. */
 async function listCandidates(
   deps: ImageDeps,
-  imageId: string,
+  header: Header,
   after: string | null,
   packsMax: number,
 ): Promise<{ candidates: Candidates; after: string | null }> {
   const candidates = new Candidates();
   const oldMs = deps.clock.nowMs() - deps.settings.collectGraceMs;
+  const start = after ?? undefined;
   let seen = 0;
-  for await (const object of deps.bucket.listAll(prefixes.packs(imageId), after ?? undefined)) {
-    if (object.uploadedAtMs <= oldMs) candidates.add(object.key.slice(prefixes.packs(imageId).length), object.bytes);
-    if (++seen >= packsMax) return { candidates, after: object.key };
+  for (const prefix of prefixesFrom(header, start)) {
+    for await (const object of deps.bucket.listAll(prefix, start?.startsWith(prefix) === true ? start : undefined)) {
+      const name = object.uploadedAtMs <= oldMs ? candidateName(header, object) : undefined;
+      if (name !== undefined) candidates.add(name, object.bytes);
+      if (++seen >= packsMax) return { candidates, after: object.key };
+    }
   }
   return { candidates, after: null };
+}
+
+function prefixesFrom({ imageId, journal }: Header, after: string | undefined): string[] {
+  const [segments, packs] = [prefixes.journal(imageId), prefixes.packs(imageId)];
+  return journal && after?.startsWith(packs) !== true ? [segments, packs] : [packs];
+}
+
+/** Undefined: it stays. Fences stay while the image lives, and what is not folded is the head (I7). */
+function candidateName(
+  { journal }: Header,
+  { key: text, bytes }: Pick<ObjectMeta, 'key' | 'bytes'>,
+): string | undefined {
+  const key = parseKey(text);
+  if (key?.kind === 'pack') return key.packId;
+  if (key?.kind !== 'slot' || bytes <= fenceBytes) return undefined;
+  const isFolded = journal && (journal.folded.epoch !== key.epoch || key.seq < journal.folded.seq);
+  return isFolded ? slotName({ epoch: parseEpochId(key.epoch), seq: key.seq }) : undefined;
 }
 
 async function mark(
@@ -170,7 +194,7 @@ async function condemn(
   message: CollectMessage,
   { header, state, candidates, limits }: Condemning,
 ): Promise<CollectResult> {
-  const condemned = await candidates.condemned(openStore(deps, header.value), limits.shrinksMax);
+  const condemned = await candidates.condemned(openStore(deps, header.value), message.imageId, limits.shrinksMax);
   if (condemned.packs.length + condemned.shrinks.length === 0)
     return await nextShard(deps, header.value, message, { after: state.after, result: nothing, limits });
   const named = { ...message, step: message.step + 1 };

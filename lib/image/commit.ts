@@ -10,16 +10,22 @@ import { replaceDocument, type Stored } from '../bucket/document.ts';
 import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { assertWritable, readHeader } from './access.ts';
+import { assertNotAttached } from './attachment.ts';
 import type { ImageDeps } from './deps.ts';
 import type { Header, Root } from './header.ts';
 import type { PackId } from './ids.ts';
 import { resized } from './lineage.ts';
 import { withSnapshot, type NewSnapshot } from './snapshots.ts';
 
-/** What a collection is about to take away: whole packs, and single entries of others (as sparse rewriting drops them). */
+/**
+ * What a collection is about to take away: whole packs, and single entries of others (as sparse rewriting drops them). Stored
+ * packs are named as `storedKey` reads them; `packId`: of one that lies in a slot.
+ */
 export const condemnedSchema = z.object({
   packs: z.array(z.string()),
-  shrinks: z.array(z.object({ pack: z.string(), keep: z.array(z.tuple([z.int(), z.int()])) })),
+  shrinks: z.array(
+    z.object({ pack: z.string(), packId: z.string().optional(), keep: z.array(z.tuple([z.int(), z.int()])) }),
+  ),
 });
 export type Condemned = z.infer<typeof condemnedSchema>;
 
@@ -47,6 +53,7 @@ export async function commitRoot(deps: ImageDeps, base: Stored<Header>, content:
     if (!stored) throw new FarsideError('ENOENT', `image ${label} was removed meanwhile`);
     const header: Header = stored.value;
     assertWritable(header);
+    assertNotAttached(header);
     if (!sameHead(header, base.value)) throw stale(label);
     await assertPacksSafe(deps, base.value, header, content.written);
     const nowMs = deps.clock.nowMs();

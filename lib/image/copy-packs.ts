@@ -74,8 +74,8 @@ async function copyPack(
   pack: Pack,
   entries: ReadonlySet<number>,
 ): Promise<number> {
-  const own = await store.ownIndex(pack);
-  const lacking = [...entries].filter((entryIndex) => own?.isPresent(entryIndex) !== true);
+  const isOwn = await store.ownEntries(pack);
+  const lacking = [...entries].filter((entryIndex) => !isOwn(entryIndex));
   if (lacking.length === 0) return 0;
   const copy = await store.copyOf(pack, lacking);
   await storeCopy(deps, imageId, pack.packId, copy);

@@ -27,6 +27,49 @@ export const rootSchema = z.object({
 });
 export type Root = z.infer<typeof rootSchema>;
 
+const epochId = z.string().regex(/^[0-9a-f]{16}$/);
+
+/**
+ * A place in an image's journal: everything before slot `seq` of `epoch`. `tag` counts the image's epochs from 1 (Ceph's tag
+ * tid); `entry` counts the requests that were written before it in this epoch (Ceph's entry tid).
+ */
+export const journalPositionSchema = z.object({ epoch: epochId, tag: count, seq: count, entry: count });
+export type JournalPosition = z.infer<typeof journalPositionSchema>;
+
+/** Who has the image attached for writing: Ceph's exclusive lock. */
+const journalOwnerSchema = z.object({
+  /** As `lock ls` shows it: `auto <number>`. */
+  lockId: z.string().max(64),
+  /** `client.<number>`. */
+  locker: z.string().max(64),
+  /** `host:0/<process id>`. */
+  address: z.string().max(256),
+  sinceMs: z.number(),
+  /** It wants to be told before a mirror snapshot is taken, and has until then to still its file systems. */
+  quiesces: z.boolean().optional(),
+});
+export type JournalOwner = z.infer<typeof journalOwnerSchema>;
+
+/** Closed epochs that a header remembers. */
+export const pastEpochsMax = 32;
+
+/**
+ * The journal of an image that was attached for writing (docs/format.md, "Journal").
+ * - `open`: there is, or was until it died, an attached writer; the head is `root` and the slots from `folded` on.
+ * - `following`: a replica whose slots are copied from its primary; the head likewise.
+ * - `closed`: `root` is the whole head.
+ */
+export const journalSchema = z.object({
+  state: z.enum(['open', 'following', 'closed']),
+  /** Slots before it are in `root`. */
+  folded: journalPositionSchema,
+  /** While open. */
+  owner: journalOwnerSchema.optional(),
+  /** Earlier epochs, newest last. `endSeq`: where its fence is. */
+  past: z.array(z.object({ epoch: epochId, tag: count, endSeq: count, entries: count })).max(pastEpochsMax),
+});
+export type Journal = z.infer<typeof journalSchema>;
+
 /** A user snapshot as it was when a mirror snapshot was taken; the replica's user snapshots become exactly these. */
 export const snapshotStateSchema = z.object({
   name: z.string(),
@@ -88,6 +131,8 @@ export const mirrorNamespaceSchema = z.object({
   primaryCreatedAtMs: z.number().optional(),
   /** On copies: the retention policy here keeps this point (lib/mirror/keep-policy.ts). */
   retained: z.boolean().optional(),
+  /** Where in the primary's journal it was taken: its content is everything before. Absent: the image had no open journal. */
+  position: journalPositionSchema.optional(),
   image: imageStateSchema,
 });
 export type MirrorNamespace = z.infer<typeof mirrorNamespaceSchema>;
@@ -225,6 +270,7 @@ export const headerSchema = z.object({
   mirror: mirrorSchema.optional(),
   parent: parentSchema.optional(),
   children: z.array(childSchema).optional(),
+  journal: journalSchema.optional(),
   /** Set while the image is being removed: its name is gone already, its packs are going. */
   removing: z.boolean().optional(),
   trash: trashSchema.optional(),

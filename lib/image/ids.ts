@@ -12,6 +12,10 @@ export type ImageId = Brand<'ImageId'>;
 /** 32 lower-case hex digits: the first 128 bits of the SHA-256 of the pack's entry list (docs/format.md). */
 export type PackId = Brand<'PackId'>;
 
+/** 16 lower-case hex digits, drawn at random: one period in which one writer may append to an image's journal. */
+export type EpochId = Brand<'EpochId'>;
+
+const epochIdPattern = /^[0-9a-f]{16}$/;
 const imageIdPattern = /^[0-9a-f]{24}$/;
 const packIdPattern = /^[0-9a-f]{32}$/;
 
@@ -24,5 +28,12 @@ export function parsePackId(text: string): PackId {
   if (!packIdPattern.test(text)) throw new FarsideError('EINVAL', `invalid pack id '${text.slice(0, 64)}'`);
   return text as PackId;
 }
+
+export function parseEpochId(text: string): EpochId {
+  if (!epochIdPattern.test(text)) throw new FarsideError('EINVAL', `invalid epoch id '${text.slice(0, 64)}'`);
+  return text as EpochId;
+}
+
+export const newEpochId = (random: Random): EpochId => parseEpochId(Buffer.from(random.bytes(8)).toString('hex'));
 
 export const newImageId = (random: Random): ImageId => parseImageId(Buffer.from(random.bytes(12)).toString('hex'));

@@ -12,6 +12,7 @@ import { checkName, keyText, parseKey, prefixes } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import type { Queue } from '../mirror/messages.ts';
 import { assertWritable, isNonPrimary, openHeader, readHeader, updateHeader } from './access.ts';
+import { assertNotAttached, ownerOf } from './attachment.ts';
 import { forgetGone, unlinkFromParent } from './children.ts';
 import { assertPacksSafe } from './commit.ts';
 import type { ImageDeps, ImageSpec } from './deps.ts';
@@ -192,6 +193,7 @@ export async function resizeImage(deps: ImageDeps, spec: ImageSpec, options: Res
 /** The root at the new size; its new map nodes are durable when this resolves, and safe from a collection under way. */
 async function rootOfSize(deps: ImageDeps, header: Header, options: ResizeOptions): Promise<Root | null> {
   if (options.sizeBytes > header.sizeBytes) return header.root;
+  assertNotAttached(header);
   if (options.allowShrink !== true) {
     throw new FarsideError('EINVAL', 'shrinking an image is only allowed with the --allow-shrink flag');
   }
@@ -238,7 +240,7 @@ async function markRemoving(deps: NameDeps, spec: ImageSpec, options: RemoveOpti
 }
 
 export function assertRemovable(header: Header): void {
-  if (isNonPrimary(header)) throw new FarsideError('EBUSY', 'image still has watchers');
+  if (isNonPrimary(header) || ownerOf(header)) throw new FarsideError('EBUSY', 'image still has watchers');
   if (trashSnapshots(header).some(({ id }) => childrenOf(header, id).length > 0))
     throw new FarsideError('ENOTEMPTY', linkedClonesText);
   if (userSnapshots(header).length > 0) {

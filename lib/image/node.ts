@@ -1,20 +1,31 @@
 // Owns the map node format (docs/format.md, "Map node"). Pure: no I/O. A leaf covers one RBD object and lists extents; an
 // inner node covers 256 times what its children cover and lists them. Nodes refer to packs through a table of their own, in
 // which sixteen zero bytes stand for the very pack that holds the node.
+//
+// A pack that was born as a journal segment lies in its slot; version 2 of the table says in which. It is a place to look, not
+// a part of the identity: a replica may keep the pack among its other packs.
 
 import { FarsideError } from '../errors.ts';
 import { hashBytes } from './digest.ts';
-import { parsePackId, type PackId } from './ids.ts';
+import { parseEpochId, parsePackId, type EpochId, type PackId } from './ids.ts';
 import { entryCountMax, packBytesMax } from './pack.ts';
 import { ByteReader, ByteWriter } from './varint.ts';
 
 export const sectorBytes = 512;
 export const fanOut = 256;
 export const levelMax = 7;
-const version = 1;
+const plainVersion = 1;
+const slotVersion = 2;
+/** After a pack's sizes, in version 2: whether a slot follows. */
+const noSlot = 0;
+const inSlot = 1;
+const epochBytes = 8;
+
+/** Where a journal segment lies: `journal/{epoch}/{seq}` of the image that it was written to. */
+export type Slot = { epoch: EpochId; seq: number };
 
 /** A pack as references see it. `entryCount` and `packBytes` are of the complete pack. `self`: the pack that holds the node. */
-export type PackRef = { packId: PackId; entryCount: number; packBytes: number } | 'self';
+export type PackRef = { packId: PackId; entryCount: number; packBytes: number; slot?: Slot } | 'self';
 
 /** `sectors` sectors of image data at `sector` (counted from the leaf's start), found `skip` sectors into an entry. */
 export type Extent<P = PackRef> = { sector: number; sectors: number; pack: P; entry: number; skip: number };
@@ -48,10 +59,14 @@ export function encodeNode(node: Node): Buffer {
   const items = node.level === 0 ? node.extents : node.children;
   const positions = items.map((item) => table.position(item.pack));
   const out = new ByteWriter();
-  out.byte(version);
+  const hasSlots = table.refs.some((ref) => ref !== 'self' && ref.slot);
+  out.byte(hasSlots ? slotVersion : plainVersion);
   out.byte(node.level);
   out.varint(table.refs.length);
-  for (const ref of table.refs) writePackRef(out, ref);
+  for (const ref of table.refs) {
+    writePackRef(out, ref);
+    if (hasSlots) writeSlot(out, ref === 'self' ? undefined : ref.slot);
+  }
   out.varint(items.length);
   const expected = new Array<number>(table.refs.length).fill(0);
   let end = 0;
@@ -79,13 +94,28 @@ function writePackRef(out: ByteWriter, ref: PackRef): void {
   out.varint(ref === 'self' ? 0 : ref.packBytes);
 }
 
+function writeSlot(out: ByteWriter, slot: Slot | undefined): void {
+  out.byte(slot ? inSlot : noSlot);
+  if (!slot) return;
+  out.raw(Buffer.from(slot.epoch, 'hex'));
+  out.varint(slot.seq);
+}
+
+function readSlot(input: ByteReader): Slot | undefined {
+  const mark = input.byte();
+  if (mark === noSlot) return undefined;
+  if (mark !== inSlot) throw bad('a pack lies in no known place');
+  return { epoch: parseEpochId(input.raw(epochBytes).toString('hex')), seq: input.varint() };
+}
+
 /** Throws EBADMSG on what is no node, so that whatever comes back is one that `encodeNode` takes. */
 export function decodeNode(data: Uint8Array, leafSectors: number): Node {
   const input = new ByteReader(Buffer.from(data.buffer, data.byteOffset, data.byteLength));
-  if (input.byte() !== version) throw bad('unknown version');
+  const version = input.byte();
+  if (version !== plainVersion && version !== slotVersion) throw bad('unknown version');
   const level = input.byte();
   if (level > levelMax) throw bad('level out of range');
-  const table = readPackTable(input);
+  const table = readPackTable(input, version);
   const itemCount = input.varint();
   if (itemCount === 0 || itemCount > input.remaining) throw bad('item count out of range');
   const node: Node = { level, extents: [], children: [] };
@@ -111,7 +141,7 @@ export function decodeNode(data: Uint8Array, leafSectors: number): Node {
   return node;
 }
 
-function readPackTable(input: ByteReader): PackRef[] {
+function readPackTable(input: ByteReader, version: number): PackRef[] {
   const packCount = input.varint();
   if (packCount === 0 || packCount * hashBytes > input.remaining) throw bad('pack count out of range');
   const table: PackRef[] = [];
@@ -122,7 +152,10 @@ function readPackTable(input: ByteReader): PackRef[] {
     const isSelf = id.equals(selfId);
     if (isSelf ? entryCount + packBytes > 0 : entryCount > entryCountMax || packBytes > packBytesMax)
       throw bad('a pack is larger than any writer makes');
-    table.push(isSelf ? 'self' : { packId: parsePackId(id.toString('hex')), entryCount, packBytes });
+    const slot = version === slotVersion ? readSlot(input) : undefined;
+    if (isSelf && slot) throw bad('the pack that holds it lies in no slot of its own');
+    const ref = { packId: parsePackId(id.toString('hex')), entryCount, packBytes };
+    table.push(isSelf ? 'self' : slot ? { ...ref, slot } : ref);
   }
   return table;
 }

@@ -16,20 +16,23 @@
 import { LRUCache } from 'lru-cache';
 import type { Bucket } from '../bucket/bucket.ts';
 import type { Etag } from '../bucket/driver.ts';
-import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { decodeEntry } from './codec.ts';
 import type { ImageDeps, Settings } from './deps.ts';
 import { decodeNode, sectorBytes, type Node, type PackRef } from './node.ts';
 import { packSources, type Header, type PacksElsewhere } from './header.ts';
 import { parseImageId, type ImageId } from './ids.ts';
+import { packKeys } from './pack-place.ts';
+import { coalesce, nodeWindow } from './pack-ranges.ts';
 import { encodeCopy, encoding, entryKind, indexBytes, parsePackIndex, type EntryKind, type PackIndex } from './pack.ts';
 
 /** A concrete pack, as the map names it. */
 export type Pack = Exclude<PackRef, 'self'>;
 
+/** Where a copy of a pack may lie. */
+type Place = { source: ImageId; key: string };
 /** One stored copy of a pack. */
-type Opened = { source: ImageId; index: PackIndex; etag: Etag };
+type Opened = { key: string; index: PackIndex; etag: Etag };
 
 /** Entries to be read, of one kind if that is known; `take` gets each, perhaps more than once. */
 type Reading = {
@@ -39,7 +42,7 @@ type Reading = {
 };
 
 /** What a store must know of an image. */
-export type StoredImage = Pick<Header, 'imageId' | 'pool' | 'name' | 'objectBytes'> & PacksElsewhere;
+export type StoredImage = Pick<Header, 'imageId' | 'pool' | 'name' | 'objectBytes' | 'journal'> & PacksElsewhere;
 
 /** The way to everything that an image reaches. */
 export const openStore = (
@@ -47,13 +50,19 @@ export const openStore = (
   image: StoredImage,
   label = `${image.pool}/${image.name}`,
 ): PackStore =>
-  new PackStore(deps.bucket, packSources(image).map(parseImageId), label, image.objectBytes, deps.settings);
+  new PackStore(
+    deps.bucket,
+    { sources: packSources(image).map(parseImageId), slotsFirst: image.journal !== undefined },
+    label,
+    image.objectBytes,
+    deps.settings,
+  );
 
-/** Packs of clones that were found elsewhere than in the clone's own prefix. */
+/** Packs that were found elsewhere than where they are looked for first. */
 const placesMax = 16_384;
-const placesOf = new WeakMap<Bucket, LRUCache<string, ImageId>>();
+const placesOf = new WeakMap<Bucket, LRUCache<string, Place>>();
 
-function placesIn(bucket: Bucket): LRUCache<string, ImageId> {
+function placesIn(bucket: Bucket): LRUCache<string, Place> {
   let places = placesOf.get(bucket);
   if (!places) placesOf.set(bucket, (places = new LRUCache({ max: placesMax })));
   return places;
@@ -61,16 +70,16 @@ function placesIn(bucket: Bucket): LRUCache<string, ImageId> {
 
 /** A pack no larger than this is read whole at once: one request instead of two. */
 const wholeBytesMax = 256 * 1024;
-/** Map nodes around a wanted one are read with it, up to this many bytes. */
-const nodeWindowBytes = 1024 * 1024;
-/** Two wanted ranges with a gap no larger than this are read as one. */
-const gapBytesMax = 64 * 1024;
 /** How often a pack may shrink under one read before we call it a fault. */
 const rereadsMax = 5;
+
+/** `sources`: the image itself, then those whose packs it may need. `slotsFirst`: segments are looked for in their slots first. */
+export type PackSources = { sources: readonly ImageId[]; slotsFirst: boolean };
 
 export class PackStore {
   readonly #bucket: Bucket;
   readonly #sources: readonly ImageId[];
+  readonly #slotsFirst: boolean;
   readonly #label: string;
   readonly #leafSectors: number;
   /** By source and pack. */
@@ -83,18 +92,18 @@ export class PackStore {
   #lastSource: ImageId;
 
   /**
-   * @param sources the image itself, then those whose packs it may need.
    * @param label how messages name the image, as `pool/image`.
    */
   constructor(
     bucket: Bucket,
-    sources: readonly ImageId[],
+    { sources, slotsFirst }: PackSources,
     label: string,
     objectBytes: number,
     settings: Pick<Settings, 'cacheBytes'>,
   ) {
     this.#bucket = bucket;
     this.#sources = sources;
+    this.#slotsFirst = slotsFirst;
     this.#lastSource = sources[0]!;
     this.#label = label;
     this.#leafSectors = objectBytes / sectorBytes;
@@ -114,16 +123,23 @@ export class PackStore {
   }
 
   async #firstIndex(pack: Pack): Promise<PackIndex | undefined> {
-    for (const source of this.#order(pack)) {
-      const opened = await this.#open(pack, source);
+    for (const place of this.#order(pack)) {
+      const opened = await this.#open(pack, place);
       if (opened) return opened.index;
     }
     return undefined;
   }
 
-  /** The index of the image's own copy of a pack; undefined when it has none. */
-  async ownIndex(pack: Pack): Promise<PackIndex | undefined> {
-    return (await this.#open(pack, this.#sources[0]!))?.index;
+  /** The index of the copy that is stored under `key`, one of the image's own; undefined when there is none. */
+  async copyIndex(pack: Pack, key: string): Promise<PackIndex | undefined> {
+    return (await this.#open(pack, { source: this.#sources[0]!, key }))?.index;
+  }
+
+  /** Whether the image itself has the entry, in one of its own copies of the pack. */
+  async ownEntries(pack: Pack): Promise<(entryIndex: number) => boolean> {
+    const keys = packKeys(this.#sources[0]!, pack, this.#slotsFirst);
+    const copies = await Promise.all(keys.map((key) => this.copyIndex(pack, key)));
+    return (entryIndex) => copies.some((copy) => copy?.isPresent(entryIndex) === true);
   }
 
   /** The map node at (pack, entry), its pack references made concrete. `level` is what the reference to it promises. */
@@ -181,8 +197,8 @@ export class PackStore {
     const believedAbsent = this.#absent.size > 0;
     let left = wanted;
     let sparse: PackIndex | undefined;
-    for (const source of this.#order(pack)) {
-      const opened = await this.#open(pack, source);
+    for (const place of this.#order(pack)) {
+      const opened = await this.#open(pack, place);
       if (!opened) continue;
       const { index } = opened;
       if (reading.kind !== undefined) this.#assertKind(pack, index, left, reading.kind);
@@ -205,7 +221,7 @@ export class PackStore {
   /** False when the copy has changed, or is gone. */
   async #readCopy(pack: Pack, opened: Opened, wanted: readonly number[], { take }: Reading): Promise<boolean> {
     for (const run of coalesce(opened.index, wanted)) {
-      const data = run.length === 0 ? new Uint8Array() : await this.#range(pack, opened, run);
+      const data = run.length === 0 ? new Uint8Array() : await this.#range(opened, run);
       if (!data) return false;
       for (const entryIndex of run.entries) {
         const { offset, length } = opened.index.range(entryIndex);
@@ -216,9 +232,8 @@ export class PackStore {
     return true;
   }
 
-  async #range(pack: Pack, opened: Opened, run: { offset: number; length: number }): Promise<Uint8Array | undefined> {
-    const key = this.#key(pack, opened.source);
-    const outcome = await this.#bucket.get(key, { range: run, ifMatch: opened.etag });
+  async #range(opened: Opened, run: { offset: number; length: number }): Promise<Uint8Array | undefined> {
+    const outcome = await this.#bucket.get(opened.key, { range: run, ifMatch: opened.etag });
     return outcome.status === 'found' ? outcome.body : undefined;
   }
 
@@ -232,10 +247,17 @@ export class PackStore {
   }
 
   /** Where to look for a pack: where it was found before, then in the order of the sources. */
-  #order(pack: Pack): readonly ImageId[] {
-    if (this.#sources.length === 1) return this.#sources;
-    const first = placesIn(this.#bucket).get(this.#placeKey(pack)) ?? this.#lastSource;
-    return [first, ...this.#sources.filter((source) => source !== first)];
+  #order(pack: Pack): readonly Place[] {
+    const places = this.#placesFor(pack);
+    if (places.length === 1) return places;
+    const known = placesIn(this.#bucket).get(this.#placeKey(pack));
+    if (known) return [known, ...places.filter(({ key }) => key !== known.key)];
+    const isLast = ({ source }: Place): boolean => source === this.#lastSource;
+    return [...places.filter(isLast), ...places.filter((place) => !isLast(place))];
+  }
+
+  #placesFor(pack: Pack): Place[] {
+    return this.#sources.flatMap((source) => packKeys(source, pack, this.#slotsFirst).map((key) => ({ source, key })));
   }
 
   #placeKey(pack: Pack): string {
@@ -246,13 +268,12 @@ export class PackStore {
   forget(pack: Pack): void {
     this.#absent.clear();
     placesIn(this.#bucket).delete(this.#placeKey(pack));
-    for (const source of this.#sources) this.#indexes.delete(this.#key(pack, source));
+    for (const { key } of this.#placesFor(pack)) this.#indexes.delete(key);
   }
 
-  async #open(pack: Pack, source: ImageId): Promise<Opened | undefined> {
-    const key = this.#key(pack, source);
-    if (this.#absent.has(key)) return undefined;
-    const opened = this.#indexes.get(key) ?? (await this.#loadOnce(pack, source, key));
+  async #open(pack: Pack, place: Place): Promise<Opened | undefined> {
+    if (this.#absent.has(place.key)) return undefined;
+    const opened = this.#indexes.get(place.key) ?? (await this.#loadOnce(pack, place));
     if (!opened) return undefined;
     const { entryCount, packBytes } = opened.index;
     if (entryCount !== pack.entryCount || packBytes !== pack.packBytes) {
@@ -265,27 +286,27 @@ export class PackStore {
     return opened;
   }
 
-  #loadOnce(pack: Pack, source: ImageId, key: string): Promise<Opened | undefined> {
-    let loading = this.#loading.get(key);
+  #loadOnce(pack: Pack, place: Place): Promise<Opened | undefined> {
+    let loading = this.#loading.get(place.key);
     if (!loading) {
-      loading = this.#loadIndex(pack, source).finally(() => this.#loading.delete(key));
-      this.#loading.set(key, loading);
+      loading = this.#loadIndex(pack, place).finally(() => this.#loading.delete(place.key));
+      this.#loading.set(place.key, loading);
     }
     return loading;
   }
 
-  async #loadIndex(pack: Pack, source: ImageId): Promise<Opened | undefined> {
+  async #loadIndex(pack: Pack, place: Place): Promise<Opened | undefined> {
+    const { key } = place;
     const length =
       pack.packBytes <= wholeBytesMax
         ? Math.max(pack.packBytes, indexBytes(pack.entryCount))
         : indexBytes(pack.entryCount);
-    const key = this.#key(pack, source);
     const outcome = await this.#bucket.get(key, { range: { offset: 0, length } });
-    if (outcome.status !== 'found') return this.#noteAbsent(key);
+    if (outcome.status !== 'found') return this.#noteAbsent(pack, key);
     try {
-      const opened = { source, index: parsePackIndex(outcome.body, pack.packId), etag: outcome.meta.etag };
+      const opened = { key, index: parsePackIndex(outcome.body, pack.packId), etag: outcome.meta.etag };
       this.#indexes.set(key, opened);
-      this.#notePlace(pack, source);
+      this.#notePlace(pack, place);
       this.#keepNodes(pack, opened.index, outcome.body);
       return opened;
     } catch (cause) {
@@ -293,16 +314,16 @@ export class PackStore {
     }
   }
 
-  #noteAbsent(key: string): undefined {
-    if (this.#sources.length === 1) return;
+  #noteAbsent(pack: Pack, key: string): undefined {
+    if (this.#placesFor(pack).length === 1) return;
     if (this.#absent.size >= placesMax) this.#absent.clear();
     this.#absent.add(key);
   }
 
-  #notePlace(pack: Pack, source: ImageId): void {
-    if (this.#sources.length === 1) return;
-    this.#lastSource = source;
-    if (source !== this.#sources[0]) placesIn(this.#bucket).set(this.#placeKey(pack), source);
+  #notePlace(pack: Pack, place: Place): void {
+    const [first] = this.#placesFor(pack);
+    if (this.#sources.length > 1) this.#lastSource = place.source;
+    if (place.key !== first!.key) placesIn(this.#bucket).set(this.#placeKey(pack), place);
   }
 
   /** A small pack came whole with its index: keep its map nodes. Damage is reported when the node is asked for. */
@@ -318,10 +339,6 @@ export class PackStore {
         continue;
       }
     }
-  }
-
-  #key(pack: Pack, source: ImageId): string {
-    return keyText({ kind: 'pack', imageId: source, packId: pack.packId });
   }
 
   #missing(pack: Pack): FarsideError {
@@ -346,41 +363,6 @@ export class PackStore {
 function whatIs(index: PackIndex, entryIndex: number): string {
   const { kind, imageOffset } = index.entry(entryIndex);
   return `${kind === entryKind.block ? 'block at' : 'map node for'} image offset ${imageOffset}`;
-}
-
-type Run = { offset: number; length: number; entries: number[] };
-
-/** Groups ascending entries into ranges of the stored copy. */
-function coalesce(index: PackIndex, wanted: readonly number[]): Run[] {
-  const runs: Run[] = [];
-  for (const entryIndex of wanted) {
-    index.entry(entryIndex);
-    const { offset, length } = index.range(entryIndex);
-    const run = runs.at(-1);
-    if (run && offset - (run.offset + run.length) <= gapBytesMax) {
-      run.length = Math.max(run.length, offset + length - run.offset);
-      run.entries.push(entryIndex);
-    } else {
-      runs.push({ offset, length, entries: [entryIndex] });
-    }
-  }
-  return runs;
-}
-
-/** Entries to read with a wanted node: its present neighbours, mostly the following ones, as walks go upwards. */
-function nodeWindow(index: PackIndex, entryIndex: number): number[] {
-  const isNode = (i: number): boolean => index.isPresent(i) && index.entry(i).kind === entryKind.node;
-  const entries = [entryIndex];
-  let bytes = index.entry(entryIndex).encodedBytes;
-  for (let i = entryIndex + 1; i < index.entryCount && isNode(i) && bytes < nodeWindowBytes; i++) {
-    entries.push(i);
-    bytes += index.entry(i).encodedBytes;
-  }
-  for (let i = entryIndex - 1; i >= 0 && isNode(i) && bytes < nodeWindowBytes; i--) {
-    entries.push(i);
-    bytes += index.entry(i).encodedBytes;
-  }
-  return entries;
 }
 
 function concrete(node: Node, holder: Pack): Node<Pack> {

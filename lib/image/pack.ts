@@ -8,7 +8,8 @@ import { FarsideError } from '../errors.ts';
 import { crc32, hash128, hashBytes } from './digest.ts';
 import { parsePackId, type PackId } from './ids.ts';
 
-export const entryKind = { block: 1, node: 2 } as const;
+/** `events`: what one journal segment does to the image (segment.ts). */
+export const entryKind = { block: 1, node: 2, events: 3 } as const;
 export type EntryKind = (typeof entryKind)[keyof typeof entryKind];
 export const encoding = { raw: 0, zstd: 1, zero: 2 } as const;
 export type Encoding = (typeof encoding)[keyof typeof encoding];
@@ -31,6 +32,9 @@ const entryBytes = 40;
 const crcBytes = 4;
 export const blockBytesMax = 64 * 1024;
 export const nodeBytesMax = 1024 * 1024;
+export const eventsBytesMax = 1024 * 1024;
+
+const rawBytesMaxOf: Readonly<Record<EntryKind, number>> = { 1: blockBytesMax, 2: nodeBytesMax, 3: eventsBytesMax };
 /** Far above what any writer makes; keeps a damaged count from asking for absurd memory. */
 export const entryCountMax = 1 << 20;
 export const packBytesMax = 64 * 1024 * 1024;
@@ -137,7 +141,7 @@ function writeEntry(list: Buffer, at: number, entry: Entry): void {
 }
 
 function checkEntry(entry: Entry, entryIndex: number): void {
-  const rawBytesMax = entry.kind === entryKind.block ? blockBytesMax : entry.kind === entryKind.node ? nodeBytesMax : 0;
+  const rawBytesMax = rawBytesMaxOf[entry.kind] ?? 0;
   const encodedFits =
     entry.encoding === encoding.raw
       ? entry.encodedBytes === entry.rawBytes
@@ -171,6 +175,13 @@ export function parseEntryCount(head: Uint8Array): number {
  * @param expected the id it must have: its key, or the reference that led here.
  */
 export function parsePackIndex(data: Uint8Array, expected: PackId): PackIndex {
+  const index = parseAnyPackIndex(data);
+  if (index.packId !== expected) throw bad(`its entry list hashes to ${index.packId}, not to its id ${expected}`);
+  return index;
+}
+
+/** The same where the key does not name the pack: whoever follows a reference to it compares the id. */
+export function parseAnyPackIndex(data: Uint8Array): PackIndex {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   const entryCount = parseEntryCount(bytes);
   const end = indexBytes(entryCount);
@@ -180,9 +191,7 @@ export function parsePackIndex(data: Uint8Array, expected: PackId): PackIndex {
   const listEnd = headBytes + entryBytes * entryCount;
   const list = Buffer.from(bytes.subarray(headBytes, listEnd));
   for (let i = 0; i < entryCount; i++) checkEntry(readEntry(list, i * entryBytes), i);
-  const index = new PackIndex(list, Buffer.from(bytes.subarray(listEnd, end - crcBytes)));
-  if (index.packId !== expected) throw bad(`its entry list hashes to ${index.packId}, not to its id ${expected}`);
-  return index;
+  return new PackIndex(list, Buffer.from(bytes.subarray(listEnd, end - crcBytes)));
 }
 
 /** One entry on its way into a pack, with its encoded bytes (empty for `zero`). */

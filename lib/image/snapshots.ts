@@ -7,6 +7,7 @@
 import { checkName } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { assertWritable, openHeader, updateHeader, type HeaderTarget } from './access.ts';
+import { assertNotAttached } from './attachment.ts';
 import { forgetGone } from './children.ts';
 import type { ImageSpec } from './deps.ts';
 import { isMirrorSnapshot, userSnapshots } from './header.ts';
@@ -121,6 +122,7 @@ export async function rollbackSnapshot(
 ): Promise<void> {
   const ref = typeof snapshot === 'string' ? { name: snapshot } : snapshot;
   await updateHeader(deps, target, (header) => {
+    assertNotAttached(header);
     const { root, sizeBytes } = findSnapshot(header, ref);
     return { ...resized(header, sizeBytes), root };
   });

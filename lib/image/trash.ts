@@ -18,6 +18,7 @@ import { checkName, keyText, parseKey, prefixes, type Key } from '../bucket/keys
 import { FarsideError } from '../errors.ts';
 import type { Queue } from '../mirror/messages.ts';
 import { isNonPrimary, openHeader, readHeader, updateHeader } from './access.ts';
+import { assertNotAttached } from './attachment.ts';
 import { forgetGone, unlinkFromParent } from './children.ts';
 import type { ImageSpec } from './deps.ts';
 import { headerSchema, userSnapshots, type Header } from './header.ts';
@@ -87,6 +88,7 @@ export async function moveToTrash(deps: NameDeps, spec: ImageSpec, delaySeconds:
 
 function assertTrashable(header: Header): void {
   if (isNonPrimary(header)) throw new FarsideError('EINVAL', `image ${header.name} is non-primary`);
+  assertNotAttached(header);
   if (header.mirror) throw new FarsideError('EBUSY', 'image is mirrored: disable mirroring of it first');
 }
 

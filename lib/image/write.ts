@@ -25,7 +25,7 @@ import {
 } from './map.ts';
 import { encodeNode, sectorBytes, type Extent, type Node } from './node.ts';
 import { entryKind, type NewEntry } from './pack.ts';
-import { openStore, type PackStore, type StoredImage } from './pack-store.ts';
+import { openStore, type Pack, type PackStore, type StoredImage } from './pack-store.ts';
 import { readRange, type ByteSpan } from './read.ts';
 import { OpenPack } from './open-pack.ts';
 import { packSizeBytes, PackWriter, type UploadStats } from './pack-writer.ts';
@@ -44,7 +44,8 @@ export type WriteOptions = { compression: Compression; resume: boolean };
 
 /** Without `raw`, a hole. */
 type Block = { offset: number; length: number; raw?: Uint8Array };
-type Change = { sector: number; sectors: number; data?: { pack: OpenPack; entry: number } };
+type Placed = { pack: WritePack; entry: number; skip: number };
+type Change = { sector: number; sectors: number; data?: Placed };
 
 export class ImageWriter {
   readonly #deps: ImageDeps;
@@ -129,6 +130,11 @@ export class ImageWriter {
     });
   }
 
+  /** Makes whole sectors read as what is stored already: a block that begins `offset`, or a part of one. */
+  async refer(offset: number, length: number, data: { pack: Pack; entry: number; skip: number }): Promise<void> {
+    await this.#place(() => this.#change(offset, length, data));
+  }
+
   /** Drops everything from `sizeBytes` on (a multiple of a sector) when the image is finished. */
   truncate(sizeBytes: number): void {
     assert(sizeBytes % sectorBytes === 0, 'a truncation is not aligned to sectors');
@@ -178,11 +184,11 @@ export class ImageWriter {
   async #placeBlock(offset: number, length: number, encoded: NewEntry | undefined): Promise<void> {
     if (!encoded) return await this.#change(offset, length);
     const entry = this.#blocks.add(encoded);
-    await this.#change(offset, length, { pack: this.#blocks, entry });
+    await this.#change(offset, length, { pack: this.#blocks, entry, skip: 0 });
     if (this.#blocks.payloadBytes >= this.#packs.packBytesMax) await this.#closeBlocks();
   }
 
-  async #change(offset: number, length: number, data?: { pack: OpenPack; entry: number }): Promise<void> {
+  async #change(offset: number, length: number, data?: Placed): Promise<void> {
     if (!data && !this.#root && !this.#pending.has(Math.floor(offset / this.#target.image.objectBytes))) return;
     const leaf = Math.floor(offset / this.#target.image.objectBytes);
     const sector = (offset - leaf * this.#target.image.objectBytes) / sectorBytes;
@@ -215,9 +221,7 @@ export class ImageWriter {
   #applied(old: Extent<WritePack>[], changes: readonly Change[]): Extent<WritePack>[] {
     let extents = old;
     for (const { sector, sectors, data } of changes) {
-      extents = data
-        ? overlay(extents, { sector, sectors, pack: data.pack, entry: data.entry, skip: 0 })
-        : cut(extents, sector, sector + sectors);
+      extents = data ? overlay(extents, { sector, sectors, ...data }) : cut(extents, sector, sector + sectors);
     }
     return extents;
   }

@@ -159,7 +159,10 @@ async function imageOf(level: number, nodes: readonly Node[]): Promise<{ store: 
     hash,
     usedBytes: 4 * KiB,
   };
-  return { store: new PackStore(deps.bucket, [imageId], 'rbd/disk', 4 * KiB, deps.settings), root };
+  return {
+    store: new PackStore(deps.bucket, { sources: [imageId], slotsFirst: false }, 'rbd/disk', 4 * KiB, deps.settings),
+    root,
+  };
 }
 
 const leaf: Node = { level: 0, extents: [{ sector: 0, sectors: 8, pack: 'self', entry: 0, skip: 0 }], children: [] };

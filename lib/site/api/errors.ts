@@ -27,6 +27,7 @@ export const statusOf: Record<ErrorCode, ContentfulStatusCode> = {
   ENOTEMPTY: 409,
   EBADMSG: 500,
   EOPNOTSUPP: 501,
+  ESHUTDOWN: 409,
   ETIMEDOUT: 504,
   ECONNREFUSED: 502,
   EHOSTUNREACH: 502,

@@ -1,0 +1,129 @@
+// Owns folding: the slots that follow an image's root go into its map, whose entries then refer to the blocks where they lie,
+// in the segments. Anybody may fold at any time; the content of the image does not change by it.
+//
+//   writer folds slots 3 to 9              a mirror snapshot is taken: folds slots 3 to 10
+//                                          swap: root, folded = 11
+//   swap refused: folded is not 3 any more; reads the header again and goes on from there
+//
+// Bounded: `foldSlotsMax` slots for each swap.
+
+import { replaceDocument, type Stored } from '../bucket/document.ts';
+import { FarsideError } from '../errors.ts';
+import { readHeader } from './access.ts';
+import { assertPacksSafe, type WrittenPacks } from './commit.ts';
+import type { ImageDeps } from './deps.ts';
+import { sameRoot, type Header, type Journal, type JournalPosition, type Root } from './header.ts';
+import { parseEpochId } from './ids.ts';
+import type { Segment } from './segment.ts';
+import { segmentsFrom } from './slots.ts';
+import { ImageWriter } from './write.ts';
+
+/** Slots folded by one swap of the header. */
+export const foldSlotsMax = 256;
+/** Swaps lost in a row to others who fold or change the image. */
+const racesMax = 20;
+
+export type FoldOptions = {
+  /** Segments that need not be read again, by their number in the epoch. */
+  known?: ReadonlyMap<number, Segment>;
+};
+
+export type Tailed = Header & { journal: Journal };
+
+/** Whether there may be slots that are not in the root. */
+export const hasTail = (header: Header): header is Tailed =>
+  header.journal !== undefined && header.journal.state !== 'closed';
+
+/**
+ * The header with everything that is durable in the journal in its root; unchanged when it has no journal, or nothing is new.
+ * ENOENT: the image is gone. EAGAIN: collection is in the way, or others change the image too often.
+ */
+export async function foldTail(
+  deps: ImageDeps,
+  stored: Stored<Header>,
+  options: FoldOptions = {},
+): Promise<Stored<Header>> {
+  let current = stored;
+  for (let lostCount = 0; lostCount <= racesMax;) {
+    if (!hasTail(current.value)) return current;
+    const base = { ...current, value: current.value };
+    const folded = await foldSome(deps, base, options);
+    if (folded === 'nothing') return current;
+    if (folded === 'lost') lostCount++;
+    current = folded === 'lost' ? await reread(deps, current.value) : folded;
+  }
+  throw new FarsideError('EAGAIN', `image ${stored.value.name} is changed by others too often; try again`, {
+    retry: 'later',
+  });
+}
+
+async function reread(deps: ImageDeps, { imageId, name }: Header): Promise<Stored<Header>> {
+  const stored = await readHeader(deps, imageId);
+  if (stored) return stored;
+  throw new FarsideError('ENOENT', `image ${name} was removed meanwhile`);
+}
+
+async function foldSome(
+  deps: ImageDeps,
+  base: Stored<Tailed>,
+  { known }: FoldOptions,
+): Promise<Stored<Header> | 'nothing' | 'lost'> {
+  const header = base.value;
+  const writer = new ImageWriter(deps, { image: header, root: header.root }, { compression: 'none', resume: false });
+  let position = header.journal.folded;
+  for await (const segment of tail(deps, header, known)) {
+    await place(writer, segment);
+    position = after(position, segment);
+  }
+  if (position === header.journal.folded) return 'nothing';
+  const root = await writer.finish();
+  return (await commitFold(deps, base, { root, position, written: writer.written })) ?? 'lost';
+}
+
+async function* tail(
+  deps: ImageDeps,
+  { imageId, journal: { folded } }: Tailed,
+  known: ReadonlyMap<number, Segment> | undefined,
+): AsyncGenerator<Segment> {
+  const epoch = parseEpochId(folded.epoch);
+  let seq = folded.seq;
+  for (let segment = known?.get(seq); segment && seq < folded.seq + foldSlotsMax; segment = known?.get(++seq))
+    yield segment;
+  yield* segmentsFrom(deps, imageId, { epoch, seq }, folded.seq + foldSlotsMax - seq);
+}
+
+async function place(writer: ImageWriter, { pack, changes }: Segment): Promise<void> {
+  for (const { offset, length, entry } of changes) {
+    if (entry === undefined) await writer.zero(offset, length);
+    else await writer.refer(offset, length, { pack, entry, skip: 0 });
+  }
+}
+
+/** The position behind a segment. */
+export const after = (position: JournalPosition, { slot, firstEntry, entryCount }: Segment): JournalPosition => ({
+  ...position,
+  seq: slot.seq + 1,
+  entry: firstEntry + entryCount,
+});
+
+type Fold = { root: Root | null; position: JournalPosition; written: WrittenPacks };
+
+/** Undefined: somebody else folded, or changed the content, meanwhile. Other changes of the header do not matter. */
+async function commitFold(deps: ImageDeps, base: Stored<Tailed>, fold: Fold): Promise<Stored<Header> | undefined> {
+  for (let tries = 0, stored: Stored<Header> = base; tries < racesMax; tries++) {
+    if (tries > 0) stored = await reread(deps, base.value);
+    const header = stored.value;
+    if (!hasTail(header) || !isSameTail(base.value, header)) return undefined;
+    await assertPacksSafe(deps, base.value, header, fold.written);
+    const next: Header = { ...header, root: fold.root, journal: { ...header.journal, folded: fold.position } };
+    const replaced = await replaceDocument(deps.bucket, stored, next, deps.random);
+    if (replaced) return replaced;
+  }
+  return undefined;
+}
+
+const isSameTail = (a: Tailed, b: Tailed): boolean =>
+  a.journal.folded.epoch === b.journal.folded.epoch &&
+  a.journal.folded.seq === b.journal.folded.seq &&
+  a.sizeBytes === b.sizeBytes &&
+  sameRoot(a.root, b.root);
