@@ -15,7 +15,8 @@ export type Piece = { offset: number; data: Uint8Array } | { offset: number; hol
 const windowBytes = 4 * 1024 * 1024;
 const windowsAheadDefault = 4;
 
-type Located = { offset: number; length: number; pack: Pack; entry: number; skipBytes: number };
+/** A part of the image that lies in one block. `skipBytes`: from the block's start. */
+export type Located = { offset: number; length: number; pack: Pack; entry: number; skipBytes: number };
 
 /**
  * The image's content in `span`, ascending and without gaps: data pieces (one per extent) and holes.
@@ -69,8 +70,8 @@ export async function readSpans(
   return await loadWindow(store, located);
 }
 
-/** Groups of consecutive extents, each of about `windowBytes`. */
-async function* windows(
+/** Groups of consecutive extents, each of about `windowBytes`: what is not among them is holes. */
+export async function* windows(
   store: PackStore,
   root: Root | null,
   objectBytes: number,

@@ -43,6 +43,12 @@ export async function fillSlot(deps: SlotDeps, imageId: string, slot: Slot, byte
   return (await deps.bucket.create(slotKey(imageId, slot), bytes)).created;
 }
 
+/** Whether the slot holds these very bytes. */
+export async function holdsBytes(deps: SlotDeps, imageId: string, slot: Slot, bytes: Uint8Array): Promise<boolean> {
+  const found = await deps.bucket.get(slotKey(imageId, slot));
+  return found.status === 'found' && Buffer.compare(found.body, bytes) === 0;
+}
+
 /** The segments from `from` on, ascending, up to the end of the epoch or `max` of them. */
 export async function* segmentsFrom(deps: SlotDeps, imageId: string, from: Slot, max: number): AsyncGenerator<Segment> {
   for (let seq = from.seq; seq < from.seq + max; seq++) {

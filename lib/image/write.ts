@@ -43,7 +43,7 @@ export type WriteTarget = { image: StoredImage; root: Root | null };
 export type WriteOptions = { compression: Compression; resume: boolean };
 
 /** Without `raw`, a hole. */
-type Block = { offset: number; length: number; raw?: Uint8Array };
+export type Block = { offset: number; length: number; raw?: Uint8Array };
 type Placed = { pack: WritePack; entry: number; skip: number };
 type Change = { sector: number; sectors: number; data?: Placed };
 
@@ -294,8 +294,8 @@ function settled(pack: WritePack): Exclude<WritePack, OpenPack> {
   return closed;
 }
 
-/** Zeros at the ends are holes. */
-function cutBlock(offset: number, data: Uint8Array): Block[] {
+/** A block as it is stored: zeros at its ends are holes. */
+export function cutBlock(offset: number, data: Uint8Array): Block[] {
   if (isZero(data)) return [{ offset, length: data.length }];
   const { start, end } = withoutZeroEnds(data);
   const blocks: Block[] = [{ offset: offset + start, length: end - start, raw: data.subarray(start, end) }];

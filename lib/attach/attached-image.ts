@@ -1,0 +1,400 @@
+// Owns an image in use: a disk that is read and written at any offset, with the promises of a block device. What a flush has
+// covered survives the loss of this process (I5); what is durable is always a prefix of what was written; at most one writer
+// is accepted (I6). The head of the image is its map, the segments behind it, and what is still in memory here.
+//
+//   layers, the uppermost first: being written · on its way into the journal · in the journal, not folded · the map
+//
+// Folding happens in the background, here or by anyone who needs the head in the map: the content does not change by it.
+//
+// Memory: `cacheBytes`, `pendingBytesMax`, and the places (not the data) of what is not folded.
+
+import { readDocument, type Stored } from '../bucket/document.ts';
+import { assert, FarsideError } from '../errors.ts';
+import { ownerOf } from '../image/attachment.ts';
+import { readLevels } from '../image/config.ts';
+import type { ImageDeps, ImageSpec } from '../image/deps.ts';
+import { closeEpoch, openEpoch, type OpenOptions } from '../image/epochs.ts';
+import { foldTail } from '../image/fold.ts';
+import { headerSchema, type Header, type JournalOwner, type Root } from '../image/header.ts';
+import { parseEpochId } from '../image/ids.ts';
+import { headerKey } from '../image/names.ts';
+import { sectorBytes } from '../image/node.ts';
+import { compressionDefault } from '../image/options.ts';
+import { openStore } from '../image/pack-store.ts';
+import { windows, type ByteSpan, type Located } from '../image/read.ts';
+import type { Segment } from '../image/segment.ts';
+import { fenced, JournalWriter, type WriteAheadLog } from './journal-writer.ts';
+import { Layer, layered, type Covered } from './layer.ts';
+import type { AttachLimits } from './limits.ts';
+import { ReadCache } from './read-cache.ts';
+import type { Sealed } from './seal.ts';
+
+export type AttachOptions = OpenOptions & {
+  owner: JournalOwner;
+  limits: AttachLimits;
+  wal?: WriteAheadLog | undefined;
+  /** Told after each segment that is in the bucket: mirroring wants to know. Must not throw. */
+  onAdvance?: ((position: { seq: number; entry: number }) => void) | undefined;
+};
+
+export type Extent = { length: number; hole: boolean };
+
+/** Answers of `extents` are cut after so many. */
+const extentsMax = 4096;
+
+export class AttachedImage {
+  readonly #deps: ImageDeps;
+  readonly #options: AttachOptions;
+  readonly #epoch: string;
+  readonly #journal: JournalWriter;
+  readonly #cache: ReadCache;
+  readonly #objectBytes: number;
+  #stored: Stored<Header>;
+  /** Durable and not folded: by number, and as a layer over the map. */
+  #segments = new Map<number, Segment>();
+  #tail: Layer;
+  #oldestTailMs: number | undefined;
+  #folding: Promise<void> | undefined;
+  #headerAtMs: number;
+  /** Requests that must read before they write, one after another, and whatever comes behind them. */
+  #ordered: Promise<void> = Promise.resolve();
+  #orderedCount = 0;
+  #isClosed = false;
+
+  /** EBUSY: somebody else has it attached. EROFS: non-primary. ENOENT. */
+  static async open(deps: ImageDeps, spec: ImageSpec, options: AttachOptions): Promise<AttachedImage> {
+    const stored = await openEpoch(deps, spec, options.owner, options);
+    const compression = compressionDefault(await readLevels(deps, spec.pool, stored.value.meta));
+    return new AttachedImage(deps, stored, options, compression);
+  }
+
+  private constructor(deps: ImageDeps, stored: Stored<Header>, options: AttachOptions, compression: 'auto' | 'none') {
+    const { imageId, journal, objectBytes } = stored.value;
+    assert(journal?.state === 'open', 'an image without an open journal was attached');
+    this.#deps = deps;
+    this.#options = options;
+    this.#stored = stored;
+    this.#epoch = journal.folded.epoch;
+    this.#objectBytes = objectBytes;
+    this.#tail = new Layer(objectBytes);
+    this.#headerAtMs = deps.clock.nowMs();
+    this.#cache = new ReadCache(openStore(deps, stored.value), objectBytes, options.limits);
+    this.#journal = new JournalWriter(deps, {
+      imageId,
+      epoch: parseEpochId(journal.folded.epoch),
+      seq: journal.folded.seq,
+      entry: journal.folded.entry,
+      objectBytes,
+      blockBytes: Math.min(deps.settings.blockBytes, objectBytes),
+      compression,
+      limits: options.limits,
+      wal: options.wal,
+      onDurable: (sealed) => this.#settle(sealed),
+    });
+  }
+
+  get sizeBytes(): number {
+    return this.#stored.value.sizeBytes;
+  }
+
+  get header(): Header {
+    return this.#stored.value;
+  }
+
+  get epoch(): string {
+    return this.#epoch;
+  }
+
+  /** Set once the image was taken away from this writer. */
+  get failure(): FarsideError | undefined {
+    return this.#journal.failure;
+  }
+
+  /** EINVAL: beyond the end. EBADMSG: what is stored is damaged. */
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    this.#checkSpan(offset, length, 'EINVAL');
+    // What was ordered before is to be seen.
+    if (this.#orderedCount > 0) await this.#ordered;
+    const from = Math.floor(offset / sectorBytes) * sectorBytes;
+    const to = Math.ceil((offset + length) / sectorBytes) * sectorBytes;
+    const sectors = await this.#readSectors(from, to - from);
+    return sectors.subarray(offset - from, offset - from + length);
+  }
+
+  /** Taken in order; durable with the next flush. `data` is kept and must not change. ENOSPC: beyond the end. */
+  async write(offset: number, data: Uint8Array): Promise<void> {
+    this.#checkSpan(offset, data.length, 'ENOSPC');
+    await this.#change(offset, data.length, async () => {
+      const whole = await this.#padded(offset, data.length, (sectors, at) => sectors.set(data, at));
+      if (whole) this.#journal.take((open) => open.write(whole.offset, whole.sectors));
+      else this.#journal.take((open) => open.write(offset, data));
+    });
+  }
+
+  /** Reads as zeros from now on, and takes no space. ENOSPC: beyond the end. */
+  async zero(offset: number, length: number): Promise<void> {
+    this.#checkSpan(offset, length, 'ENOSPC');
+    await this.#change(offset, length, async () => {
+      const first = Math.ceil(offset / sectorBytes) * sectorBytes;
+      const last = this.#endSector(offset + length);
+      if (first > offset) await this.#zeroPart(offset, Math.min(first, offset + length) - offset);
+      if (last > first) await this.#zeroSectors(first, last - first);
+      const rest = Math.max(last, first);
+      if (offset + length > rest) await this.#zeroPart(rest, offset + length - rest);
+    });
+  }
+
+  /** Whole sectors are dropped, parts of them left alone: a discard is a hint. */
+  async discard(offset: number, length: number): Promise<void> {
+    this.#checkSpan(offset, length, 'ENOSPC');
+    const first = Math.ceil(offset / sectorBytes) * sectorBytes;
+    const last = this.#endSector(offset + length);
+    if (last <= first) return;
+    await this.#change(first, last - first, () => this.#zeroSectors(first, last - first));
+  }
+
+  /** Everything that was accepted before is durable when this resolves. */
+  async flush(): Promise<void> {
+    if (this.#orderedCount > 0) await this.#ordered;
+    await this.#journal.flush();
+  }
+
+  /** Which parts of a range hold data; covers a prefix of it, at least one extent. */
+  async extents(offset: number, length: number): Promise<Extent[]> {
+    this.#checkSpan(offset, length, 'EINVAL');
+    if (this.#orderedCount > 0) await this.#ordered;
+    return this.#extentsOf(offset, offset + length);
+  }
+
+  /** To be called about once a second. Never throws: what went wrong shows in `failure`, or with the next flush. */
+  async maintain(): Promise<void> {
+    if (this.#isClosed || this.failure) return;
+    this.#journal.maintain();
+    const { clock } = this.#deps;
+    const { limits } = this.#options;
+    const isOld = this.#oldestTailMs !== undefined && clock.nowMs() - this.#oldestTailMs >= limits.foldAgeMs;
+    if (isOld || this.#segments.size >= limits.foldSegmentsMax) await this.#foldSoon();
+    if (clock.nowMs() - this.#headerAtMs >= limits.headerEveryMs) await this.#look().catch(() => {});
+  }
+
+  /** Everything that was accepted before is in the map: what a snapshot taken now would hold. */
+  async settle(): Promise<void> {
+    if (this.#orderedCount > 0) await this.#ordered;
+    await this.#journal.drain();
+    await this.#foldSoon(true);
+  }
+
+  /** Flushes, folds and gives the image back. A failure leaves what is durable in the journal, for whoever opens it next. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    try {
+      if (this.failure) return;
+      await this.#ordered;
+      await this.#journal.drain();
+      await this.#folding;
+      await closeEpoch(this.#deps, this.#stored.value.imageId, this.#epoch);
+    } finally {
+      this.#journal.stop();
+    }
+  }
+
+  /** As a crash would: nothing more reaches the bucket. */
+  abandon(): void {
+    this.#isClosed = true;
+    this.#journal.stop();
+  }
+
+  #checkSpan(offset: number, length: number, code: 'EINVAL' | 'ENOSPC'): void {
+    this.#journal.assertUsable();
+    if (offset + length > this.sizeBytes) {
+      throw new FarsideError(code, `bytes ${offset} to ${offset + length} lie beyond the image's ${this.sizeBytes}`);
+    }
+  }
+
+  /** The last byte of an image may lie within a sector, whose rest is nobody's. */
+  #endSector(end: number): number {
+    const isEnd = end === this.sizeBytes;
+    return (isEnd ? Math.ceil(end / sectorBytes) : Math.floor(end / sectorBytes)) * sectorBytes;
+  }
+
+  /** At once where whole sectors are written and nothing is being read first; else behind what came before. */
+  async #change(offset: number, length: number, work: () => Promise<void>): Promise<void> {
+    await this.#journal.room();
+    const isWhole = offset % sectorBytes === 0 && length % sectorBytes === 0;
+    if (isWhole && length < this.#objectBytes && this.#orderedCount === 0) return await work();
+    this.#orderedCount++;
+    const done = this.#ordered.then(work).finally(() => this.#orderedCount--);
+    this.#ordered = done.catch(() => {});
+    await done;
+  }
+
+  /** Undefined: the range is whole sectors. Else those around it, read and changed. */
+  async #padded(
+    offset: number,
+    length: number,
+    change: (sectors: Uint8Array, at: number) => void,
+  ): Promise<{ offset: number; sectors: Uint8Array } | undefined> {
+    if (offset % sectorBytes === 0 && length % sectorBytes === 0) return undefined;
+    const from = Math.floor(offset / sectorBytes) * sectorBytes;
+    const to = Math.ceil((offset + length) / sectorBytes) * sectorBytes;
+    // Only the first and the last sector matter, but they are rarely far apart.
+    const sectors = await this.#readSectors(from, to - from);
+    change(sectors, offset - from);
+    return { offset: from, sectors };
+  }
+
+  /** Of a range that is no smaller than an object, only what holds data: discarding an empty disk costs nothing. */
+  async #zeroSectors(offset: number, length: number): Promise<void> {
+    if (length < this.#objectBytes) return this.#journal.take((open) => open.zero(offset, length));
+    for (let at = offset; at < offset + length;) {
+      for (const extent of await this.#extentsOf(at, offset + length)) {
+        const from = at;
+        if (!extent.hole) this.#journal.take((open) => open.zero(from, extent.length));
+        at += extent.length;
+      }
+    }
+  }
+
+  async #zeroPart(offset: number, length: number): Promise<void> {
+    const whole = await this.#padded(offset, length, (sectors, at) => sectors.fill(0, at, at + length));
+    assert(whole, 'a part of a sector is a whole one');
+    this.#journal.take((open) => open.write(whole.offset, whole.sectors));
+  }
+
+  /** What lies over the map in a range, and the map below: taken together at one moment. */
+  #view(offset: number, length: number): { above: Covered[]; root: Root | null } {
+    return { above: layered([this.#tail, ...this.#journal.layers], offset, length), root: this.#stored.value.root };
+  }
+
+  async #readSectors(offset: number, length: number): Promise<Uint8Array> {
+    const { above, root } = this.#view(offset, length);
+    const out = Buffer.alloc(length);
+    const stored: Located[] = [];
+    for (const part of above) {
+      if (part.source === 'hole') continue;
+      if ('data' in part.source)
+        out.set(part.source.data.subarray(part.skipBytes, part.skipBytes + part.length), part.offset - offset);
+      else stored.push({ ...part, pack: part.source.pack });
+    }
+    const gaps = gapsOf(above, offset, offset + length);
+    await Promise.all([
+      stored.length > 0 ? this.#cache.copy(out, offset, stored) : undefined,
+      ...gaps.map((gap) =>
+        this.#cache.readInto(out.subarray(gap.offset - offset, gap.offset - offset + gap.length), root, gap),
+      ),
+    ]);
+    return out;
+  }
+
+  async #extentsOf(start: number, end: number): Promise<Extent[]> {
+    const from = Math.floor(start / sectorBytes) * sectorBytes;
+    const to = Math.ceil(end / sectorBytes) * sectorBytes;
+    const { above, root } = this.#view(from, to - from);
+    const known = above.map(({ source, offset, length }) => ({ offset, length, hole: source === 'hole' }));
+    let knownEnd = to;
+    for (const gap of gapsOf(above, from, to)) {
+      const { found, endOffset } = await this.#mapExtents(root, gap);
+      for (const span of found) known.push({ ...span, hole: false });
+      knownEnd = endOffset;
+      if (endOffset < gap.offset + gap.length) break;
+      knownEnd = to;
+    }
+    known.sort((a, b) => a.offset - b.offset);
+    return merged(known, start, Math.min(end, knownEnd)).slice(0, extentsMax);
+  }
+
+  /** Where the map holds data, up to `endOffset`: the end of the span, or where there was too much to tell. */
+  async #mapExtents(root: Root | null, span: ByteSpan): Promise<{ found: ByteSpan[]; endOffset: number }> {
+    const found: ByteSpan[] = [];
+    for await (const window of windows(this.#cache.store, root, this.#objectBytes, span)) {
+      for (const { offset, length } of window) found.push({ offset, length });
+      const last = found.at(-1);
+      if (last && found.length >= extentsMax) return { found, endOffset: last.offset + last.length };
+    }
+    return { found, endOffset: span.offset + span.length };
+  }
+
+  #settle({ segment }: Sealed): void {
+    this.#segments.set(segment.slot.seq, segment);
+    this.#oldestTailMs ??= this.#deps.clock.nowMs();
+    lay(this.#tail, segment);
+    if (this.#segments.size >= this.#options.limits.foldSegmentsMax) void this.#foldSoon();
+    this.#options.onAdvance?.({ seq: segment.slot.seq + 1, entry: segment.firstEntry + segment.entryCount });
+  }
+
+  /** `strict`: say what went wrong. Else the next one tries again. */
+  async #foldSoon(strict = false): Promise<void> {
+    if (strict) await this.#folding;
+    this.#folding ??= this.#fold().finally(() => (this.#folding = undefined));
+    await (strict ? this.#folding : this.#folding.catch(() => {}));
+  }
+
+  async #fold(): Promise<void> {
+    const known = new Map(this.#segments);
+    this.#adopt(await foldTail(this.#deps, this.#stored, { known }));
+  }
+
+  async #look(): Promise<void> {
+    this.#headerAtMs = this.#deps.clock.nowMs();
+    const { imageId } = this.#stored.value;
+    const stored = await readDocument(this.#deps.bucket, headerKey(imageId), headerSchema);
+    if (stored) this.#adopt(stored);
+    else this.#journal.stop(fenced());
+  }
+
+  /** Goes on with a newer header: what is folded leaves the layer over the map. */
+  #adopt(stored: Stored<Header>): void {
+    const { journal } = stored.value;
+    if (!ownerOf(stored.value) || journal?.folded.epoch !== this.#epoch) return this.#journal.stop(fenced());
+    if (stored.revision < this.#stored.revision) return;
+    this.#stored = stored;
+    for (const seq of this.#segments.keys()) if (seq < journal.folded.seq) this.#segments.delete(seq);
+    this.#tail = new Layer(this.#objectBytes);
+    for (const segment of this.#segments.values()) lay(this.#tail, segment);
+    this.#oldestTailMs = this.#segments.size === 0 ? undefined : this.#deps.clock.nowMs();
+  }
+}
+
+function lay(layer: Layer, { pack, changes }: Segment): void {
+  for (const { offset, length, entry } of changes) {
+    if (entry === undefined) layer.zero(offset, length);
+    else layer.refer(offset, length, pack, entry);
+  }
+}
+
+function gapsOf(covered: readonly Covered[], start: number, end: number): ByteSpan[] {
+  const gaps: ByteSpan[] = [];
+  let at = start;
+  for (const { offset, length } of covered) {
+    if (offset > at) gaps.push({ offset: at, length: offset - at });
+    at = offset + length;
+  }
+  if (at < end) gaps.push({ offset: at, length: end - at });
+  return gaps;
+}
+
+/** Neighbours of one kind are one; what no extent names is a hole. */
+function merged(
+  known: readonly { offset: number; length: number; hole: boolean }[],
+  start: number,
+  end: number,
+): Extent[] {
+  const extents: Extent[] = [];
+  const add = (length: number, hole: boolean): void => {
+    const last = extents.at(-1);
+    if (length <= 0) return;
+    if (last?.hole === hole) last.length += length;
+    else extents.push({ length, hole });
+  };
+  let at = start;
+  for (const { offset, length, hole } of known) {
+    const [from, to] = [Math.max(offset, at), Math.min(offset + length, end)];
+    if (to <= from) continue;
+    add(from - at, true);
+    add(to - from, hole);
+    at = to;
+  }
+  add(end - at, true);
+  return extents;
+}

@@ -1,0 +1,292 @@
+// Owns the way of what is written into the journal: gathers it in layers, seals them into segments, and puts these into the
+// slots of the epoch, one after another (I5, I6).
+//
+//   open layer      takes writes
+//   sealed layers   have their slot number, are encoded, wait for their turn; at most one is being put
+//   durable         in the bucket: `onDurable` takes them over
+//
+// Group commit: flushes that come while a segment is being put share the next one. Slots are put strictly one after another, so
+// that what is durable is always a prefix of what was written, and the first free slot is the epoch's end.
+//
+//   writer                                 somebody opens a new epoch
+//   puts slot 8
+//                                          fences slot 9
+//   puts slot 9: taken, by a fence: fenced. Everything fails with ESHUTDOWN from now on, also what was waiting.
+//
+// With a write-ahead log, a segment is durable when the log has it, and the bucket gets it later, in the same order.
+
+import { backOff, faultBackoff } from '../bucket/backoff.ts';
+import { FarsideError } from '../errors.ts';
+import type { Compression } from '../image/codec.ts';
+import type { ImageDeps } from '../image/deps.ts';
+import type { EpochId } from '../image/ids.ts';
+import { fillSlot, holdsBytes } from '../image/slots.ts';
+import { Layer } from './layer.ts';
+import type { AttachLimits } from './limits.ts';
+import { sealLayer, type Sealed } from './seal.ts';
+
+/** A log on a local disk that outlives the process. Segments are appended in order; `append` resolves when they are durable there. */
+export interface WriteAheadLog {
+  append(seq: number, bytes: Uint8Array): Promise<void>;
+  /** Everything before `seq` is in the bucket. */
+  release(seq: number): Promise<void>;
+}
+
+export type JournalWriterOptions = {
+  imageId: string;
+  epoch: EpochId;
+  /** The first free slot, and the requests before it in this epoch. */
+  seq: number;
+  entry: number;
+  objectBytes: number;
+  blockBytes: number;
+  compression: Compression;
+  limits: AttachLimits;
+  wal?: WriteAheadLog | undefined;
+  /** Takes over a segment that is in the bucket, in order. */
+  onDurable: (sealed: Sealed) => void;
+};
+
+/** Requests in one segment: bounds what says where they belong. */
+const segmentEntriesMax = 16_384;
+
+type Waiting = { layer: Layer; upTo: number; seq: number; sealing: Promise<Sealed> };
+
+export class JournalWriter {
+  readonly #deps: ImageDeps;
+  readonly #options: JournalWriterOptions;
+  #open: Layer;
+  #openEntries = 0;
+  #openSinceMs: number | undefined;
+  #sealed: Waiting[] = [];
+  #sealedBytes = 0;
+  #seq: number;
+  #entry: number;
+  /** Requests taken, and those of them that are durable in the log, or in the bucket. */
+  #taken = 0;
+  #logged = 0;
+  #stored = 0;
+  #wanted = 0;
+  #isPumping = false;
+  #logging: Promise<void> = Promise.resolve();
+  #changed: (() => void)[] = [];
+  #failure: FarsideError | undefined;
+  #isStopped = false;
+
+  constructor(deps: ImageDeps, options: JournalWriterOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#open = new Layer(options.objectBytes);
+    this.#seq = options.seq;
+    this.#entry = options.entry;
+  }
+
+  /** What is not in the bucket yet, the newest last. */
+  get layers(): Layer[] {
+    return [...this.#sealed.map(({ layer }) => layer), this.#open];
+  }
+
+  get failure(): FarsideError | undefined {
+    return this.#failure;
+  }
+
+  get pendingBytes(): number {
+    return this.#sealedBytes + this.#open.dataBytes;
+  }
+
+  /** The end of the journal as far as it was numbered. */
+  get position(): { seq: number; entry: number } {
+    return { seq: this.#seq, entry: this.#entry };
+  }
+
+  /** Resolves when there is room for more: writers wait here while the bucket is slow or away. */
+  async room(): Promise<void> {
+    this.assertUsable();
+    while (this.pendingBytes >= this.#options.limits.pendingBytesMax) {
+      this.#start();
+      await this.#change();
+      this.assertUsable();
+    }
+  }
+
+  /** Takes one request at once: whole sectors. `data` must not change any more. */
+  take(change: (open: Layer) => void): void {
+    this.assertUsable();
+    change(this.#open);
+    this.#taken++;
+    this.#openEntries++;
+    this.#openSinceMs ??= this.#deps.clock.nowMs();
+    const isFull =
+      this.#open.dataBytes >= this.#options.limits.segmentBytesMax || this.#openEntries >= segmentEntriesMax;
+    if (isFull) this.#seal();
+  }
+
+  /** Everything taken so far is durable when this resolves. EIO: not within the patience; it is kept and tried on. */
+  async flush(): Promise<void> {
+    const upTo = this.#taken;
+    if (this.#durable >= upTo) return this.assertUsable();
+    this.#wanted = Math.max(this.#wanted, upTo);
+    this.#start();
+    await this.#until(() => this.#durable >= upTo);
+  }
+
+  /** Everything taken so far is in the bucket when this resolves, whatever the log has. */
+  async drain(): Promise<void> {
+    const upTo = this.#taken;
+    this.#wanted = Math.max(this.#wanted, upTo);
+    this.#start();
+    await this.#until(() => this.#stored >= upTo);
+  }
+
+  /** To be called now and then: seals what has waited for too long. */
+  maintain(): void {
+    const isOld =
+      this.#openSinceMs !== undefined &&
+      this.#deps.clock.nowMs() - this.#openSinceMs >= this.#options.limits.segmentAgeMs;
+    if (isOld) this.#wanted = this.#taken;
+    if (isOld || this.#sealed.length > 0) this.#start();
+    this.#wake();
+  }
+
+  /** Nothing is put any more; what was not durable is lost, and whoever waits is told. */
+  stop(failure = new FarsideError('ESHUTDOWN', 'the image was detached')): void {
+    this.#isStopped = true;
+    this.#fail(failure);
+  }
+
+  assertUsable(): void {
+    if (this.#failure) throw this.#failure;
+  }
+
+  get #durable(): number {
+    return this.#options.wal ? this.#logged : this.#stored;
+  }
+
+  #fail(failure: FarsideError): void {
+    this.#failure ??= failure;
+    this.#wake();
+  }
+
+  #wake(): void {
+    const waiting = this.#changed;
+    this.#changed = [];
+    for (const resolve of waiting) resolve();
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#changed.push(resolve));
+  }
+
+  /** Whoever waits is woken by every change, failed attempt and look (`maintain`). */
+  async #until(isReached: () => boolean): Promise<void> {
+    const endMs = this.#deps.clock.nowMs() + this.#options.limits.flushPatienceMs;
+    while (!isReached()) {
+      this.assertUsable();
+      if (this.#deps.clock.nowMs() >= endMs)
+        throw new FarsideError('EIO', 'the bucket does not take what was written; it is kept and tried on', {
+          retry: 'later',
+        });
+      await this.#change();
+    }
+  }
+
+  #start(): void {
+    if (this.#isPumping) return;
+    this.#isPumping = true;
+    void this.#pump();
+  }
+
+  /** Never throws. Whatever makes it stop is looked at and noted without a pause between, so that no call of `#start` is missed. */
+  async #pump(): Promise<void> {
+    // After what the caller does at once: several flushes make one segment.
+    await Promise.resolve();
+    for (;;) {
+      if (this.#sealed.length === 0 && this.#wanted > this.#taken - this.#openEntries) this.#seal();
+      const next = this.#sealed[0];
+      if (!next || this.#failure) break;
+      await this.#store(next);
+    }
+    this.#isPumping = false;
+  }
+
+  #seal(): void {
+    const { imageId: _, epoch, blockBytes, compression, objectBytes, wal } = this.#options;
+    const layer = this.#open;
+    const meta = {
+      slot: { epoch, seq: this.#seq },
+      sealedAtMs: this.#deps.clock.nowMs(),
+      firstEntry: this.#entry,
+      entryCount: this.#openEntries,
+    };
+    const sealing = sealLayer(this.#deps, layer, meta, { blockBytes, compression });
+    sealing.catch(() => {}); // thrown when its turn comes
+    const waiting: Waiting = { layer, upTo: this.#taken, seq: this.#seq, sealing };
+    this.#sealed.push(waiting);
+    this.#sealedBytes += layer.dataBytes;
+    this.#seq++;
+    this.#entry += this.#openEntries;
+    this.#open = new Layer(objectBytes);
+    this.#openEntries = 0;
+    this.#openSinceMs = undefined;
+    if (wal) this.#log(wal, waiting);
+    this.#start();
+  }
+
+  #log(wal: WriteAheadLog, { sealing, seq, upTo }: Waiting): void {
+    this.#logging = this.#logging.then(async () => {
+      const { bytes } = await sealing;
+      await wal.append(seq, bytes);
+      this.#logged = upTo;
+      this.#wake();
+    });
+    this.#logging.catch((error: unknown) => this.#fail(asFailure(error)));
+  }
+
+  async #store(waiting: Waiting): Promise<void> {
+    try {
+      const sealed = await waiting.sealing;
+      if (this.#options.wal) await this.#logging;
+      if (!(await this.#put(waiting.seq, sealed.bytes))) return;
+      // In this order: a reader must find it in the layer below before it leaves the one above.
+      this.#options.onDurable(sealed);
+      this.#sealed.shift();
+      this.#sealedBytes -= waiting.layer.dataBytes;
+      this.#stored = waiting.upTo;
+      this.#wake();
+      await this.#options.wal?.release(waiting.seq + 1).catch(() => {}); // replayed in vain, if ever
+    } catch (error) {
+      this.#fail(asFailure(error));
+    }
+  }
+
+  /** Again and again, with the same bytes, until it is there. False: fenced, or stopped. */
+  async #put(seq: number, bytes: Uint8Array): Promise<boolean> {
+    const { imageId, epoch } = this.#options;
+    const slot = { epoch, seq };
+    for (let tries = 0; !this.#isStopped; tries++) {
+      try {
+        if (await fillSlot(this.#deps, imageId, slot, bytes)) return true;
+        // A log that is replayed puts again what had arrived.
+        if (await holdsBytes(this.#deps, imageId, slot, bytes)) return true;
+        this.#fail(fenced());
+        return false;
+      } catch (error) {
+        if (!(error instanceof FarsideError) || error.retry === 'never') throw error;
+        this.#wake();
+        await backOff(faultBackoff, tries, this.#deps);
+      }
+    }
+    return false;
+  }
+}
+
+export const fenced = (): FarsideError =>
+  new FarsideError(
+    'ESHUTDOWN',
+    'this writer lost the image: it was demoted, its lock was broken, or it was attached elsewhere; attach it again once that is settled',
+  );
+
+const asFailure = (error: unknown): FarsideError =>
+  error instanceof FarsideError
+    ? error
+    : new FarsideError('EIO', `writing the journal failed: ${String(error)}`, { cause: error });

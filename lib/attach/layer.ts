@@ -1,0 +1,124 @@
+// Owns what lies over the map of an image in use: changes that are not in it yet, by place. Layers lie over one another: what is
+// being written, what is on its way into the journal, what is in the journal and not folded. Pure.
+
+import { cut, overlay } from '../image/map.ts';
+import { sectorBytes, type Extent } from '../image/node.ts';
+import type { Pack } from '../image/pack-store.ts';
+
+/** Where the bytes of an extent are: in memory, in a stored block, or nowhere, for a hole. */
+export type Source = { data: Uint8Array } | { pack: Pack } | 'hole';
+type LayerExtent = Extent<Source>;
+
+/** A part of a range: bytes in memory, a part of a stored block, or a hole. */
+export type Covered = { offset: number; length: number; source: Source; entry: number; skipBytes: number };
+
+export class Layer {
+  readonly #objectBytes: number;
+  readonly #leaves = new Map<number, LayerExtent[]>();
+  /** Bytes in memory that were put here, also those that were overwritten since. */
+  dataBytes = 0;
+
+  constructor(objectBytes: number) {
+    this.#objectBytes = objectBytes;
+  }
+
+  get isEmpty(): boolean {
+    return this.#leaves.size === 0;
+  }
+
+  /** `data` must not change any more. Whole sectors. */
+  write(offset: number, data: Uint8Array): void {
+    this.dataBytes += data.length;
+    this.#split(offset, data.length, (at, length) =>
+      this.#put(at, length, { data: data.subarray(at - offset, at - offset + length) }, 0),
+    );
+  }
+
+  zero(offset: number, length: number): void {
+    this.#split(offset, length, (at, bytes) => this.#put(at, bytes, 'hole', 0));
+  }
+
+  /** A stored block, which lies in one object as every block does. */
+  refer(offset: number, length: number, pack: Pack, entry: number): void {
+    this.#put(offset, length, { pack }, entry);
+  }
+
+  /** What this layer says of a range, ascending; gaps are what it says nothing of. */
+  within(offset: number, length: number): Covered[] {
+    const covered: Covered[] = [];
+    this.#split(offset, length, (at, bytes, leaf) => {
+      const base = leaf * this.#objectBytes;
+      for (const extent of clipped(this.#leaves.get(leaf) ?? [], at - base, bytes)) covered.push(located(extent, base));
+    });
+    return covered;
+  }
+
+  /** Everything, ascending. */
+  all(): Covered[] {
+    const leaves = [...this.#leaves].toSorted(([a], [b]) => a - b);
+    return leaves.flatMap(([leaf, extents]) => extents.map((extent) => located(extent, leaf * this.#objectBytes)));
+  }
+
+  #put(offset: number, length: number, source: Source, entry: number): void {
+    const leaf = Math.floor(offset / this.#objectBytes);
+    const sector = (offset - leaf * this.#objectBytes) / sectorBytes;
+    const added = { sector, sectors: length / sectorBytes, pack: source, entry, skip: 0 };
+    this.#leaves.set(leaf, overlay(this.#leaves.get(leaf) ?? [], added));
+  }
+
+  #split(offset: number, length: number, take: (offset: number, length: number, leaf: number) => void): void {
+    for (let at = offset; at < offset + length;) {
+      const leaf = Math.floor(at / this.#objectBytes);
+      const bytes = Math.min((leaf + 1) * this.#objectBytes, offset + length) - at;
+      take(at, bytes, leaf);
+      at += bytes;
+    }
+  }
+}
+
+/** Offsets are bytes from the leaf's start. */
+function clipped(extents: LayerExtent[], offset: number, length: number): LayerExtent[] {
+  const [start, end] = [offset / sectorBytes, (offset + length) / sectorBytes];
+  const first = firstEndingAfter(extents, start);
+  const inside: LayerExtent[] = [];
+  for (let i = first; i < extents.length && extents[i]!.sector < end; i++) inside.push(extents[i]!);
+  const [head, tail] = [inside[0], inside.at(-1)];
+  const sticksOut = (head && head.sector < start) || (tail && tail.sector + tail.sectors > end);
+  return sticksOut ? cut(cut(inside, end, Number.MAX_SAFE_INTEGER), 0, start) : inside;
+}
+
+function firstEndingAfter(extents: readonly LayerExtent[], sector: number): number {
+  let [low, high] = [0, extents.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (extents[middle]!.sector + extents[middle]!.sectors <= sector) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+const located = ({ sector, sectors, pack: source, entry, skip }: LayerExtent, base: number): Covered => ({
+  offset: base + sector * sectorBytes,
+  length: sectors * sectorBytes,
+  source,
+  entry,
+  skipBytes: skip * sectorBytes,
+});
+
+/** What several layers say of a range, the uppermost last. Sectors and more: whole extents, whatever object they lie in. */
+export function layered(layers: readonly Layer[], offset: number, length: number): Covered[] {
+  let extents: LayerExtent[] = [];
+  for (const layer of layers) {
+    for (const { offset: at, length: bytes, source, entry, skipBytes } of layer.within(offset, length)) {
+      const added = {
+        sector: at / sectorBytes,
+        sectors: bytes / sectorBytes,
+        pack: source,
+        entry,
+        skip: skipBytes / sectorBytes,
+      };
+      extents = overlay(extents, added);
+    }
+  }
+  return extents.map((extent) => located(extent, 0));
+}

@@ -1,0 +1,34 @@
+// Owns the bounds of an attached image: memory, waits, and how much a crash has to replay.
+
+const mebibyte = 1024 * 1024;
+
+export type AttachLimits = {
+  /** A segment is sealed at so many bytes of data, flush or no flush. */
+  segmentBytesMax: number;
+  /** What was written and not flushed is sealed after so long: how much a crash may lose that nobody asked to keep. */
+  segmentAgeMs: number;
+  /** Bytes written and not yet in the bucket, beyond which writers wait. */
+  pendingBytesMax: number;
+  /** A flush that the bucket does not let through fails after so long; what it was to keep is kept, and tried on. */
+  flushPatienceMs: number;
+  /** Segments, and their age, at which they are folded into the map: bounds what opening has to replay. */
+  foldSegmentsMax: number;
+  foldAgeMs: number;
+  /** Blocks kept in memory, and read ahead of a reader that goes on where it stopped. */
+  cacheBytes: number;
+  readAheadBytes: number;
+  /** How often the header is looked at: for a larger size, and for who took the image away. */
+  headerEveryMs: number;
+};
+
+export const attachLimitsDefault: AttachLimits = {
+  segmentBytesMax: 8 * mebibyte,
+  segmentAgeMs: 2000,
+  pendingBytesMax: 64 * mebibyte,
+  flushPatienceMs: 120_000,
+  foldSegmentsMax: 128,
+  foldAgeMs: 60_000,
+  cacheBytes: 64 * mebibyte,
+  readAheadBytes: 4 * mebibyte,
+  headerEveryMs: 5000,
+};

@@ -1,0 +1,225 @@
+// An image in use against bytes in memory: any requests in any order, with flushes, folds by its writer and by others, clean
+// ends, and crashes, after which exactly a prefix of what was written is there, and nothing less than what was flushed.
+
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { AttachedImage } from '../../lib/attach/attached-image.ts';
+import { attachLimitsDefault, type AttachLimits } from '../../lib/attach/limits.ts';
+import { openHeader } from '../../lib/image/access.ts';
+import { foldTail } from '../../lib/image/fold.ts';
+import { createImage, resizeImage } from '../../lib/image/images.ts';
+import { collect, memorySite, readImage, spec, type MemorySite } from '../image/model.ts';
+
+const objectBytes = 16 * 1024;
+const sizeBytes = 10 * objectBytes - 300;
+const owner = { lockId: 'auto 1', locker: 'client.1', address: 'here:0/1', sinceMs: 0 };
+const limits: AttachLimits = { ...attachLimitsDefault, segmentBytesMax: 24 * 1024, foldSegmentsMax: 5 };
+
+const attach = (deps: MemorySite, options: { force?: boolean } = {}): Promise<AttachedImage> =>
+  AttachedImage.open(deps, spec('vm'), { owner, limits, ...options });
+
+type Request = { type: 'write' | 'zero' | 'discard'; offset: number; length: number; byte: number };
+type Step = Request | { type: 'flush' | 'settle' | 'foldByOther' | 'wait' | 'reopen' | 'crash' | 'collect' };
+
+const offset = fc.oneof(
+  fc.nat({ max: sizeBytes - 1 }),
+  fc.nat({ max: Math.floor(sizeBytes / 512) }).map((sector) => sector * 512),
+);
+const request: fc.Arbitrary<Request> = fc.record({
+  type: fc.constantFrom('write' as const, 'write' as const, 'write' as const, 'zero' as const, 'discard' as const),
+  offset,
+  length: fc.oneof(fc.constantFrom(512, 4096, 8192), fc.nat({ max: 3 * objectBytes })),
+  byte: fc.integer({ min: 1, max: 255 }),
+});
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 8, arbitrary: request },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      type: fc.constantFrom('flush', 'settle', 'foldByOther', 'wait', 'reopen', 'crash', 'collect'),
+    }),
+  },
+);
+
+/** What the image may hold: `contents[0]` is what was flushed, those behind it what each request made of it. */
+class Model {
+  contents: Buffer[] = [Buffer.alloc(sizeBytes)];
+
+  get newest(): Buffer {
+    return this.contents.at(-1)!;
+  }
+
+  apply({ type, offset: start, length, byte }: Request): void {
+    const next = Buffer.from(this.newest);
+    if (type === 'write') next.fill(byte, start, start + length);
+    if (type === 'zero') next.fill(0, start, start + length);
+    const last = start + length === sizeBytes ? sizeBytes : Math.floor((start + length) / 512) * 512;
+    if (type === 'discard' && last > start) next.fill(0, Math.ceil(start / 512) * 512, last);
+    this.contents.push(next);
+  }
+
+  durable(): void {
+    this.contents = [this.newest];
+  }
+}
+
+async function send(image: AttachedImage, one: Request): Promise<void> {
+  if (one.type === 'write') await image.write(one.offset, Buffer.alloc(one.length, one.byte));
+  else if (one.type === 'zero') await image.zero(one.offset, one.length);
+  else await image.discard(one.offset, one.length);
+}
+
+const everything = async (image: AttachedImage): Promise<Buffer> => Buffer.from(await image.read(0, sizeBytes));
+
+async function act(
+  deps: MemorySite,
+  image: AttachedImage,
+  model: Model,
+  type: Exclude<Step, Request>['type'],
+): Promise<AttachedImage> {
+  switch (type) {
+    case 'flush':
+      await image.flush();
+      model.durable();
+      return image;
+    case 'settle':
+      await image.settle();
+      model.durable();
+      expect(Buffer.from(await readImage(deps, 'vm')).equals(model.newest)).toBe(true);
+      return image;
+    case 'foldByOther':
+      await foldTail(deps, await openHeader(deps, spec('vm')));
+      return image;
+    case 'wait':
+      deps.clock.advance(attachLimitsDefault.headerEveryMs);
+      await image.maintain();
+      return image;
+    case 'collect':
+      deps.clock.advance(deps.settings.collectGraceMs * 2);
+      await collect(deps, 'vm');
+      return image;
+    case 'reopen':
+      await image.close();
+      model.durable();
+      expect(Buffer.from(await readImage(deps, 'vm')).equals(model.newest)).toBe(true);
+      return await attach(deps);
+    case 'crash': {
+      image.abandon();
+      const reopened = await attach(deps, { force: true });
+      const found = await everything(reopened);
+      const survived = model.contents.findLastIndex((content) => content.equals(found));
+      expect(survived).toBeGreaterThanOrEqual(0);
+      model.contents = [found];
+      return reopened;
+    }
+  }
+}
+
+describe('an attached image', () => {
+  test(
+    'reads back what was written, and after a crash a prefix of it with all that was flushed',
+    { timeout: 120_000 },
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+          const deps = await memorySite({ packBytes: 64 * 1024, blockBytes: 8 * 1024 });
+          await createImage(deps, spec('vm'), { sizeBytes, objectBytes });
+          const model = new Model();
+          let image = await attach(deps);
+          for (const one of steps) {
+            if (!('offset' in one)) image = await act(deps, image, model, one.type);
+            else {
+              const whole = { ...one, length: Math.min(one.length, sizeBytes - one.offset) };
+              await send(image, whole);
+              model.apply(whole);
+            }
+            expect((await everything(image)).equals(model.newest)).toBe(true);
+          }
+          await image.close();
+          expect(Buffer.from(await readImage(deps, 'vm')).equals(model.newest)).toBe(true);
+        }),
+        { numRuns: 60 },
+      );
+    },
+  );
+
+  test('extents name every byte that is not zero, wherever it is', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(request, { maxLength: 12 }), fc.nat({ max: 12 }), async (requests, flushAt) => {
+        const deps = await memorySite({ blockBytes: 8 * 1024 });
+        await createImage(deps, spec('vm'), { sizeBytes, objectBytes });
+        const image = await attach(deps);
+        for (const [i, one] of requests.entries()) {
+          await send(image, { ...one, length: Math.min(one.length, sizeBytes - one.offset) });
+          if (i === flushAt) await image.settle();
+        }
+        const content = await everything(image);
+        let at = 0;
+        while (at < sizeBytes) {
+          for (const { length, hole } of await image.extents(at, sizeBytes - at)) {
+            if (hole) expect(content.subarray(at, at + length).every((byte) => byte === 0)).toBe(true);
+            at += length;
+          }
+        }
+        expect(at).toBe(sizeBytes);
+        await image.close();
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test('a writer whose image was attached elsewhere is shut out at once, and loses nothing that it flushed', async () => {
+    const deps = await memorySite();
+    await createImage(deps, spec('vm'), { sizeBytes, objectBytes });
+    const first = await attach(deps);
+    await first.write(0, Buffer.alloc(4096, 1));
+    await first.flush();
+    await expect(attach(deps)).rejects.toMatchObject({ code: 'EBUSY' });
+    await first.write(4096, Buffer.alloc(4096, 2));
+    const second = await attach(deps, { force: true });
+    await expect(first.flush()).rejects.toMatchObject({ code: 'ESHUTDOWN' });
+    await expect(first.write(0, Buffer.alloc(512, 3))).rejects.toMatchObject({ code: 'ESHUTDOWN' });
+    expect(
+      Buffer.from(await second.read(0, 8192)).equals(Buffer.concat([Buffer.alloc(4096, 1), Buffer.alloc(4096)])),
+    ).toBe(true);
+    await second.close();
+  });
+
+  test('grows while it is in use, and does not shrink', async () => {
+    const deps = await memorySite();
+    await createImage(deps, spec('vm'), { sizeBytes: objectBytes, objectBytes });
+    const image = await attach(deps);
+    await resizeImage(deps, spec('vm'), { sizeBytes: 2 * objectBytes });
+    await expect(resizeImage(deps, spec('vm'), { sizeBytes: 512, allowShrink: true })).rejects.toMatchObject({
+      code: 'EBUSY',
+    });
+    deps.clock.advance(attachLimitsDefault.headerEveryMs);
+    await image.maintain();
+    await image.write(objectBytes, Buffer.alloc(512, 7));
+    await image.close();
+    expect((await readImage(deps, 'vm'))[objectBytes]).toBe(7);
+  });
+
+  test('folding writes no data again: what is stored grows by the map only', async () => {
+    const deps = await memorySite();
+    await createImage(deps, spec('vm'), { sizeBytes, objectBytes });
+    const image = await attach(deps);
+    for (let at = 0; at + 8192 <= sizeBytes; at += 8192) await image.write(at, Buffer.from(deps.random.bytes(8192)));
+    await image.flush();
+    const before = deps.bucket.counts().bytesOut;
+    await image.settle();
+    expect(deps.bucket.counts().bytesOut - before).toBeLessThan(sizeBytes / 20);
+    await image.close();
+  });
+
+  test('discarding a whole empty disk writes nothing', async () => {
+    const deps = await memorySite();
+    await createImage(deps, spec('vm'), { sizeBytes: 2 ** 44, objectBytes: 4 * 1024 * 1024 });
+    const image = await attach(deps);
+    const before = deps.bucket.counts();
+    await image.discard(0, 2 ** 44);
+    await image.flush();
+    expect(deps.bucket.counts()).toEqual(before);
+    await image.close();
+  });
+});
