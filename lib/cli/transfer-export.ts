@@ -4,7 +4,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { FarsideError } from '../errors.ts';
-import { openHeader } from '../image/access.ts';
+import { openHead } from '../image/fold.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
 import type { Header, Root } from '../image/header.ts';
 import { findSnapshot } from '../image/info.ts';
@@ -32,7 +32,7 @@ export type Readable = { header: Header; store: PackStore };
 
 /** An image whose contents can be read. Throws as `openContent`. */
 export async function openReadable(deps: ImageDeps, spec: ImageSpec): Promise<Readable> {
-  const { value: header } = await openHeader(deps, spec);
+  const { value: header } = await openHead(deps, spec);
   if (header.mirror?.state === 'creating') throw notYetCopied(spec.image);
   return { header, store: openStore(deps, header) };
 }

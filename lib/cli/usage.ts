@@ -1,7 +1,7 @@
 // Owns what `du` counts. As in rbd, a snapshot's used size is what changed since the snapshot before it, and the head's what
 // changed since the last one; so the sizes add up to what the image takes. Counted from the maps, without reading data.
 
-import { openHeader } from '../image/access.ts';
+import { openHead } from '../image/fold.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
 import { walk } from '../image/diff.ts';
 import { userSnapshots, type Header, type Root } from '../image/header.ts';
@@ -23,7 +23,7 @@ type Point = { root: Root | null; sizeBytes: number; snapshot?: { name: string; 
 
 /** Snapshots in the order of their making, then the head; with `spec.snap`, up to that snapshot. ENOENT as usual. */
 export async function imageUsage(deps: ImageDeps, spec: ImageSpec): Promise<Usage[]> {
-  const { value: header } = await openHeader(deps, spec);
+  const { value: header } = await openHead(deps, spec);
   const store = openStore(deps, header);
   const usages: Usage[] = [];
   // What a clone has from its parent is not charged to it.

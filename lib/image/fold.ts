@@ -9,9 +9,9 @@
 
 import { replaceDocument, type Stored } from '../bucket/document.ts';
 import { FarsideError } from '../errors.ts';
-import { readHeader } from './access.ts';
+import { openHeader, readHeader } from './access.ts';
 import { assertPacksSafe, type WrittenPacks } from './commit.ts';
-import type { ImageDeps } from './deps.ts';
+import type { ImageDeps, ImageSpec } from './deps.ts';
 import { sameRoot, type Header, type Journal, type JournalPosition, type Root } from './header.ts';
 import { parseEpochId } from './ids.ts';
 import type { Segment } from './segment.ts';
@@ -56,6 +56,10 @@ export async function foldTail(
     retry: 'later',
   });
 }
+
+/** As `openHeader`, with everything durable in the root: for who reads or keeps the head of an image that may be in use. */
+export const openHead = async (deps: ImageDeps, spec: ImageSpec): Promise<Stored<Header>> =>
+  foldTail(deps, await openHeader(deps, spec));
 
 async function reread(deps: ImageDeps, { imageId, name }: Header): Promise<Stored<Header>> {
   const stored = await readHeader(deps, imageId);

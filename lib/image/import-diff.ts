@@ -2,6 +2,7 @@
 // one swap of the header, or not at all.
 
 import { assertWritable, openHeader } from './access.ts';
+import { assertNotAttached } from './attachment.ts';
 import type { Compression } from './codec.ts';
 import { commitRoot } from './commit.ts';
 import { readLevels } from './config.ts';
@@ -22,7 +23,7 @@ export type DiffImport = {
   finish(patch: Patch, sizeBytes: number, snapshot: NewSnapshot | undefined): Promise<void>;
 };
 
-/** ENOENT: no such pool or image. EROFS: the image is non-primary. */
+/** ENOENT: no such pool or image. EROFS: the image is non-primary. EBUSY: it is in use. */
 export async function startDiffImport(
   deps: ImageDeps,
   spec: ImageSpec,
@@ -31,6 +32,7 @@ export async function startDiffImport(
   const base = await openHeader(deps, spec);
   const header = base.value;
   assertWritable(header);
+  assertNotAttached(header);
   const compression = options.compression ?? compressionDefault(await readLevels(deps, spec.pool, header.meta));
   return {
     header,

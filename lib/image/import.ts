@@ -3,6 +3,7 @@
 // again: the next run of the same import uploads only what is missing (import-new.ts, upload.ts).
 
 import { assertWritable, openHeader } from './access.ts';
+import { assertNotAttached } from './attachment.ts';
 import type { Compression } from './codec.ts';
 import { commitRoot } from './commit.ts';
 import { compareBlocks } from './compare.ts';
@@ -39,7 +40,7 @@ export interface Import {
   finish(sizeBytes: number): Promise<ImportResult>;
 }
 
-/** EEXIST: a new image's name is taken. ENOENT: no pool, or no image to update. EROFS: the image is non-primary. */
+/** EEXIST: a new image's name is taken. ENOENT: no pool, or no image to update. EROFS: the image is non-primary. EBUSY: it is in use. */
 export async function startImport(deps: ImageDeps, spec: ImageSpec, options: ImportOptions): Promise<Import> {
   return options.update ? await startUpdate(deps, spec, options) : await startNew(deps, spec, options);
 }
@@ -72,6 +73,7 @@ async function startNew(deps: ImageDeps, spec: ImageSpec, options: ImportOptions
 async function startUpdate(deps: ImageDeps, spec: ImageSpec, options: ImportOptions): Promise<Import> {
   const base = await openHeader(deps, spec);
   assertWritable(base.value);
+  assertNotAttached(base.value);
   const { objectBytes, root, meta } = base.value;
   const compression = options.compression ?? compressionDefault(await readLevels(deps, spec.pool, meta));
   const imageId = parseImageId(base.value.imageId);

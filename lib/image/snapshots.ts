@@ -9,7 +9,8 @@ import { FarsideError } from '../errors.ts';
 import { assertWritable, openHeader, updateHeader, type HeaderTarget } from './access.ts';
 import { assertNotAttached } from './attachment.ts';
 import { forgetGone } from './children.ts';
-import type { ImageSpec } from './deps.ts';
+import type { ImageDeps, ImageSpec } from './deps.ts';
+import { openHead } from './fold.ts';
 import { isMirrorSnapshot, userSnapshots } from './header.ts';
 import type { Child, Header, MirrorNamespace, Snapshot } from './header.ts';
 import { findSnapshot, findUserSnapshot, timestampText, type SnapshotRef } from './info.ts';
@@ -20,9 +21,12 @@ import { assertBelowLimit } from './snapshot-limit.ts';
 /** Keeps the header, which every mirror snapshot's state repeats, below a few megabytes. */
 export const userSnapshotsMax = 1000;
 
-/** EEXIST: the name is taken. EDQUOT: the image's limit. ENOSPC: too many. Gives the snapshot's id. */
-export async function createSnapshot(deps: NameDeps, target: HeaderTarget, name: string): Promise<number> {
-  const stored = await updateHeader(deps, target, (header) => withSnapshot(header, { name }, deps.clock.nowMs()));
+/**
+ * EEXIST: the name is taken. EDQUOT: the image's limit. ENOSPC: too many. Gives the snapshot's id. Of an image in use it holds what its writer has flushed.
+ */
+export async function createSnapshot(deps: ImageDeps, target: HeaderTarget, name: string): Promise<number> {
+  const head = typeof target === 'object' && !('etag' in target) ? await openHead(deps, target) : target;
+  const stored = await updateHeader(deps, head, (header) => withSnapshot(header, { name }, deps.clock.nowMs()));
   return findUserSnapshot(stored.value, name).id;
 }
 

@@ -7,8 +7,11 @@
 import { racesMax, type Stored } from '../bucket/document.ts';
 import { FarsideError } from '../errors.ts';
 import { isNonPrimary, openHeader, readHeader, updateHeader } from '../image/access.ts';
+import { assertNotAttached, ownerOf } from '../image/attachment.ts';
 import { forgetGone } from '../image/children.ts';
 import type { ImageSpec } from '../image/deps.ts';
+import { breakEpoch } from '../image/epochs.ts';
+import { foldTail, openHead } from '../image/fold.ts';
 import { mirrorSnapshots, userSnapshots } from '../image/header.ts';
 import type { Header, Mirror } from '../image/header.ts';
 import { removeImage } from '../image/images.ts';
@@ -47,11 +50,12 @@ function refuse(refusal: Refusal | undefined): void {
 /** `mirror image enable`. Enabling twice is fine, also on a replica. EINVAL: mode, pool. EOPNOTSUPP: journal mode. */
 export async function enableImage(deps: MirrorDeps, spec: ImageSpec, mode = 'journal'): Promise<void> {
   checkModeName(mode);
-  const stored = await openHeader(deps, spec);
+  const opened = await openHeader(deps, spec);
   await checkPoolEarly(deps, spec);
-  if (stored.value.mirror) return checkSameMode(stored.value.mirror, mode);
+  if (opened.value.mirror) return checkSameMode(opened.value.mirror, mode);
   checkModeIsThere(mode);
-  await assertParentMirrored(deps, stored.value);
+  await assertParentMirrored(deps, opened.value);
+  const stored = await foldTail(deps, opened);
   const { imageId, namespace, name } = stored.value;
   const globalId = deps.random.uuid();
   await addToCatalog(deps, spec.pool, globalId, {
@@ -230,8 +234,8 @@ export async function removeMirroredImage(deps: MirrorDeps, spec: ImageSpec): Pr
   const header = stored && childrenOf(stored.value).length > 0 ? await forgetGone(deps, stored.value) : stored?.value;
   const delaySeconds = header && !isNonPrimary(header) ? await removalDelaySeconds(deps, header) : undefined;
   if (delaySeconds !== undefined) return void (await trashImage(deps, spec, delaySeconds));
-  const isFree = header !== undefined && userSnapshots(header).length + childrenOf(header).length === 0;
-  if (stored && isFree && header.mirror && stateOf(header) === 'primary')
+  const isUsed = header && (userSnapshots(header).length + childrenOf(header).length > 0 || ownerOf(header));
+  if (stored && header?.mirror && !isUsed && stateOf(header) === 'primary')
     await stopMirroring(deps, (await readPool(deps, spec.pool)).value, stored, false);
   await removeImage(deps, spec, { queue: deps.queue });
 }
@@ -239,6 +243,7 @@ export async function removeMirroredImage(deps: MirrorDeps, spec: ImageSpec): Pr
 /** `trash mv` of any image: a mirrored primary takes its replicas with it. Answers the image's id. EINVAL: non-primary. */
 export async function trashImage(deps: MirrorDeps, spec: ImageSpec, delaySeconds: number): Promise<string> {
   const stored = await openHeader(deps, spec);
+  assertNotAttached(stored.value);
   if (stored.value.mirror) await stopMirroring(deps, (await readPool(deps, spec.pool)).value, stored, false);
   return await moveToTrash(deps, spec, delaySeconds);
 }
@@ -285,14 +290,21 @@ async function isPrimaryElsewhere(deps: MirrorDeps, pool: Pool, globalId: string
   return false;
 }
 
-/** `mirror image demote`: from the swap on, every write is refused, and the peers may copy the last point and take over. */
+/**
+ * `mirror image demote`: from the swap on, every write is refused, and the peers may copy the last point and take over. A
+ * writer that has the image attached is shut out; what it flushed is in the last point.
+ */
 export async function demoteImage(deps: MirrorDeps, spec: ImageSpec): Promise<void> {
-  const stored = await openHeader(deps, spec);
+  const opened = await openHeader(deps, spec);
   const pool = (await readPool(deps, spec.pool)).value;
+  refuse(canAsk(opened.value.mirror));
+  refuse(canDemote(stateOf(opened.value)));
+  const stored = await breakEpoch(deps, opened);
   const now = await drawn(deps, pool, stored.value);
   const demote = (header: Header): Header => {
     refuse(canAsk(header.mirror));
     refuse(canDemote(stateOf(header)));
+    assertNotAttached(header);
     return changed(deps, header, demoteSnapshot(mirrorSnapshots(header), senders(pool)), pool, now);
   };
   const value = await swap(deps, pool, stored, globalIdOf(stored), demote);
@@ -317,7 +329,7 @@ export async function resyncImage(deps: MirrorDeps, spec: ImageSpec): Promise<vo
 
 /** `mirror image snapshot`: gives the new snapshot's id. EINVAL: not primary, no peer to send to. */
 export async function createMirrorSnapshot(deps: MirrorDeps, spec: ImageSpec): Promise<number> {
-  const stored = await openHeader(deps, spec);
+  const stored = await openHead(deps, spec);
   const pool = (await readPool(deps, spec.pool)).value;
   const now = await drawn(deps, pool, stored.value);
   const take = (header: Header): Header => {

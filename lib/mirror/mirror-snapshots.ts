@@ -1,7 +1,15 @@
 // Owns how a decision about roles becomes snapshots in a header. Pure: the caller draws uuids and commits the header.
 
 import { mirrorSnapshots, trashSnapshots, userSnapshots } from '../image/header.ts';
-import type { Header, ImageState, MirrorSnapshot, Parent, Snapshot, SnapshotState } from '../image/header.ts';
+import type {
+  Header,
+  ImageState,
+  JournalPosition,
+  MirrorSnapshot,
+  Parent,
+  Snapshot,
+  SnapshotState,
+} from '../image/header.ts';
 import { childrenOf } from '../image/lineage.ts';
 import { pruned, snapshotsToUnlink, withPeerSets } from './retention.ts';
 import type { PeerSet } from './retention.ts';
@@ -44,6 +52,10 @@ const linkState = ({ imageId, snapshotId, root, overlapBytes, cloneFormat }: Par
   cloneFormat,
 });
 
+/** Of an image in use: what is in its root. */
+const positionOf = ({ journal }: Header): { position?: JournalPosition } =>
+  journal?.state === 'open' ? { position: journal.folded } : {};
+
 /** A mirror snapshot of the header's content as it is. */
 export function mirrorSnapshot(
   header: Header,
@@ -58,7 +70,7 @@ export function mirrorSnapshot(
     sizeBytes: header.sizeBytes,
     createdAtMs: options.nowMs,
     protected: false,
-    namespace: { type: 'mirror', ...record, image: options.image ?? imageStateOf(header) },
+    namespace: { type: 'mirror', ...record, ...positionOf(header), image: options.image ?? imageStateOf(header) },
   };
 }
 

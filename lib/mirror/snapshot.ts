@@ -11,6 +11,7 @@
 
 import { FarsideError } from '../errors.ts';
 import { readHeader, updateHeader } from '../image/access.ts';
+import { foldTail } from '../image/fold.ts';
 import { mirrorSnapshots } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
 import type { MirrorDeps } from './deps.ts';
@@ -26,8 +27,9 @@ export async function handleSnapshot(
 ): Promise<Outcome> {
   const value = await recentPool(deps, pool);
   const peerUuids = value.peers.filter(sends).map((peer) => peer.uuid);
-  const stored = await readHeader(deps, imageId);
-  if (!stored) return { kind: 'ack' }; // the image was removed
+  const found = await readHeader(deps, imageId);
+  if (!found) return { kind: 'ack' }; // the image was removed
+  const stored = await foldTail(deps, found);
   const now = { ...(await drawn(deps, value, stored.value)), slotMs };
   let taken = false;
   const take = (header: Header): Header | undefined => {
