@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { parseEpochId, parsePackId } from './ids.ts';
-import type { Condemned } from './commit.ts';
+import type { Condemned } from './condemned.ts';
 import { entryRanges } from './pack-copy.ts';
 import type { Slot } from './node.ts';
 import type { PackIndex } from './pack.ts';

@@ -3,7 +3,7 @@
 
 import { parseKey, prefixes } from '../bucket/keys.ts';
 import { storedKey } from './collect-candidates.ts';
-import type { Condemned } from './commit.ts';
+import type { Condemned } from './condemned.ts';
 import type { ImageDeps } from './deps.ts';
 import type { Header } from './header.ts';
 import { parsePackId } from './ids.ts';

@@ -20,7 +20,7 @@ import { readHeader, updateHeader } from './access.ts';
 import { forgetGone } from './children.ts';
 import { Candidates, candidatesSchema, slotName } from './collect-candidates.ts';
 import { removeLeftovers, sweep } from './collect-sweep.ts';
-import { condemnedSchema, type Condemned } from './commit.ts';
+import { condemnedSchema, type Condemned } from './condemned.ts';
 import type { ImageDeps } from './deps.ts';
 import { walk } from './diff.ts';
 import { reachableRoots, rootSchema, type Header, type Root } from './header.ts';

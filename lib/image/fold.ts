@@ -10,7 +10,7 @@
 import { replaceDocument, type Stored } from '../bucket/document.ts';
 import { FarsideError } from '../errors.ts';
 import { openHeader, readHeader } from './access.ts';
-import { assertPacksSafe, type WrittenPacks } from './commit.ts';
+import { assertPacksSafe, type WrittenPacks } from './condemned.ts';
 import type { ImageDeps, ImageSpec } from './deps.ts';
 import { sameRoot, type Header, type Journal, type JournalPosition, type Root } from './header.ts';
 import { parseEpochId } from './ids.ts';

@@ -14,7 +14,7 @@ import type { Queue } from '../mirror/messages.ts';
 import { assertWritable, isNonPrimary, openHeader, readHeader, updateHeader } from './access.ts';
 import { assertNotAttached, ownerOf } from './attachment.ts';
 import { forgetGone, unlinkFromParent } from './children.ts';
-import { assertPacksSafe } from './commit.ts';
+import { assertPacksSafe } from './condemned.ts';
 import type { ImageDeps, ImageSpec } from './deps.ts';
 import { featuresDefault, updatedFeatures, withDataPool } from './features.ts';
 import { headerSchema, objectBytesDefault, trashSnapshots, userSnapshots, type Header, type Root } from './header.ts';

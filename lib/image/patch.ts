@@ -6,7 +6,7 @@
 
 import { assert } from '../errors.ts';
 import { inlineCodec, type Codec } from './bulk-codec.ts';
-import type { WrittenPacks } from './commit.ts';
+import type { WrittenPacks } from './condemned.ts';
 import { compareBlocks } from './compare.ts';
 import type { ImageDeps } from './deps.ts';
 import type { Header, Root } from './header.ts';

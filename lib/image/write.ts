@@ -9,7 +9,7 @@ import { encodeEntry, type Compression } from './codec.ts';
 import { isZero } from './digest.ts';
 import type { ImageDeps } from './deps.ts';
 import type { Root } from './header.ts';
-import type { WrittenPacks } from './commit.ts';
+import type { WrittenPacks } from './condemned.ts';
 import { parseImageId } from './ids.ts';
 import {
   cut,
