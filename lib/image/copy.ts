@@ -18,6 +18,7 @@
 import { FarsideError } from '../errors.ts';
 import type { Stored } from '../bucket/document.ts';
 import { openHeader, readHeader } from './access.ts';
+import { openHead } from './fold.ts';
 import { copyLimitsDefault, copyPacks, type CopyLimits } from './copy-packs.ts';
 import type { ImageDeps, ImageSpec } from './deps.ts';
 import { inheritedFeatures, newImageFeatures, sharedFeatures } from './features.ts';
@@ -60,7 +61,7 @@ export async function copyStep(
   target: ImageSpec,
   options: CopyOptions,
 ): Promise<Copied> {
-  const { value: from } = await openHeader(deps, source);
+  const { value: from } = await openHead(deps, source);
   if (from.mirror?.state === 'creating') throw notYetCopied(source.image);
   checkObjectBytes(from, options.objectBytes);
   const begun = options.begun === undefined ? await begin(deps, from, source, target, options) : undefined;
