@@ -23,6 +23,7 @@ import { compressionDefault } from '../image/options.ts';
 import { openStore } from '../image/pack-store.ts';
 import { windows, type ByteSpan, type Located } from '../image/read.ts';
 import type { Segment } from '../image/segment.ts';
+import { gapsOf, merged, type Extent } from './extents.ts';
 import { fenced, JournalWriter, type WriteAheadLog } from './journal-writer.ts';
 import { Layer, layered, type Covered } from './layer.ts';
 import type { AttachLimits } from './limits.ts';
@@ -36,8 +37,6 @@ export type AttachOptions = OpenOptions & {
   /** Told after each segment that is in the bucket: mirroring wants to know. Must not throw. */
   onAdvance?: ((position: { seq: number; entry: number }) => void) | undefined;
 };
-
-export type Extent = { length: number; hole: boolean };
 
 /** Answers of `extents` are cut after so many. */
 const extentsMax = 4096;
@@ -361,40 +360,4 @@ function lay(layer: Layer, { pack, changes }: Segment): void {
     if (entry === undefined) layer.zero(offset, length);
     else layer.refer(offset, length, pack, entry);
   }
-}
-
-function gapsOf(covered: readonly Covered[], start: number, end: number): ByteSpan[] {
-  const gaps: ByteSpan[] = [];
-  let at = start;
-  for (const { offset, length } of covered) {
-    if (offset > at) gaps.push({ offset: at, length: offset - at });
-    at = offset + length;
-  }
-  if (at < end) gaps.push({ offset: at, length: end - at });
-  return gaps;
-}
-
-/** Neighbours of one kind are one; what no extent names is a hole. */
-function merged(
-  known: readonly { offset: number; length: number; hole: boolean }[],
-  start: number,
-  end: number,
-): Extent[] {
-  const extents: Extent[] = [];
-  const add = (length: number, hole: boolean): void => {
-    const last = extents.at(-1);
-    if (length <= 0) return;
-    if (last?.hole === hole) last.length += length;
-    else extents.push({ length, hole });
-  };
-  let at = start;
-  for (const { offset, length, hole } of known) {
-    const [from, to] = [Math.max(offset, at), Math.min(offset + length, end)];
-    if (to <= from) continue;
-    add(from - at, true);
-    add(to - from, hole);
-    at = to;
-  }
-  add(end - at, true);
-  return extents;
 }
