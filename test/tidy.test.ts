@@ -22,8 +22,11 @@ type Rule = {
 const isTest = (path: string): boolean => path.startsWith('test/');
 const isDemo = (path: string): boolean => path.startsWith('infra/demo/');
 const isCore = (path: string): boolean =>
-  /^lib\/(?:image|stream|mirror|site|bucket|cli|[a-z]+\.ts$)|^functions\/|^infra\//.test(path);
+  /^lib\/(?:image|stream|mirror|site|bucket|cli|nbd|[a-z]+\.ts$)|^functions\/|^infra\//.test(path);
 const isInner = (path: string): boolean => /^lib\/(?:image|stream|mirror)\//.test(path);
+const isNbd = (path: string): boolean => path.startsWith('lib/nbd/');
+/** Those that know of sockets. */
+const isNbdEdge = (path: string): boolean => /^lib\/nbd\/(?:server|listen|socket-channel)\.ts$/.test(path);
 const isProduct = (path: string): boolean => !isTest(path) && path.endsWith('.ts');
 
 const rules: Rule[] = [
@@ -65,6 +68,18 @@ const rules: Rule[] = [
     instead: 'take a Bucket as a parameter',
     covers: (path) => isInner(path) || path.startsWith('lib/site/'),
     pattern: /from '.*\/bucket\/(?:memory|file|r2|http|s3)\.ts'/,
+  },
+  {
+    name: 'what is behind a Device, in the NBD protocol',
+    instead: 'take a Device or an ExportSource (lib/nbd/device.ts) as a parameter',
+    covers: isNbd,
+    pattern: /from '\.\.\/(?!errors\.ts')/,
+  },
+  {
+    name: 'a socket in the NBD protocol',
+    instead: 'take a Channel (lib/nbd/channel.ts); server.ts, listen.ts and socket-channel.ts know of sockets',
+    covers: (path) => isNbd(path) && !isNbdEdge(path),
+    pattern: /from 'node:|\bsetTimeout\(/,
   },
   {
     name: 'a key outside keys.ts',
