@@ -9,6 +9,10 @@ import { delimiter, join } from 'node:path';
 const debianPackageOf: Record<string, string> = {
   'qemu-img': 'qemu-utils',
   'qemu-nbd': 'qemu-utils',
+  'qemu-io': 'qemu-utils',
+  nbdinfo: 'libnbd-bin',
+  nbdcopy: 'libnbd-bin',
+  nbdsh: 'python3-libnbd',
   mke2fs: 'e2fsprogs',
   e2fsck: 'e2fsprogs',
   debugfs: 'e2fsprogs',
@@ -21,6 +25,9 @@ const debianPackageOf: Record<string, string> = {
 
 /** mke2fs and e2fsck live where an ordinary user's PATH does not look. */
 const systemFolders = ['/usr/sbin', '/sbin', '/usr/local/sbin'];
+
+/** A shim of another Python that cannot load it may come first on PATH; Debian's is the one that can. */
+export const systemPath = (): string => `/usr/bin${delimiter}${process.env['PATH'] ?? ''}`;
 
 const told = new Set<string>();
 

@@ -1,0 +1,316 @@
+// Real clients against the server on a device in memory.
+
+import { createHash } from 'node:crypto';
+import { closeSync, openSync, readFileSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { seededRandom } from '../image/model.ts';
+import { requireTool, systemPath } from '../require.ts';
+import { MemoryDevice } from './memory-device.ts';
+import { runTool, scratchDirectory, serve, toolOk, until } from './served.ts';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const sizeBytes = 24 * MiB;
+
+/** Content with holes: [offset, length], aligned to the pages of the device. */
+const dataRanges = [
+  [0, 192 * KiB],
+  [5 * MiB, 3 * MiB],
+  [sizeBytes - 64 * KiB, 64 * KiB],
+] as const;
+
+function sparseDevice(seed = 1): MemoryDevice {
+  const device = new MemoryDevice(sizeBytes);
+  const random = seededRandom(seed);
+  for (const [offset, length] of dataRanges) device.poke(offset, random.bytes(length));
+  return device;
+}
+
+/** The same content as a sparse file. */
+function sparseFile(device: MemoryDevice): string {
+  const path = join(scratchDirectory(), 'disk.raw');
+  const file = openSync(path, 'w');
+  for (const [offset, length] of dataRanges) writeSync(file, device.peek(offset, length), 0, length, offset);
+  closeSync(file);
+  truncateSync(path, device.sizeBytes);
+  return path;
+}
+
+const hashOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+const contentOf = (device: MemoryDevice): string => hashOf(device.peek(0, device.sizeBytes));
+const allocatedBytes = (path: string): number => statSync(path).blocks * 512;
+const dataBytes = dataRanges.reduce((sum, [, length]) => sum + length, 0);
+
+describe.skipIf(!requireTool('nbdinfo'))('nbdinfo', () => {
+  test('sees the export, its abilities and its sizes', async () => {
+    const { uri } = await serve({ disk: sparseDevice() });
+    const info = JSON.parse(await toolOk('nbdinfo', ['--json', '--no-content', uri])) as {
+      structured: boolean;
+      exports: Record<string, unknown>[];
+    };
+    expect(info.structured).toBe(true);
+    expect(info.exports[0]).toMatchObject({
+      'export-name': 'disk',
+      'export-size': sizeBytes,
+      description: 'the disk disk',
+      contexts: ['base:allocation'],
+      is_read_only: false,
+      is_rotational: false,
+      can_cache: true,
+      can_df: true,
+      can_fast_zero: true,
+      can_flush: true,
+      can_fua: true,
+      can_multi_conn: true,
+      can_trim: true,
+      can_zero: true,
+      block_size_minimum: 512,
+      block_size_preferred: 4096,
+      block_size_maximum: 32 * MiB,
+    });
+  });
+
+  test('--size, --is and --can', async () => {
+    const { uri } = await serve({ disk: new MemoryDevice(sizeBytes, { readOnly: true, canMultiConn: false }) });
+    expect(await toolOk('nbdinfo', ['--size', uri])).toBe(`${sizeBytes}\n`);
+    expect((await runTool('nbdinfo', ['--is', 'read-only', uri])).code).toBe(0);
+    expect((await runTool('nbdinfo', ['--can', 'write', uri])).code).toBe(2);
+    expect((await runTool('nbdinfo', ['--can', 'multi-conn', uri])).code).toBe(2);
+    expect((await runTool('nbdinfo', ['--can', 'flush', uri])).code).toBe(0);
+  });
+
+  test('--list names all exports, and --map the holes', async () => {
+    const { uri } = await serve({ 'rbd/vm-1': sparseDevice(), other: new MemoryDevice(MiB) });
+    const list = await toolOk('nbdinfo', ['--list', '--no-content', uri]);
+    expect(list).toContain('export="rbd/vm-1":');
+    expect(list).toContain('export="other":');
+    const map = JSON.parse(await toolOk('nbdinfo', ['--map', '--json', uri])) as {
+      offset: number;
+      length: number;
+      type: number;
+    }[];
+    expect(map.filter(({ type }) => type === 0).map(({ offset, length }) => [offset, length])).toEqual(dataRanges);
+    expect(map.reduce((sum, { length }) => sum + length, 0)).toBe(sizeBytes);
+  });
+
+  test('an export that is not there is told by name', async () => {
+    const { uri } = await serve({ disk: sparseDevice() });
+    const { code, stderr } = await runTool('nbdinfo', [uri.replace(':///?', ':///nothing?')]);
+    expect(code).toBe(1);
+    expect(stderr).toContain('No such file or directory for export: nothing');
+  });
+});
+
+describe.skipIf(!requireTool('nbdcopy'))('nbdcopy', () => {
+  test.each([1, 4])('out and in over %i connections: bytes and holes are the same', async (connections) => {
+    const source = sparseDevice();
+    const target = new MemoryDevice(sizeBytes);
+    const { uri, directory } = await serve({ source, target });
+    const file = join(directory, 'copy.raw');
+    const options = [`--connections=${connections}`, '--flush'];
+    await toolOk('nbdcopy', [...options, uri, file]);
+    expect(hashOf(readFileSync(file))).toBe(contentOf(source));
+    expect(allocatedBytes(file)).toBe(dataBytes);
+    await toolOk('nbdcopy', [...options, file, uri.replace(':///?', ':///target?')]);
+    expect(contentOf(target)).toBe(contentOf(source));
+    expect([...target.pages.keys()].toSorted()).toEqual([...source.pages.keys()].toSorted());
+  });
+
+  test('from one export to another, where the target held something else', async () => {
+    const source = sparseDevice();
+    const target = sparseDevice(2);
+    target.poke(16 * MiB, seededRandom(3).bytes(MiB));
+    const { uri } = await serve({ source, target });
+    await toolOk('nbdcopy', [uri, uri.replace(':///?', ':///target?')]);
+    expect(contentOf(target)).toBe(contentOf(source));
+  });
+});
+
+describe.skipIf(!requireTool('qemu-img'))('qemu-img', () => {
+  const imageOf = (uri: string, name: string): string => uri.replace(':///?', `:///${name}?`);
+
+  test.each(['raw', 'qcow2'])('convert from and to %s: the content is the same', async (format) => {
+    const source = sparseDevice();
+    const target = new MemoryDevice(sizeBytes);
+    const { uri, directory } = await serve({ source, target });
+    const file = join(directory, `disk.${format}`);
+    await toolOk('qemu-img', ['convert', '-f', 'raw', '-O', format, uri, file]);
+    expect(await toolOk('qemu-img', ['compare', '-f', 'raw', '-F', format, uri, file])).toContain('identical');
+    expect(allocatedBytes(file)).toBeLessThan(dataBytes + MiB);
+    await toolOk('qemu-img', ['convert', '-n', '-f', format, '-O', 'raw', file, imageOf(uri, 'target')]);
+    expect(contentOf(target)).toBe(contentOf(source));
+  });
+
+  test('info and map know size and holes; compare finds a difference of one byte', async () => {
+    const source = sparseDevice();
+    const { uri } = await serve({ source });
+    const file = sparseFile(source);
+    const info = JSON.parse(await toolOk('qemu-img', ['info', '--output=json', uri])) as Record<string, unknown>;
+    expect(info['virtual-size']).toBe(sizeBytes);
+    const map = JSON.parse(await toolOk('qemu-img', ['map', '-f', 'raw', '--output=json', uri])) as {
+      start: number;
+      length: number;
+      data: boolean;
+    }[];
+    expect(map.filter(({ data }) => data).map(({ start, length }) => [start, length])).toEqual(dataRanges);
+    expect((await runTool('qemu-img', ['compare', '-f', 'raw', uri, file])).code).toBe(0);
+    source.poke(6 * MiB + 1, Buffer.from([source.peek(6 * MiB + 1, 1)[0]! ^ 1]));
+    expect((await runTool('qemu-img', ['compare', '-f', 'raw', uri, file])).code).toBe(1);
+  });
+});
+
+describe.skipIf(!requireTool('qemu-io'))('qemu-io', () => {
+  const io = async (uri: string, commands: readonly string[], words: readonly string[] = []): Promise<string> =>
+    await toolOk('qemu-io', ['-f', 'raw', ...words, ...commands.flatMap((command) => ['-c', command]), uri]);
+
+  test('patterns, zeros, discards and flushes, aligned and not', async () => {
+    const device = new MemoryDevice(sizeBytes);
+    const { uri } = await serve({ device });
+    const output = await io(uri, [
+      'write -P 0x11 0 1M',
+      'write -P 0x22 1000 333',
+      'read -P 0x11 0 1000',
+      'read -P 0x22 1000 333',
+      'write -z 64k 64k',
+      'read -P 0 64k 64k',
+      'write -z -u 256k 128k',
+      'discard 512k 128k',
+      'write -P 0x33 -f 2M 17M',
+      'read -P 0x33 2M 17M',
+      'aio_write -P 0x44 20M 1M',
+      'aio_write -P 0x55 21M 1M',
+      'aio_flush',
+      'read -P 0x44 20M 1M',
+      'flush',
+    ]);
+    expect(output).not.toMatch(/failed|error/i);
+    expect(device.peek(1000, 333).every((byte) => byte === 0x22)).toBe(true);
+    expect(device.peek(256 * KiB, 128 * KiB).every((byte) => byte === 0)).toBe(true);
+    expect(device.pages.has(512 / 64)).toBe(false);
+    expect(device.peek(21 * MiB, MiB).every((byte) => byte === 0x55)).toBe(true);
+    const wrong = await runTool('qemu-io', ['-f', 'raw', '-c', 'read -P 0x99 0 512', uri]);
+    expect([wrong.code, wrong.stdout]).toEqual([1, expect.stringContaining('Pattern verification failed')]);
+  });
+
+  test('FUA and flush reach the device', async () => {
+    const device = new MemoryDevice(MiB);
+    const { uri } = await serve({ device });
+    device.isNoting = true;
+    await io(uri, ['write -f 0 64k', 'flush'], ['-t', 'none']);
+    const first = device.calls.indexOf('write 0');
+    expect(device.calls.slice(first, first + 2)).toEqual(['write 0', 'flush']);
+  });
+
+  test('a read-only export is not written', async () => {
+    const { uri } = await serve({ device: new MemoryDevice(MiB, { readOnly: true }) });
+    expect((await runTool('qemu-io', ['-f', 'raw', '-c', 'write 0 512', uri])).stderr).toMatch(/permission denied/i);
+    expect(await io(uri, ['read -P 0 0 512'], ['-r'])).toContain('read 512/512 bytes');
+  });
+
+  test('a size that is no multiple of 512', async () => {
+    const device = new MemoryDevice(MiB + 100);
+    const { uri } = await serve({ device });
+    await io(uri, [`write -P 0x77 ${MiB + 1} 99`, `read -P 0x77 ${MiB + 1} 99`]);
+    expect(device.peek(MiB + 1, 99).every((byte) => byte === 0x77)).toBe(true);
+  });
+});
+
+describe.skipIf(!requireTool('fio'))('fio', () => {
+  const job = (uri: string, lines: readonly string[]): string =>
+    ['[global]', 'ioengine=nbd', `uri=${uri}`, 'size=16m', ...lines, ''].join('\n');
+
+  test.each([
+    ['random writes, verified', ['[j]', 'rw=randwrite', 'bsrange=512-64k', 'iodepth=32', 'verify=crc32c', 'fsync=64']],
+    [
+      'reads, writes and trims mixed',
+      ['[j]', 'rw=randtrimwrite', 'bs=4k', 'iodepth=16', 'fdatasync=32', 'io_size=16m'],
+    ],
+    ['sequential writes, verified', ['[j]', 'rw=write', 'bs=256k', 'iodepth=16', 'verify=crc32c', 'end_fsync=1']],
+    ['reads and writes mixed, verified', ['[j]', 'rw=randrw', 'bs=8k', 'iodepth=32', 'verify=crc32c', 'fsync=16']],
+  ])('%s', async (_name, lines) => {
+    const { uri, directory, server, failures } = await serve({ device: new MemoryDevice(32 * MiB) });
+    const file = join(directory, 'job.fio');
+    writeFileSync(file, job(uri, lines));
+    const report = join(directory, 'report.json');
+    await toolOk('fio', ['--output-format=json', `--output=${report}`, file]);
+    const result = JSON.parse(readFileSync(report, 'utf8')) as { jobs: { error: number }[] };
+    expect(result.jobs.map(({ error }) => error)).toEqual([0]);
+    expect(failures).toEqual([]);
+    await until(() => server.status.connectionCount === 0, 'the client has gone');
+    expect(server.status.inFlightBytes).toBe(0);
+  });
+});
+
+describe.skipIf(!requireTool('nbdsh'))('nbdsh', () => {
+  const shell = async (uri: string, script: readonly string[]): Promise<string> =>
+    await toolOk('nbdsh', ['-c', script.join('\n').replaceAll('URI', JSON.stringify(uri))], { PATH: systemPath() });
+
+  test('a client without structured replies reads the same', async () => {
+    const device = sparseDevice();
+    const { uri } = await serve({ device });
+    const output = await shell(uri, [
+      'import hashlib',
+      'h.set_request_structured_replies(False)',
+      'h.connect_uri(URI)',
+      'print(h.get_structured_replies_negotiated(), h.can_df())',
+      'digest = hashlib.sha256()',
+      `for at in range(0, ${sizeBytes}, 1048576): digest.update(h.pread(1048576, at))`,
+      'print(digest.hexdigest())',
+    ]);
+    expect(output).toBe(`False False\n${contentOf(device)}\n`);
+  });
+
+  test('structured reads come as chunks of data and holes', async () => {
+    const { uri } = await serve({ device: sparseDevice() });
+    const output = await shell(uri, [
+      'h.connect_uri(URI)',
+      'seen = []',
+      'h.pread_structured(524288, 0, lambda data, at, status, error: seen.append((at, len(data), status == nbd.READ_HOLE)))',
+      'print(sorted(seen))',
+    ]);
+    expect(output).toBe(`[(0, ${192 * KiB}, False), (${192 * KiB}, ${320 * KiB}, True)]\n`);
+  });
+
+  test('errors are those of the protocol, and the connection goes on after each', async () => {
+    const { uri } = await serve({
+      device: new MemoryDevice(MiB, { canZeroFast: false }),
+      locked: new MemoryDevice(MiB, { readOnly: true }),
+    });
+    const attempt = [
+      'def attempt(what):',
+      '  try:',
+      '    what()',
+      '    print("done")',
+      '  except nbd.Error as error:',
+      '    print(error.errno)',
+    ];
+    const output = await shell(uri, [
+      ...attempt,
+      'h.set_strict_mode(0)',
+      'h.connect_uri(URI)',
+      'attempt(lambda: h.pwrite(bytes(512), 1048576))',
+      'attempt(lambda: h.pread(512, 1048576))',
+      'attempt(lambda: h.zero(512, 1048576))',
+      'attempt(lambda: h.trim(512, 1048576))',
+      'attempt(lambda: h.zero(512, 0, nbd.CMD_FLAG_FAST_ZERO))',
+      'attempt(lambda: h.pwrite(bytes(512), 0, nbd.CMD_FLAG_NO_HOLE))',
+      'attempt(lambda: h.pwrite(bytes(512), 0, nbd.CMD_FLAG_FUA))',
+      'o = nbd.NBD()',
+      'o.set_strict_mode(0)',
+      'o.set_export_name("locked")',
+      'o.connect_uri(URI.replace(":///?", ":///locked?"))',
+      'attempt(lambda: o.pwrite(bytes(512), 0))',
+    ]);
+    expect(output.trim().split('\n')).toEqual([
+      'ENOSPC',
+      'EINVAL',
+      'ENOSPC',
+      'EINVAL',
+      'ENOTSUP',
+      'EINVAL',
+      'done',
+      'EPERM',
+    ]);
+  });
+});
