@@ -114,7 +114,7 @@ describe.skipIf(!requireTool('nbdcopy'))('nbdcopy', () => {
     expect(allocatedBytes(file)).toBe(dataBytes);
     await toolOk('nbdcopy', [...options, file, uri.replace(':///?', ':///target?')]);
     expect(contentOf(target)).toBe(contentOf(source));
-    expect([...target.pages.keys()].toSorted()).toEqual([...source.pages.keys()].toSorted());
+    expect(new Set(target.pages.keys())).toEqual(new Set(source.pages.keys()));
   });
 
   test('from one export to another, where the target held something else', async () => {
