@@ -2,6 +2,7 @@
 //
 // Nothing is lost by a kill at any point but queued messages, which the first tick after the next start makes up for.
 
+import { ServerResponse } from 'node:http';
 import { serve, type ServerType } from '@hono/node-server';
 import { Bucket } from '../../lib/bucket/bucket.ts';
 import { FileDriver } from '../../lib/bucket/file.ts';
@@ -9,6 +10,7 @@ import { systemClock } from '../../lib/clock.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { threadedDownload } from '../../lib/node/download.ts';
 import type { Rooms } from '../../lib/node/rooms.ts';
+import { sendStream } from '../../lib/node/send-stream.ts';
 import { ThreadedCodec } from '../../lib/node/threaded-codec.ts';
 import { MemoryQueue, type MemoryQueueSettings } from '../../lib/site/queue-memory.ts';
 import { Site } from '../../lib/site/site.ts';
@@ -51,7 +53,11 @@ export async function startNodeSite(
 
 function listen(site: Site, port: number): Promise<ServerType> {
   return new Promise((resolve, reject) => {
-    const server = serve({ fetch: (request) => site.fetch(request), port, hostname: loopback }, () => resolve(server));
+    const answer: Parameters<typeof serve>[0]['fetch'] = async (request, { outgoing }) => {
+      const response = await site.fetch(request);
+      return outgoing instanceof ServerResponse ? sendStream(response, outgoing) : response;
+    };
+    const server = serve({ fetch: answer, port, hostname: loopback }, () => resolve(server));
     server.once('error', (cause) => reject(portInUse(port, cause)));
   });
 }

@@ -26,6 +26,7 @@ import {
   type PutCondition,
   type PutOutcome,
   requestClassOf,
+  type StreamOutcome,
 } from './driver.ts';
 import { checkKey, deleteKeysMax, listLimitMax } from './rules.ts';
 
@@ -74,6 +75,16 @@ export class Bucket {
     checkKey(key);
     const outcome = await this.#request('get', () => this.#driver.get(key, options));
     if (outcome.status === 'found') this.#counts.bytesIn += outcome.body.length;
+    return outcome;
+  }
+
+  /** The whole object for one who passes it on: as a stream where the driver has them, which must be read or cancelled. */
+  async stream(key: string): Promise<StreamOutcome | GetOutcome> {
+    checkKey(key);
+    const send = async (): Promise<StreamOutcome | GetOutcome> =>
+      (await this.#driver.stream?.(key)) ?? this.#driver.get(key);
+    const outcome = await this.#request('stream', send);
+    if (outcome.status === 'found') this.#counts.bytesIn += outcome.meta.bytes;
     return outcome;
   }
 
@@ -150,7 +161,7 @@ export class Bucket {
   }
 
   /** One request and its repeats. */
-  async #request<Outcome extends GetOutcome | PutOutcome | ListPage | ObjectMeta | undefined | void>(
+  async #request<Outcome extends GetOutcome | StreamOutcome | PutOutcome | ListPage | ObjectMeta | undefined | void>(
     method: keyof typeof requestClassOf,
     send: () => Promise<Outcome>,
   ): Promise<Outcome> {

@@ -21,6 +21,14 @@ export type GetOutcome =
   | { status: 'absent' }
   | { status: 'changed' };
 
+/**
+ * `body`: a byte stream of the version that was found, whatever becomes of the key: whoever reads it brings the memory. It must
+ * be read to its end or cancelled.
+ */
+export type StreamOutcome =
+  | { status: 'found'; body: ReadableStream<Uint8Array<ArrayBuffer>>; meta: ObjectMeta }
+  | { status: 'absent' };
+
 /** `absent`: create only. `{ etag }`: replace exactly this version. `none`: write whatever is there (probe and tests only). */
 export type PutCondition = 'absent' | 'none' | { etag: Etag };
 
@@ -49,6 +57,8 @@ export interface Driver {
   /** True when a put that has settled no longer refers to its body, so that the caller may use its memory again. */
   readonly freesBody?: boolean;
   get(key: string, options?: GetOptions): Promise<GetOutcome>;
+  /** As `get` of the whole object, for one who passes it on and need not hold it. */
+  stream?(key: string): Promise<StreamOutcome>;
   /** Size, tag and time without the body, or undefined when absent. */
   head(key: string): Promise<ObjectMeta | undefined>;
   /** Durable and visible to every later get, head and list once it answers `stored`. All or nothing. */
@@ -63,6 +73,7 @@ export interface Driver {
 /** Price class of each driver method, as R2 and S3 bill them. */
 export const requestClassOf: Record<Exclude<keyof Driver, 'kind' | 'freesBody' | 'presignGet'>, RequestClass> = {
   get: 'B',
+  stream: 'B',
   head: 'B',
   put: 'A',
   delete: 'free',

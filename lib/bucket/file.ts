@@ -33,6 +33,7 @@ import type {
   ObjectMeta,
   PutCondition,
   PutOutcome,
+  StreamOutcome,
 } from './driver.ts';
 import { translatedFault, translatingFaults } from './file-faults.ts';
 import { FileLock } from './file-lock.ts';
@@ -45,6 +46,7 @@ import {
   tagOf,
   writeObjectFile,
 } from './file-object.ts';
+import { streamFile } from './file-stream.ts';
 import { FileTree, ifPresent } from './file-tree.ts';
 import { checkDeleteBatch, checkKey, pageLimit } from './rules.ts';
 
@@ -86,6 +88,20 @@ export class FileDriver implements Driver {
         return await readOpen(file, key, options);
       } finally {
         fs.closeSync(file);
+      }
+    });
+  }
+
+  stream(key: string): Promise<StreamOutcome> {
+    return translatingFaults(key, async () => {
+      const file = this.#open(key);
+      if (file === undefined) return { status: 'absent' };
+      try {
+        const meta = { key, ...readObjectMeta(file, key) };
+        return { status: 'found', meta, body: streamFile(file, key, meta.bytes) };
+      } catch (error) {
+        fs.closeSync(file);
+        throw error;
       }
     });
   }

@@ -34,6 +34,7 @@ import type {
   PackAnswer,
   PackEntries,
   PackOptions,
+  PackStream,
   Peer,
   PeerCatalog,
   PeerImage,
@@ -110,8 +111,7 @@ export class PeerEndpoint implements Peer {
   }
 
   async pack(imageId: string, packId: string, options: PackOptions = {}): Promise<PackAnswer> {
-    await this.#check(maySend, 'read');
-    const sources = await this.#sourcesOf(imageId);
+    const sources = await this.#readable(imageId);
     if (sources.length > 1 && options.range === undefined) return this.#united(sources, parsePackId(packId));
     let answer: PackAnswer = { status: 'absent' };
     for (const source of sources) {
@@ -119,6 +119,22 @@ export class PeerEndpoint implements Peer {
       if (answer.status !== 'absent') break;
     }
     return answer;
+  }
+
+  /** As `pack` of all of it, for one who passes it on. */
+  async packStream(imageId: string, packId: string): Promise<PackAnswer | PackStream> {
+    const [source, ...others] = await this.#readable(imageId);
+    if (source === undefined || others.length > 0) return this.pack(imageId, packId);
+    const found = await this.#deps.bucket.stream(
+      keyText({ kind: 'pack', imageId: source, packId: parsePackId(packId) }),
+    );
+    if (found.status !== 'found') return found;
+    return { status: 'found', body: found.body, etag: found.meta.etag, objectBytes: found.meta.bytes };
+  }
+
+  async #readable(imageId: string): Promise<readonly string[]> {
+    await this.#check(maySend, 'read');
+    return this.#sourcesOf(imageId);
   }
 
   async #stored(imageId: string, packId: PackId, options: PackOptions): Promise<PackAnswer> {

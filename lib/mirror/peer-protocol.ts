@@ -94,6 +94,14 @@ export type PackAnswer =
   | { status: 'absent' }
   | { status: 'changed' };
 
+/** Of a whole pack, for one who passes it on: a body that is a stream must be read to its end or cancelled. */
+export type PackStream = {
+  status: 'found';
+  body: Uint8Array | ReadableStream<Uint8Array<ArrayBuffer>>;
+  etag: string;
+  objectBytes: number;
+};
+
 /** Ascending, inclusive ranges of entry numbers, as many as an `apply` message may hold. */
 export const packEntriesSchema = z.object({
   entries: z

@@ -175,3 +175,74 @@ describe('file driver on disk', () => {
     );
   });
 });
+
+describe('streams of the file driver', () => {
+  const content = Buffer.from(Array.from({ length: 1_000_000 }, (_, index) => index % 251));
+  const openFiles = (): number => fs.readdirSync('/proc/self/fd').length;
+  let directory: string;
+  let driver: FileDriver;
+
+  beforeEach(async () => {
+    directory = makeDirectory();
+    driver = new FileDriver(directory);
+    await driver.put('packs/a', content, 'absent');
+  });
+  afterEach(() => removeDirectory(directory));
+
+  const open = async (key: string): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> => {
+    const outcome = await driver.stream(key);
+    if (outcome.status !== 'found') throw new Error(`${key} is ${outcome.status}`);
+    expect(outcome.meta.bytes).toBe(content.length);
+    return outcome.body;
+  };
+
+  test('an object is read whole into memory of any size that its reader brings, and its file is closed', async () => {
+    for (const partBytes of [1000, 300_000, 2_000_000]) {
+      const before = openFiles();
+      const reader = (await open('packs/a')).getReader({ mode: 'byob' });
+      const parts: Buffer[] = [];
+      let part = new ArrayBuffer(partBytes);
+      for (;;) {
+        const { done, value } = await reader.read(new Uint8Array(part));
+        if (done || !value) break;
+        parts.push(Buffer.from(value));
+        part = value.buffer;
+      }
+      expect(Buffer.concat(parts).equals(content)).toBe(true);
+      expect(openFiles()).toBe(before);
+    }
+  });
+
+  test('a reader without memory of its own gets the whole object too', async () => {
+    expect(Buffer.from(await new Response(await open('packs/a')).arrayBuffer()).equals(content)).toBe(true);
+  });
+
+  test('an object that is replaced meanwhile is read as it was found', async () => {
+    const body = await open('packs/a');
+    await driver.put('packs/a', Buffer.from('other'), 'none');
+    expect(Buffer.from(await new Response(body).arrayBuffer()).equals(content)).toBe(true);
+  });
+
+  test('an absent object is absent', async () => {
+    expect(await driver.stream('packs/b')).toEqual({ status: 'absent' });
+  });
+
+  test('a stream that is cancelled closes its file, also under a read', async () => {
+    const before = openFiles();
+    await (await open('packs/a')).cancel();
+    const reader = (await open('packs/a')).getReader({ mode: 'byob' });
+    const reading = reader.read(new Uint8Array(100));
+    await reader.cancel();
+    expect((await reading).done).toBe(true);
+    await expect.poll(openFiles).toBe(before);
+  });
+
+  test('a file that was cut short is a fault that names the object, and is closed', async () => {
+    const before = openFiles();
+    const body = await open('packs/a');
+    const file = path.join(directory, 'objects', ...pathOfKey('packs/a'));
+    fs.truncateSync(file, 1000);
+    await expect(new Response(body).arrayBuffer()).rejects.toThrow("the file of 'packs/a' ended early");
+    expect(openFiles()).toBe(before);
+  });
+});

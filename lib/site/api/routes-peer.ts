@@ -22,6 +22,7 @@ import {
   registerSchema,
   wakeSchema,
   type PackAnswer,
+  type PackStream,
 } from '../../mirror/peer-protocol.ts';
 import { access, type ApiEnv } from './access.ts';
 import { errorBody } from './errors.ts';
@@ -206,7 +207,11 @@ function addPackRoutes(api: Api, deps: MirrorDeps, { elsewhere }: PeerRoutesOpti
     const { range: rangeText, 'if-match': tagText } = c.req.valid('header');
     const range = rangeText === undefined ? undefined : parseRange(rangeText);
     const ifMatch = tagText === undefined ? undefined : requireTag(tagText);
-    const answer = await endpoint.pack(imageId, packId, { range, ifMatch });
+    // A HEAD would leave a stream unread.
+    const isWhole = c.req.method === 'GET' && range === undefined && ifMatch === undefined;
+    const answer = isWhole
+      ? await endpoint.packStream(imageId, packId)
+      : await endpoint.pack(imageId, packId, { range, ifMatch });
     return answerPack(c, answer, range?.offset);
   });
   api.openapi(packEntries, async (c) => {
@@ -238,16 +243,18 @@ function requireTag(text: string): string {
 }
 
 /** As the store endpoint answers: 200 or 206 with the whole copy's size, 416 for a range that holds no byte. */
-function answerPack(c: Context, answer: PackAnswer, offset: number | undefined): Response {
+function answerPack(c: Context, answer: PackAnswer | PackStream, offset: number | undefined): Response {
   if (answer.status === 'absent') return c.json(errorBody('ENOENT', 'no such pack'), 404);
   if (answer.status === 'changed') return c.json(errorBody('ESTALE', 'the pack was made sparser'), 412);
   const { etag, objectBytes } = answer;
-  const bytes = answer.body as Uint8Array<ArrayBuffer>;
   const headers = {
     'content-type': 'application/octet-stream',
     etag: formatTag(etag),
     [bytesHeader]: String(objectBytes),
   };
+  if (!(answer.body instanceof Uint8Array))
+    return c.body(answer.body, 200, { ...headers, 'content-length': String(objectBytes) });
+  const bytes = answer.body as Uint8Array<ArrayBuffer>;
   if (offset === undefined) return c.body(bytes, 200, headers);
   if (bytes.length === 0) return c.body(null, 416, { ...headers, 'content-range': `bytes */${objectBytes}` });
   return c.body(bytes, 206, {
