@@ -8,13 +8,13 @@ import * as shapes from './shapes.ts';
 export function requestImage(
   http: SiteHttp,
   method: string,
-  { pool, namespace, image }: ImageSpec,
+  { pool, namespace, image, byId }: ImageSpec,
   tail: readonly string[],
   options: RequestOptions = {},
 ): Promise<unknown> {
   return http.request(method, ['v1', 'pools', pool, 'images', image, ...tail], {
     ...options,
-    query: { ...options.query, namespace },
+    query: { ...options.query, namespace, byId: byId || undefined },
   });
 }
 

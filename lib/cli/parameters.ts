@@ -29,14 +29,20 @@ import {
   type TrashSpec,
 } from './grammar.ts';
 
-/** As rbd: the spec is the first free word unless `--image` names the image. */
-const takeImage = (words: Words, options: SpecOptions): ImageSpec =>
-  resolveImageSpec(options.image === undefined ? words.shift() : undefined, options);
+/** As rbd: the spec is the first free word unless `--image` names the image, or `--image-id` where a command has it. */
+function takeImage(words: Words, options: SpecOptions, own: Readonly<Record<string, unknown>> = {}): ImageSpec {
+  const { imageId } = own;
+  if (typeof imageId !== 'string')
+    return resolveImageSpec(options.image === undefined ? words.shift() : undefined, options);
+  if (words.length > 0 || options.image !== undefined)
+    throw new FarsideError('EINVAL', 'trying to access image using both name and id.');
+  return { ...resolveImageSpec(imageId, options), byId: true };
+}
 
 export const imageArgument: Argument<ImageSpec> = {
   placeholder: 'image-spec',
   help: 'image specification: [<pool-name>/[<namespace>/]]<image-name>',
-  take: (words, options) => refuseSnap(takeImage(words, options)),
+  take: (words, options, own) => refuseSnap(takeImage(words, options, own)),
 };
 
 export const imageOrSnapArgument: Argument<ImageSpec> = {
@@ -48,7 +54,7 @@ export const imageOrSnapArgument: Argument<ImageSpec> = {
 export const snapArgument: Argument<SnapSpec> = {
   placeholder: 'snap-spec',
   help: 'snapshot specification: [<pool-name>/[<namespace>/]]<image-name>@<snap-name>',
-  take: (words, options) => requireSnap(takeImage(words, options)),
+  take: (words, options, own) => requireSnap(takeImage(words, options, own)),
 };
 
 /** An image if one is named, else undefined: for verbs that take a whole pool too. */
@@ -261,6 +267,8 @@ export const destinationOptions = {
 };
 
 export const imageIdOption = textOption('--image-id <image-id>', 'image id');
+/** Instead of a spec. */
+export const insteadOfSpec = { imageId: imageIdOption };
 
 /** One of a fixed set of words; the help and the check use the same list. */
 export function choiceOption<const C extends string>(
@@ -312,17 +320,7 @@ export const exportFormatOption = choiceOption('--export-format <format>', 'form
   '2',
 ]);
 
-/** Between two moments of an image. */
-export const differenceOptions = {
-  fromSnap: textOption('--from-snap <snap>', 'snapshot starting point (default: the creation of the image)'),
-  wholeObject: switchOption('--whole-object', 'compare whole object'),
-};
-
-export const compressionOption = choiceOption<Compression>(
-  '--compression <when>',
-  'compress blocks: auto does it where a probe says that it pays (default: by rbd_compression_hint, else auto)',
-  ['auto', 'none'],
-);
+const snapIdMax = 999_999_999_999;
 
 export const integerOption = (
   flags: string,
@@ -334,6 +332,19 @@ export const integerOption = (
     if (!(value >= range.min && value <= range.max)) throw invalidOption(longFlag(flags));
     return value;
   });
+
+/** Between two moments of an image. */
+export const differenceOptions = {
+  fromSnap: textOption('--from-snap <snap>', 'snapshot starting point (default: the creation of the image)'),
+  fromSnapId: integerOption('--from-snap-id <id>', 'its id instead, as `snap ls` shows it', { min: 0, max: snapIdMax }),
+  wholeObject: switchOption('--whole-object', 'compare whole object'),
+};
+
+export const compressionOption = choiceOption<Compression>(
+  '--compression <when>',
+  'compress blocks: auto does it where a probe says that it pays (default: by rbd_compression_hint, else auto)',
+  ['auto', 'none'],
+);
 
 const longFlag = (flags: string): string => /--[a-z-]+/.exec(flags)?.[0] ?? flags;
 
@@ -348,8 +359,6 @@ export function requireKeep(keep: string | undefined): string {
   if (keep === undefined) throw new FarsideError('EINVAL', 'must specify --keep <policy>, as in --keep 24h,7d,4w,12m');
   return keep;
 }
-
-const snapIdMax = 999_999_999_999;
 
 /** Names any snapshot: those of mirroring too, which have no name that a spec could hold. */
 export const snapIdOption = integerOption('--snap-id <id>', 'snapshot id, as `snap ls --all` shows it', {

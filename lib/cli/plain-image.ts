@@ -9,6 +9,7 @@ import type {
   Locks,
   Options,
   ParentShape,
+  PoolCounts,
   SiteOptions,
   Snapshots,
   Trash,
@@ -90,6 +91,21 @@ export function plainListedImages(images: ListedImages): string {
     lockWords[one.lock_type ?? ''] ?? '',
   ]);
   return textTable(listColumns, rows);
+}
+
+/** `pool stats`; the trash is part of the totals. */
+export function plainPoolStats({ images, trash }: { images: PoolCounts; trash: PoolCounts }): string {
+  const line = (label: string, inAll: string, inTrash: string, isAny: boolean): string =>
+    `${label}: ${inAll}${isAny ? ` (${inTrash} in trash)` : ''}\n`;
+  const countLine = (label: string, key: 'count' | 'snap_count'): string =>
+    line(label, String(images[key] + trash[key]), String(trash[key]), trash[key] > 0);
+  const { provisioned_bytes: inTrash } = trash;
+  const all = formatBytes(images.provisioned_bytes + inTrash);
+  return [
+    countLine('Total Images', 'count'),
+    countLine('Total Snapshots', 'snap_count'),
+    line('Provisioned Size', all, formatBytes(inTrash), inTrash > 0),
+  ].join('');
 }
 
 /** `status`. */

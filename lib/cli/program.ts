@@ -4,6 +4,7 @@
 import { Command as Node, Option as Flag } from 'commander';
 import { FarsideError } from '../errors.ts';
 import { version } from '../site/version.ts';
+import { absentCommands, type AbsentCommand } from './absent.ts';
 import type { Command, Option, Words } from './command.ts';
 import { createContext, type GeneralOptions, type Terminal } from './context.ts';
 import { poolDefault } from './grammar.ts';
@@ -45,6 +46,7 @@ const groupSummaries: Record<string, string> = {
   'mirror snapshot': 'mirror snapshots',
   'mirror snapshot schedule': 'schedules of mirror snapshots',
   namespace: 'namespaces of a pool',
+  'object-map': "the check of an image's map",
   pool: 'pools of a site',
   queue: 'messages of a site that were given up',
   site: 'sites on this machine, and those it knows',
@@ -61,7 +63,19 @@ export function buildProgram(commands: readonly Command[], terminal: Terminal): 
   root.addHelpText('after', '\nEvery command has its own --help with examples: farside mirror image enable --help');
   prepare(root, terminal);
   for (const command of commands) addCommand(root, command, terminal);
+  for (const absent of absentCommands) addAbsent(root, absent, terminal);
   return root;
+}
+
+/** Says why it is not there, whatever words come after it. Not shown in the help. */
+function addAbsent(root: Node, { name, why }: AbsentCommand, terminal: Terminal): void {
+  prepare(root.command(name, { hidden: true }), terminal)
+    .description(`Not in farside: ${why}`)
+    .argument('[words...]')
+    .allowUnknownOption()
+    .action(() => {
+      throw new FarsideError('EOPNOTSUPP', `${name} is not in farside: ${why}`);
+    });
 }
 
 function prepare(node: Node, terminal: Terminal): Node {

@@ -126,6 +126,14 @@ export type Stepped = z.infer<typeof flattenedShape>;
 export const copiedShape = flattenedShape.extend({ imageId: z.string() });
 export type Copied = z.infer<typeof copiedShape>;
 
+/** `pool stats`, made by the CLI. */
+export type PoolCounts = {
+  count: number;
+  provisioned_bytes: number;
+  max_provisioned_bytes: number;
+  snap_count: number;
+};
+
 export const locksShape = z.looseObject({
   type: z.string().optional(),
   tag: z.string().optional(),

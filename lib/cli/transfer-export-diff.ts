@@ -8,7 +8,7 @@ import { changedRanges, type ChangedRange } from '../image/changes.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
 import { isZero } from '../image/digest.ts';
 import type { Header, Root, Snapshot } from '../image/header.ts';
-import { findUserSnapshot } from '../image/info.ts';
+import { findSnapshot, findUserSnapshot } from '../image/info.ts';
 import type { PackStore } from '../image/pack-store.ts';
 import { ahead, readSpans, type DataPiece } from '../image/read.ts';
 import type { DiffVersion } from '../stream/diff-format.ts';
@@ -28,7 +28,12 @@ export type Difference = {
   wholeObject: boolean;
 };
 
-export type DifferenceOptions = { fromSnap: string | undefined; wholeObject: boolean };
+/** `fromSnapId`: of a user snapshot, as `fromSnap` is a name of one. */
+export type DifferenceOptions = {
+  fromSnap: string | undefined;
+  fromSnapId: number | undefined;
+  wholeObject: boolean;
+};
 
 /** A record of data carries no more than this. */
 const recordBytesMax = 4 * 1024 * 1024;
@@ -51,14 +56,16 @@ export const headPoint = ({ root, sizeBytes }: Header): Point => ({ root, sizeBy
 export async function openDifference(
   deps: ImageDeps,
   spec: ImageSpec,
-  { fromSnap, wholeObject }: DifferenceOptions,
+  { fromSnap, fromSnapId, wholeObject }: DifferenceOptions,
   failure: string,
 ): Promise<Difference> {
   const { header, store, to } = await framed(snapshotContextFrame(failure), async () => {
     const readable = await openReadable(deps, spec);
     return { ...readable, to: spec.snap === undefined ? undefined : findUserSnapshot(readable.header, spec.snap) };
   });
-  const from = await framed({ text: failure, errno: true }, async () => findStart(header, fromSnap, to));
+  const from = await framed({ text: failure, errno: true }, async () =>
+    findStart(header, { fromSnap, fromSnapId }, to),
+  );
   return {
     store,
     objectBytes: header.objectBytes,
@@ -68,11 +75,24 @@ export async function openDifference(
   };
 }
 
-function findStart(header: Header, name: string | undefined, to: Snapshot | undefined): Snapshot | undefined {
-  if (name === undefined) return undefined;
-  const from = findUserSnapshot(header, name);
+function findStart(
+  header: Header,
+  { fromSnap, fromSnapId }: Pick<DifferenceOptions, 'fromSnap' | 'fromSnapId'>,
+  to: Snapshot | undefined,
+): Snapshot | undefined {
+  if (fromSnap !== undefined && fromSnapId !== undefined)
+    throw new FarsideError('EINVAL', 'trying to access snapshot using both name and id.');
+  if (fromSnap === undefined && fromSnapId === undefined) return undefined;
+  const from = fromSnap === undefined ? userSnapshotById(header, fromSnapId!) : findUserSnapshot(header, fromSnap);
   if (!to || from.id <= to.id) return from;
   throw new FarsideError('EINVAL', `snapshot ${from.name} is newer than snapshot ${to.name}`);
+}
+
+/** A diff names where it starts, so a mirror snapshot, whose name is nobody's, is no start. */
+function userSnapshotById(header: Header, id: number): Snapshot {
+  const snapshot = findSnapshot(header, { id });
+  if (snapshot.namespace.type === 'user') return snapshot;
+  throw new FarsideError('EINVAL', `snapshot ${id} of image ${header.name} is mirroring's own, and no start of a diff`);
 }
 
 export const differenceRanges = ({

@@ -36,6 +36,7 @@ export const xmlShapes = {
     root: 'status',
     items: { ...imageItems, warnings: 'warning', daemons: 'daemon', callouts: 'callout', images: 'image' },
   },
+  poolStats: { root: 'stats' },
   pools: { root: 'pools', items: { pools: 'pool' } },
   retention: { root: 'retention', items: { points: 'point' } },
   retried: { root: 'retried' },

@@ -6,7 +6,7 @@ import { racesMax, readDocument, replaceDocument, type Stored } from '../bucket/
 import { FarsideError } from '../errors.ts';
 import type { ImageSpec } from './deps.ts';
 import { headerSchema, mirrorSnapshots, type Header } from './header.ts';
-import { parseImageId } from './ids.ts';
+import { isImageId, parseImageId, type ImageId } from './ids.ts';
 import { keepParents } from './lineage.ts';
 import { assertPlace, bearsName, checkSpec, headerKey, readName, specText, type NameDeps } from './names.ts';
 
@@ -21,9 +21,9 @@ export function isNonPrimary(header: Header): boolean {
   return header.mirror.state === 'creating' || (newest !== undefined && newest.namespace.state !== 'primary');
 }
 
-/** Throws EROFS on a non-primary image, ENOENT on one in the trash. */
-export function assertWritable(header: Header): void {
-  if (header.trash) throw new FarsideError('ENOENT', `image ${header.name} is in the trash`);
+/** Throws EROFS on a non-primary image, ENOENT on one in the trash, unless that was asked for. */
+export function assertWritable(header: Header, { inTrash = false }: { inTrash?: boolean } = {}): void {
+  if (header.trash && !inTrash) throw new FarsideError('ENOENT', `image ${header.name} is in the trash`);
   if (isNonPrimary(header)) {
     throw new FarsideError('EROFS', `image ${header.name} is non-primary: it is read-only until it is promoted`);
   }
@@ -35,11 +35,19 @@ export type HeaderTarget = ImageSpec | string | Stored<Header>;
 /** One read of the name and one of the header. ENOENT when the pool or the image does not exist. `spec.snap` is not looked at. */
 export async function openHeader(deps: NameDeps, spec: ImageSpec): Promise<Stored<Header>> {
   checkSpec(spec);
-  const imageId = await readName(deps, spec);
+  const imageId = spec.byId === true ? idOf(spec) : await readName(deps, spec);
   const stored = imageId && (await readDocument(deps.bucket, headerKey(imageId), headerSchema));
-  if (stored && bearsName(stored.value, spec)) return stored;
+  if (stored && answersTo(stored.value, spec)) return stored;
   throw await missing(deps, spec);
 }
+
+const idOf = ({ image }: ImageSpec): ImageId | undefined => (isImageId(image) ? image : undefined);
+
+/** By its name; or by its id, in the trash too. */
+const answersTo = (header: Header, spec: ImageSpec): boolean =>
+  spec.byId === true
+    ? header.removing !== true && header.pool === spec.pool && header.namespace === spec.namespace
+    : bearsName(header, spec);
 
 /** The header of a living image, or undefined when it is gone or being removed. One read. */
 export async function readHeader(deps: NameDeps, imageId: string): Promise<Stored<Header> | undefined> {
@@ -56,6 +64,8 @@ async function missing(deps: NameDeps, spec: ImageSpec): Promise<FarsideError> {
 export type UpdateOptions = {
   /** Mirroring's own writes: allowed on a non-primary image, and `modifiedAtMs` is left as it is. */
   byMirroring?: boolean;
+  /** Of an image in the trash too. */
+  inTrash?: boolean;
 };
 
 /**
@@ -88,7 +98,7 @@ function changedHeader(
   change: (header: Header) => Header | undefined,
   options: UpdateOptions,
 ): Header | undefined {
-  if (options.byMirroring !== true) assertWritable(header);
+  if (options.byMirroring !== true) assertWritable(header, options);
   const changed = change(header);
   if (!changed) return undefined;
   const kept = keepParents(header, changed);
@@ -104,7 +114,7 @@ async function resolveTarget(deps: NameDeps, target: HeaderTarget): Promise<Stor
 async function reread(deps: NameDeps, imageId: string, target: HeaderTarget): Promise<Stored<Header>> {
   const stored = await readHeader(deps, imageId);
   const isSpec = typeof target !== 'string' && !('etag' in target);
-  if (stored && (!isSpec || bearsName(stored.value, target))) return stored;
+  if (stored && (!isSpec || answersTo(stored.value, target))) return stored;
   const what = isSpec ? specText(target) : imageId;
   throw new FarsideError('ENOENT', `error opening image ${isSpec ? target.image : what}`);
 }

@@ -36,5 +36,14 @@ export type ImageDeps = {
   codec?: Codec;
 };
 
-/** `[pool/[namespace/]]image[@snap]`, resolved. The default namespace is the empty string. */
-export type ImageSpec = { pool: string; namespace: string; image: string; snap?: string | undefined };
+/**
+ * `[pool/[namespace/]]image[@snap]`, resolved. The default namespace is the empty string. `byId`: `image` is the image's id, and
+ * the image may be in the trash.
+ */
+export type ImageSpec = {
+  pool: string;
+  namespace: string;
+  image: string;
+  snap?: string | undefined;
+  byId?: boolean | undefined;
+};

@@ -24,6 +24,8 @@ export function parseImageId(text: string): ImageId {
   return text as ImageId;
 }
 
+export const isImageId = (text: string): text is ImageId => imageIdPattern.test(text);
+
 export function parsePackId(text: string): PackId {
   if (!packIdPattern.test(text)) throw new FarsideError('EINVAL', `invalid pack id '${text.slice(0, 64)}'`);
   return text as PackId;

@@ -122,10 +122,10 @@ export class PackStore {
     throw this.#missing(pack);
   }
 
-  async #firstIndex(pack: Pack): Promise<PackIndex | undefined> {
+  async #firstIndex(pack: Pack, suits = (_: PackIndex): boolean => true): Promise<PackIndex | undefined> {
     for (const place of this.#order(pack)) {
       const opened = await this.#open(pack, place);
-      if (opened) return opened.index;
+      if (opened && suits(opened.index)) return opened.index;
     }
     return undefined;
   }
@@ -173,6 +173,11 @@ export class PackStore {
     const take = (entryIndex: number, encoded: Uint8Array): unknown => encodings.set(entryIndex, encoded);
     await this.#read(pack, { entryIndexes, take });
     return encodeCopy(await this.index(pack), (entryIndex) => encodings.get(entryIndex));
+  }
+
+  /** Whether some copy of the pack holds the entry. */
+  async has(pack: Pack, entryIndex: number): Promise<boolean> {
+    return (await this.#firstIndex(pack, (index) => index.isPresent(entryIndex))) !== undefined;
   }
 
   async #read(pack: Pack, reading: Reading): Promise<void> {

@@ -137,14 +137,19 @@ export type Purged = { removed: string[]; protected: string[] };
 /** Removes every user snapshot that is not protected, in one step; says which went and which are protected. */
 export async function purgeSnapshots(deps: NameDeps, target: HeaderTarget): Promise<Purged> {
   let purged: Purged = { removed: [], protected: [] };
-  await updateHeader(deps, target, (header) => {
-    const users = userSnapshots(header);
-    const names = (isProtected: boolean): string[] =>
-      users.filter((one) => one.protected === isProtected).map((one) => one.name);
-    purged = { removed: names(false), protected: names(true) };
-    const snapshots = header.snapshots.filter((one) => one.namespace.type !== 'user' || one.protected);
-    return purged.removed.length === 0 ? undefined : { ...header, snapshots };
-  });
+  await updateHeader(
+    deps,
+    target,
+    (header) => {
+      const users = userSnapshots(header);
+      const names = (isProtected: boolean): string[] =>
+        users.filter((one) => one.protected === isProtected).map((one) => one.name);
+      purged = { removed: names(false), protected: names(true) };
+      const snapshots = header.snapshots.filter((one) => one.namespace.type !== 'user' || one.protected);
+      return purged.removed.length === 0 ? undefined : { ...header, snapshots };
+    },
+    { inTrash: isById(target) },
+  );
   return purged;
 }
 
@@ -157,12 +162,16 @@ async function updateOwn(
 ): Promise<void> {
   const checked = (header: Header): Header => {
     const snapshot = findUserSnapshot(header, name);
-    if (!isKept(snapshot)) assertWritable(header);
+    if (!isKept(snapshot)) assertWritable(header, { inTrash: isById(target) });
     return { ...change(header, snapshot), modifiedAtMs: deps.clock.nowMs() };
   };
   // I8 is checked in `checked`, which knows the snapshot.
   await updateHeader(deps, target, checked, { byMirroring: true });
 }
+
+/** Snapshots keep an image in the trash from being removed: they can be removed there. */
+const isById = (target: HeaderTarget): boolean =>
+  typeof target !== 'string' && 'byId' in target && target.byId === true;
 
 const isKept = (snapshot: Snapshot): boolean => snapshot.namespace.type === 'user' && snapshot.namespace.keep === true;
 

@@ -1,7 +1,7 @@
 // `children`: the clones of an image or of one of its snapshots.
 
 import { defineReport } from '../command.ts';
-import { imageOrSnapArgument, snapIdOption, switchOption } from '../parameters.ts';
+import { imageOrSnapArgument, snapIdOption, switchOption, insteadOfSpec } from '../parameters.ts';
 import { plainChildren } from '../plain-image.ts';
 import { framed } from '../wording.ts';
 import { xmlShapes } from '../xml-shapes.ts';
@@ -11,6 +11,7 @@ export const children = defineReport({
   summary: 'display the children of an image or its snapshot',
   arguments: { image: imageOrSnapArgument },
   options: {
+    ...insteadOfSpec,
     snapId: snapIdOption,
     all: switchOption('-a, --all', 'list all children (include trash)'),
     descendants: switchOption('--descendants', 'include all descendants'),

@@ -71,10 +71,13 @@ import { mirrorSnapshotScheduleStatus } from './mirror-snapshot-schedule-status.
 import { namespaceCreate } from './namespace-create.ts';
 import { namespaceList } from './namespace-list.ts';
 import { namespaceRemove } from './namespace-remove.ts';
+import { objectMapCheck } from './object-map-check.ts';
+import { objectMapRebuild } from './object-map-rebuild.ts';
 import { poolCreate } from './pool-create.ts';
 import { poolInit } from './pool-init.ts';
 import { poolList } from './pool-list.ts';
 import { poolRemove } from './pool-remove.ts';
+import { poolStats } from './pool-stats.ts';
 import { queueList } from './queue-list.ts';
 import { queuePurge } from './queue-purge.ts';
 import { queueRetry } from './queue-retry.ts';
@@ -97,6 +100,7 @@ import { snapRemove } from './snap-remove.ts';
 import { snapRename } from './snap-rename.ts';
 import { snapRollback } from './snap-rollback.ts';
 import { snapUnprotect } from './snap-unprotect.ts';
+import { sparsify } from './sparsify.ts';
 import { status } from './status.ts';
 import { tokenCreate } from './token-create.ts';
 import { tokenList } from './token-list.ts';
@@ -178,10 +182,13 @@ export const commands: readonly Command[] = [
   namespaceCreate,
   namespaceList,
   namespaceRemove,
+  objectMapCheck,
+  objectMapRebuild,
   poolCreate,
   poolInit,
   poolList,
   poolRemove,
+  poolStats,
   queueList,
   queuePurge,
   queueRetry,
@@ -204,6 +211,7 @@ export const commands: readonly Command[] = [
   snapRename,
   snapRollback,
   snapUnprotect,
+  sparsify,
   status,
   tokenCreate,
   tokenList,

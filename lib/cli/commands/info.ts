@@ -1,7 +1,7 @@
 // `info`: what an image (or snapshot) is.
 
 import { defineReport } from '../command.ts';
-import { imageOrSnapArgument } from '../parameters.ts';
+import { imageOrSnapArgument, insteadOfSpec } from '../parameters.ts';
 import { plainInfo } from '../plain-image.ts';
 import { framed, snapshotContextFrame } from '../wording.ts';
 import { xmlShapes } from '../xml-shapes.ts';
@@ -10,7 +10,7 @@ export const info = defineReport({
   path: 'info',
   summary: 'show information about an image or snapshot',
   arguments: { image: imageOrSnapArgument },
-  options: {},
+  options: insteadOfSpec,
   xml: xmlShapes.info,
   examples: ['farside info vm-1', 'farside info backup/vm-1@before --format json --pretty-format'],
   async run({ args, context, report }) {

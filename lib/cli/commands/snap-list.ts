@@ -1,7 +1,7 @@
 // `snap ls`: the snapshots of an image; with --all those of mirroring too.
 
 import { defineReport } from '../command.ts';
-import { imageArgument, switchOption } from '../parameters.ts';
+import { imageArgument, switchOption, insteadOfSpec } from '../parameters.ts';
 import { plainSnapshots } from '../plain-image.ts';
 import type { Snapshots } from '../shapes.ts';
 import { framed } from '../wording.ts';
@@ -12,7 +12,10 @@ export const snapList = defineReport({
   aliases: ['ls'],
   summary: "list an image's snapshots",
   arguments: { image: imageArgument },
-  options: { all: switchOption('-a, --all', 'list snapshots from all namespaces: those of mirroring too') },
+  options: {
+    ...insteadOfSpec,
+    all: switchOption('-a, --all', 'list snapshots from all namespaces: those of mirroring too'),
+  },
   xml: xmlShapes.snapshots,
   examples: ['farside snap ls vm-1', 'farside snap ls --all vm-1 --format json'],
   async run({ args, options, context, report }) {

@@ -1,15 +1,16 @@
 // `snap purge`: deletes all unprotected user snapshots of an image. Mirror snapshots are mirroring's.
 
 import { defineCommand } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
+import { imageArgument, insteadOfSpec } from '../parameters.ts';
 import { framed } from '../wording.ts';
 
 export const snapPurge = defineCommand({
   path: 'snap purge',
   summary: 'delete all unprotected snapshots',
+  description: 'With --image-id also of an image in the trash, which snapshots keep there.',
   arguments: { image: imageArgument },
-  options: {},
-  examples: ['farside snap purge vm-1'],
+  options: insteadOfSpec,
+  examples: ['farside snap purge vm-1', 'farside snap purge -p rbd --image-id 0123456789abcdef01234567'],
   async run({ args, context }) {
     const client = await context.client();
     const purged = await framed({ text: 'removing snaps failed', errno: true }, () =>

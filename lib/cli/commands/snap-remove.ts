@@ -5,7 +5,7 @@ import type { ImageSpec } from '../../image/deps.ts';
 import type { Client } from '../client.ts';
 import { defineCommand } from '../command.ts';
 import { requireSnap, type SnapSpec } from '../grammar.ts';
-import { imageOrSnapArgument, integerOption } from '../parameters.ts';
+import { imageOrSnapArgument, integerOption, insteadOfSpec } from '../parameters.ts';
 import { framed } from '../wording.ts';
 
 const idRange = { min: 0, max: Number.MAX_SAFE_INTEGER };
@@ -15,7 +15,10 @@ export const snapRemove = defineCommand({
   aliases: ['rm'],
   summary: 'delete a snapshot',
   arguments: { snap: imageOrSnapArgument },
-  options: { snapId: integerOption('--snap-id <id>', 'id of the snapshot, instead of its name', idRange) },
+  options: {
+    ...insteadOfSpec,
+    snapId: integerOption('--snap-id <id>', 'id of the snapshot, instead of its name', idRange),
+  },
   examples: ['farside snap rm vm-1@before-upgrade', 'farside snap rm vm-1 --snap-id 7'],
   async run({ args: { snap: spec }, options: { snapId }, context }) {
     if (snapId !== undefined) checkById(spec, context.general.progress);

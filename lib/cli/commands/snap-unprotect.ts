@@ -1,14 +1,14 @@
 // `snap unprotect`: allows a snapshot to be deleted again.
 
 import { defineCommand } from '../command.ts';
-import { snapArgument } from '../parameters.ts';
+import { snapArgument, insteadOfSpec } from '../parameters.ts';
 import { framed } from '../wording.ts';
 
 export const snapUnprotect = defineCommand({
   path: 'snap unprotect',
   summary: 'allow a snapshot to be deleted',
   arguments: { snap: snapArgument },
-  options: {},
+  options: insteadOfSpec,
   examples: ['farside snap unprotect vm-1@golden'],
   async run({ args: { snap }, context }) {
     const client = await context.client();

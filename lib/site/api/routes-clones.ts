@@ -54,7 +54,7 @@ const cloneBody = z
   .refine(({ snap, snapId }) => (snap === undefined) !== (snapId === undefined), 'give either snap or snapId')
   .openapi('Clone');
 
-const childrenQuery = namespaceQuery.extend({
+const childrenQuery = schemas.imageQuery.extend({
   snap: name.optional(),
   snapId: z.coerce.number().int().min(0).optional(),
   descendants: schemas.flag,

@@ -22,7 +22,7 @@ const tags = ['snapshots'];
 const snapsPath = '/v1/pools/{pool}/images/{image}/snaps';
 const snapPath = `${snapsPath}/{snap}` as const;
 
-const { imageParams, namespaceQuery, snapParams } = schemas;
+const { imageParams, imageQuery, namespaceQuery, snapParams } = schemas;
 
 const list = createRoute({
   method: 'get',
@@ -48,7 +48,7 @@ const purge = createRoute({
   tags,
   summary: 'Remove every snapshot that is not protected',
   ...access.client,
-  request: { params: imageParams, query: namespaceQuery },
+  request: { params: imageParams, query: imageQuery },
   responses: ok(schemas.purgedSchema, 'What went, and what is protected'),
 });
 const change = createRoute({
@@ -57,7 +57,7 @@ const change = createRoute({
   tags,
   summary: 'Rename, protect or unprotect a snapshot',
   ...access.client,
-  request: { params: snapParams, query: namespaceQuery, body: body(schemas.changeSnapBody) },
+  request: { params: snapParams, query: imageQuery, body: body(schemas.changeSnapBody) },
   responses: done('Changed'),
 });
 const remove = createRoute({
@@ -66,7 +66,7 @@ const remove = createRoute({
   tags,
   summary: 'Remove a snapshot',
   ...access.client,
-  request: { params: snapParams, query: namespaceQuery },
+  request: { params: snapParams, query: imageQuery },
   responses: done('Removed'),
 });
 const rollback = createRoute({

@@ -45,5 +45,14 @@ export const optionalBody = <S extends z.ZodType>(schema: S) => ({ required: fal
 
 type ImageRequest = { pool: string; image: string };
 
-export const specOf = ({ pool, image }: ImageRequest, { namespace }: { namespace: string }, snap?: string): ImageSpec =>
-  snap === undefined ? { pool, namespace, image } : { pool, namespace, image, snap };
+export const specOf = (
+  { pool, image }: ImageRequest,
+  { namespace, byId }: { namespace: string; byId?: 'true' | 'false' | undefined },
+  snap?: string,
+): ImageSpec => ({
+  pool,
+  namespace,
+  image,
+  ...(snap === undefined ? {} : { snap }),
+  ...(byId === 'true' ? { byId: true } : {}),
+});

@@ -30,8 +30,12 @@ export const flag = z.enum(['true', 'false']).optional();
 export const isSet = (value: 'true' | 'false' | undefined): boolean => value === 'true';
 
 export const namespaceQuery = z.object({ namespace: z.string().max(1024).default('') });
-export const infoQuery = namespaceQuery.extend({ snap: z.string().max(1024).optional() });
-export const snapsQuery = namespaceQuery.extend({ all: flag });
+/** Where the image may be named by its id, which finds it in the trash too. */
+export const imageQuery = namespaceQuery.extend({
+  byId: flag.openapi({ description: 'The image is named by its id, and may be in the trash.' }),
+});
+export const infoQuery = imageQuery.extend({ snap: z.string().max(1024).optional() });
+export const snapsQuery = imageQuery.extend({ all: flag });
 export const forceQuery = namespaceQuery.extend({ force: flag });
 export const verboseQuery = namespaceQuery.extend({ verbose: flag });
 export const listQuery = namespaceQuery.extend({

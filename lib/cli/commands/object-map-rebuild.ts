@@ -1,0 +1,16 @@
+// `object-map rebuild`: an image's map is what its object map would be, so it is verified.
+
+import { defineCommand } from '../command.ts';
+import { imageOrSnapArgument } from '../parameters.ts';
+import { runMapCheck } from '../map-check.ts';
+
+export const objectMapRebuild = defineCommand({
+  path: 'object-map rebuild',
+  summary: 'rebuild an invalid object map (verifies it: a map cannot be out of date)',
+  description:
+    'Every node of the map is read and verified, and every block that it names is looked for. The content of blocks is not read: export does that.',
+  arguments: { image: imageOrSnapArgument },
+  options: {},
+  examples: ['farside object-map rebuild vm-1'],
+  run: ({ args, context }) => runMapCheck('rebuild', args.image, context),
+});
