@@ -233,12 +233,24 @@ describe.skipIf(!requireTool('fio'))('fio', () => {
     const file = join(directory, 'job.fio');
     writeFileSync(file, job(uri, lines));
     const report = join(directory, 'report.json');
-    await toolOk('fio', ['--output-format=json', `--output=${report}`, file]);
+    await toolOk('fio', ['--output-format=json', `--output=${report}`, `--aux-path=${directory}`, file]);
     const result = JSON.parse(readFileSync(report, 'utf8')) as { jobs: { error: number }[] };
     expect(result.jobs.map(({ error }) => error)).toEqual([0]);
     expect(failures).toEqual([]);
     await until(() => server.status.connectionCount === 0, 'the client has gone');
     expect(server.status.inFlightBytes).toBe(0);
+  });
+});
+
+describe.skipIf(!requireTool('nbdkit'))('nbdkit', () => {
+  test('its client passes everything on: a copy through it is the same', async () => {
+    const source = sparseDevice();
+    const { uri } = await serve({ source });
+    const file = sparseFile(source);
+    const command = `nbdinfo --map "$uri" && qemu-img compare -f raw "$uri" ${file}`;
+    const output = await toolOk('nbdkit', ['-r', '-U', '-', 'nbd', uri, '--run', command]);
+    expect(output).toContain('hole,zero');
+    expect(output).toContain('Images are identical');
   });
 });
 

@@ -26,10 +26,16 @@ afterEach(async () => {
   for (const one of stopped) if (one.status === 'rejected') throw one.reason;
 });
 
+/** Removed after the test. */
 export function scratchDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), 'farside-nbd-'));
+  const { directory } = makeDirectory();
   directories.add(directory);
   return directory;
+}
+
+export function makeDirectory(): { directory: string; remove: () => void } {
+  const directory = mkdtempSync(join(tmpdir(), 'farside-nbd-'));
+  return { directory, remove: () => rmSync(directory, { recursive: true, force: true }) };
 }
 
 export type Served = {
