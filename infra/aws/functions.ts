@@ -2,7 +2,14 @@
 
 import { Duration, Fn, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { Effect, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
-import { Architecture, FunctionUrlAuthType, InvokeMode, Runtime, type FunctionUrl } from 'aws-cdk-lib/aws-lambda';
+import {
+  Architecture,
+  FunctionUrlAuthType,
+  InvokeMode,
+  RecursiveLoop,
+  Runtime,
+  type FunctionUrl,
+} from 'aws-cdk-lib/aws-lambda';
 import { SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
 import { NodejsFunction, OutputFormat, type BundlingOptions } from 'aws-cdk-lib/aws-lambda-nodejs';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
@@ -94,6 +101,9 @@ function createFunction(scope: Construct, handler: Handler, parts: SiteParts): N
       : {}),
     // Only Scheduler invokes without waiting, and the next minute is its retry.
     ...(handler === 'schedule' ? { retryAttempts: 0, maxEventAge: Duration.minutes(1) } : {}),
+    // A long sync sends itself on, step by step. Lambda takes that for a runaway after 16 steps, and would bury the message; each step
+    // of a sync moves its cursor, and what waits goes to the back of its queue, so the chain ends with the image.
+    ...(handler === 'consume' ? { recursiveLoop: RecursiveLoop.ALLOW } : {}),
   });
   allowLogging(role, logGroup);
   allowState(role, bucket);
@@ -138,7 +148,10 @@ const urlWithoutSlash = ({ url }: FunctionUrl): string => `https://${Fn.parseDom
 
 /** No retries: the next tick is the retry, and finds the slots of the one that was lost. */
 function everyMinute(scope: Construct, schedule: NodejsFunction): void {
-  const role = new Role(scope, 'TickRole', { assumedBy: new ServicePrincipal('scheduler.amazonaws.com') });
+  // Schedules of other accounts, which Scheduler serves too, have no use of this role.
+  const conditions = { StringEquals: { 'aws:SourceAccount': Stack.of(scope).account } };
+  const assumedBy = new ServicePrincipal('scheduler.amazonaws.com', { conditions });
+  const role = new Role(scope, 'TickRole', { assumedBy });
   const policy = role.addToPrincipalPolicy(allow(['lambda:InvokeFunction'], schedule.functionArn)).policyDependable;
   const tick = new CfnSchedule(scope, 'Tick', {
     description: 'The tick of a farside site',

@@ -193,6 +193,12 @@ describe('functions', () => {
     expect(functionNamed('consume', bounded)[1]).not.toHaveProperty('ReservedConcurrentExecutions');
   });
 
+  test('consume may send itself on for as long as an image is: Lambda would end a chain of messages after 16 steps', () => {
+    expect(functionNamed('consume')[1]).toMatchObject({ RecursiveLoop: 'Allow' });
+    for (const handler of ['http', 'schedule'])
+      expect(functionNamed(handler)[1]).not.toHaveProperty('RecursiveLoop');
+  });
+
   test('schedule is invoked every minute, with the time that it was due, and a tick that failed is not repeated', () => {
     const [scheduleId] = functionNamed('schedule');
     template.hasResourceProperties('AWS::Scheduler::Schedule', {
@@ -253,6 +259,21 @@ describe('rights', () => {
     ['the tick', /TickRole/, ['lambda:InvokeFunction Schedule.Arn']],
   ])('of %s are these and no more', (_name, role, rights) => {
     expect(rightsOf(role)).toEqual(rights.toSorted());
+  });
+
+  test('of the tick are lent to schedules of this account only', () => {
+    template.hasResourceProperties('AWS::IAM::Role', {
+      AssumeRolePolicyDocument: {
+        Statement: [
+          {
+            Action: 'sts:AssumeRole',
+            Effect: 'Allow',
+            Principal: { Service: 'scheduler.amazonaws.com' },
+            Condition: { StringEquals: { 'aws:SourceAccount': { Ref: 'AWS::AccountId' } } },
+          },
+        ],
+      },
+    });
   });
 
   test('come from no managed policy, and there is no role but these four', () => {
