@@ -16,7 +16,8 @@ export const functionSizes = {
   schedule: { memoryMb: 512, timeoutSeconds: 300 },
   /**
    * Hashes, compresses and merges packs on one thread: a whole CPU, and no more, since it could not use a second. In use are
-   * about 70 MiB of packs and as much for Node. Ten pieces of 132 MiB, one after another, take 15 minutes at 12 Mbit/s.
+   * about 25 MiB of packs beside 40 for Node; with garbage 450 MiB were resident (`npm run bench`). Ten pieces of 132 MiB, one
+   * after another, take 15 minutes at 12 Mbit/s.
    */
   consume: { memoryMb: 1769, timeoutSeconds: 900 },
 } as const satisfies Record<string, FunctionSize>;

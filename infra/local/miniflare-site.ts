@@ -17,7 +17,11 @@ import { killLeftoverWorkerd, recordedWorkerdEnv, startGuard } from './workerd-g
 export const queueName = 'farside';
 export const deadLetterQueueName = 'farside-dead';
 
-export async function startMiniflareSite(options: LocalSiteOptions): Promise<RunningSite> {
+/** `inspectorPort`: for measurements of the Worker's memory. */
+export async function startMiniflareSite(
+  options: LocalSiteOptions,
+  measured: { inspectorPort?: number } = {},
+): Promise<RunningSite> {
   const paths = sitePaths(options.directory);
   await killLeftoverWorkerd(paths.workerdPid);
   rmSync(paths.temporary, { recursive: true, force: true });
@@ -25,7 +29,7 @@ export async function startMiniflareSite(options: LocalSiteOptions): Promise<Run
   await checkPortFree(options.port);
   const guard = startGuard(paths.workerdPid);
   Object.assign(process.env, { ...recordedWorkerdEnv(paths.workerdPid), TMPDIR: paths.temporary });
-  const miniflare = createMiniflare(miniflareOptions(options, await bundleWorker()));
+  const miniflare = createMiniflare({ ...miniflareOptions(options, await bundleWorker()), ...measured });
   const stop = async (): Promise<void> => {
     await miniflare.dispose();
     guard.dismiss();

@@ -1,26 +1,33 @@
 // I11: what the ticks of idle sites cost, with 10 and with 1,000 mirrored images. In process, on buckets in memory, so that
-// a thousand images take seconds; requests are counted by the same Bucket as everywhere.
+// a thousand images take seconds; requests are counted by the same Bucket as everywhere. On S3 the many are fewer.
 
+import { Bucket } from '../../lib/bucket/bucket.ts';
+import { S3Driver } from '../../lib/bucket/s3.ts';
+import { systemClock } from '../../lib/clock.ts';
+import { systemRandom } from '../../lib/random.ts';
 import { TestNetwork } from '../site/network.ts';
 import type { TestSite } from '../site/harness.ts';
+import type { Peered } from './peered.ts';
 import type { Figure } from './report.ts';
+import type { Store } from './store.ts';
 
 const fewImages = 10;
-const manyImages = 1000;
+const manyImages = { directory: 1000, s3: 100 };
 const ticks = 5;
 const tickMs = 60_000;
 const messagesMax = 100_000;
 
-export async function idleTick(): Promise<Figure[]> {
-  const few = await idleRequests(fewImages);
-  const many = await idleRequests(manyImages);
+export async function idleTick({ store }: Pick<Peered, 'store'>): Promise<Figure[]> {
+  const imageCount = manyImages[store.name];
+  const few = await idleRequests(store, fewImages);
+  const many = await idleRequests(store, imageCount);
   return [
     {
-      name: 'requests of idle ticks, 1,000 minus 10 images',
+      name: `requests of idle ticks, ${imageCount.toLocaleString('en')} minus ${fewImages} images`,
       value: many - few,
       unit: 'requests',
       atMost: 0,
-      note: `${few} and ${many} bucket requests at both sites in ${ticks} ticks`,
+      note: `${few} and ${many} bucket requests at both sites in ${ticks} ticks; in process, buckets ${store.name === 's3' ? 'on S3' : 'in memory'}`,
     },
     {
       name: 'requests of one idle tick and site',
@@ -31,9 +38,9 @@ export async function idleTick(): Promise<Figure[]> {
   ];
 }
 
-async function idleRequests(imageCount: number): Promise<number> {
+async function idleRequests(store: Store, imageCount: number): Promise<number> {
   const network = new TestNetwork();
-  const [a, b] = [network.add('site-a'), network.add('site-b')];
+  const [a, b] = [await addSite(network, store, 'site-a'), await addSite(network, store, 'site-b')];
   await peer(network, a, b);
   for (let i = 0; i < imageCount; i++) {
     await a.ok('POST', '/v1/pools/rbd/images', { name: `i${i}`, sizeBytes: 1024 * 1024 });
@@ -43,6 +50,12 @@ async function idleRequests(imageCount: number): Promise<number> {
   const before = spent(a, b);
   for (let tick = 0; tick < ticks; tick++) await tickAll(network, a, b);
   return spent(a, b) - before;
+}
+
+async function addSite(network: TestNetwork, store: Store, name: string): Promise<TestSite> {
+  const { s3 } = await store.newPlace();
+  const bucket = s3 && new Bucket(new S3Driver(s3), { clock: systemClock, random: systemRandom });
+  return network.add(name, undefined, bucket);
 }
 
 async function peer(network: TestNetwork, a: TestSite, b: TestSite): Promise<void> {

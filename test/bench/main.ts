@@ -1,48 +1,90 @@
-// `npm run bench [-- --only NAME] [--json PATH]`: ratios against baselines of the same run, as a table and as JSON.
+// `npm run bench [-- --store s3] [--only NAME] [--json PATH]`: ratios against baselines of the same run, as a table and as JSON.
 
 import { parseArgs } from 'node:util';
-import { importThroughput, initialSync, latencies, mapShare, snapshotRequests, splitBrain } from './cases.ts';
+import {
+  importThroughput,
+  initialSync,
+  latencies,
+  mapShare,
+  snapshotRequests,
+  splitBrain,
+  syncRequests,
+} from './cases.ts';
 import { idleTick } from './idle-tick.ts';
 import { lambdaConsumer } from './lambda.ts';
 import { consumerMemory } from './memory.ts';
 import { startPeered, type Peered } from './peered.ts';
-import { holds, printTable, writeJson, type Figure } from './report.ts';
+import { holds, printTable, writeJson, type Figure, type NotMeasured } from './report.ts';
+import { openStore, storeNames, type Store, type StoreName } from './store.ts';
+import { workerConsumer } from './worker.ts';
 
-const cases: Record<string, (sites: Peered) => Promise<Figure[]>> = {
-  'snapshot-requests': snapshotRequests,
-  'idle-tick': idleTick,
-  memory: consumerMemory,
-  lambda: lambdaConsumer,
-  import: importThroughput,
-  'initial-sync': initialSync,
+type Case = {
+  run: (sites: Peered) => Promise<Figure[]>;
+  /** It measures bytes on the wire. */
+  counted?: true;
+  /** Makes no sense on S3, and why. */
+  notOnS3?: string;
+};
+
+const cases: Record<string, Case> = {
+  'snapshot-requests': { run: snapshotRequests },
+  'idle-tick': { run: idleTick },
+  memory: {
+    run: consumerMemory,
+    notOnS3: "the threads and the directory of a node site; 'lambda' is the consumer on S3",
+  },
+  lambda: { run: lambdaConsumer },
+  worker: { run: workerConsumer, notOnS3: 'the Worker has R2; its limits are measured there' },
+  import: { run: importThroughput },
+  'initial-sync': { run: initialSync },
+  'sync-requests': { run: syncRequests },
   // One after the other: the second goes on with the image of the first.
-  latencies: async (sites) => [...(await latencies(sites)), ...(await splitBrain(sites))],
-  map: mapShare,
+  latencies: { run: async (sites) => [...(await latencies(sites)), ...(await splitBrain(sites))], counted: true },
+  map: { run: mapShare },
 };
 
 const { values } = parseArgs({
-  options: { only: { type: 'string', multiple: true }, json: { type: 'string', default: 'bench-results.json' } },
+  options: {
+    store: { type: 'string', default: 'directory' },
+    only: { type: 'string', multiple: true },
+    json: { type: 'string', default: 'bench-results.json' },
+  },
 });
 const chosen = values.only ?? Object.keys(cases);
-/** Those that measure bytes on the wire. */
-const counted = new Set(['latencies']);
+const store = await openStore(storeOf(values.store));
 const figures: Figure[] = [];
-for (const name of chosen) {
-  const run = cases[name];
-  if (!run) throw new Error(`no such case: ${name}; there are ${Object.keys(cases).join(', ')}`);
-  console.error(`… ${name}`);
-  const sites = await startPeered({ counted: counted.has(name) });
-  try {
-    figures.push(...(await run(sites)));
-  } finally {
-    await sites.stop();
-  }
+const left: NotMeasured[] = [];
+try {
+  for (const name of chosen) await measure(name, store);
+} finally {
+  await store.stop();
 }
+console.log(`store: ${store.label}`);
 printTable(figures);
-writeJson(values.json, figures);
+for (const { name, notMeasured } of left) console.log(`not measured on ${store.name}: ${name} (${notMeasured})`);
+writeJson(values.json, store.name, [...figures, ...left]);
 const missed = figures.filter((figure) => !holds(figure));
 console.log(
   `${figures.length - missed.length} of ${figures.length} figures within their limits; written to ${values.json}`,
 );
 // At once: connections that are kept need not be waited for.
 process.exit(missed.length === 0 ? 0 : 1);
+
+function storeOf(name: string): StoreName {
+  const found = storeNames.find((one) => one === name);
+  if (found === undefined) throw new Error(`no such store: ${name}; there are ${storeNames.join(', ')}`);
+  return found;
+}
+
+async function measure(name: string, on: Store): Promise<void> {
+  const one = cases[name];
+  if (!one) throw new Error(`no such case: ${name}; there are ${Object.keys(cases).join(', ')}`);
+  if (on.name === 's3' && one.notOnS3 !== undefined) return void left.push({ name, notMeasured: one.notOnS3 });
+  console.error(`… ${name}`);
+  const sites = await startPeered(on, { counted: one.counted === true });
+  try {
+    figures.push(...(await one.run(sites)));
+  } finally {
+    await sites.stop();
+  }
+}

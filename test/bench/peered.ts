@@ -1,6 +1,7 @@
-// Owns the benchmarks' sites: two or more real `node` sites, peered, with ticks far apart so that only wake-ups move data.
-// Where a case counts bytes, a counter stands between them, so that "on the wire" means what crossed a TCP connection. It takes
-// processor time of its own, so cases that measure throughput go without.
+// Owns the benchmarks' sites: two real sites on some store, peered, with ticks far apart so that only wake-ups move data.
+// Where a case counts bytes, counters stand between them, so that "on the wire" means what crossed a TCP connection: one before
+// site-a, and, where packs come from S3, one before the S3 server, which counts the connections that read presigned URLs. They take
+// processor time of their own, so cases that measure throughput go without.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
@@ -8,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock as clock } from '../../lib/clock.ts';
 import { startSites, type Site, type Sites } from '../platform/sites.ts';
+import type { Place, Store } from './store.ts';
 
 const tickSecondsMax = 3600;
 const pollMs = 20;
@@ -19,19 +21,28 @@ export type Peered = {
   b: Site;
   /** For files; removed with the sites. */
   directory: string;
-  /** Bytes that site-a has sent to site-b, with HTTP's own, where they are counted. */
+  store: Store;
+  /** Of each site. */
+  places: { a: Place; b: Place };
+  /** Bytes that site-b has got from site-a and from its bucket, with HTTP's own, where they are counted. */
   wireBytes: () => number;
   stop: () => Promise<void>;
 };
 
 /** Sites site-a and site-b with pool `rbd`; site-b reaches site-a directly, or through the byte counter. */
-export async function startPeered({ counted }: { counted: boolean }): Promise<Peered> {
-  const sites: Sites = await startSites(['site-a', 'site-b'], { platform: 'node', tickSeconds: tickSecondsMax });
+export async function startPeered(store: Store, { counted }: { counted: boolean }): Promise<Peered> {
+  const redirected =
+    counted && store.endpoint !== undefined ? await countBytes(store.endpoint, isPresigned) : undefined;
+  const places = { a: await store.newPlace(redirected?.url), b: await store.newPlace() };
+  const sites: Sites = await startSites(['site-a', 'site-b'], (name) => ({
+    ...(name === 'site-a' ? places.a : places.b).options,
+    tickSeconds: tickSecondsMax,
+  }));
   const [a, b] = sites.all as [Site, Site];
   const directory = mkdtempSync(join(tmpdir(), 'farside-bench-'));
-  const counter = await countBytes(Number(new URL(a.url).port));
+  const counter = await countBytes(a.url);
   const stop = async (): Promise<void> => {
-    counter.server.close();
+    for (const { server } of [counter, redirected ?? counter]) server.close();
     await sites.stop();
     rmSync(directory, { recursive: true, force: true });
   };
@@ -46,7 +57,7 @@ export async function startPeered({ counted }: { counted: boolean }): Promise<Pe
         'base64',
       ).toString(),
     ) as Record<string, string>;
-    const way = counted ? { ...token, mon_host: `http://127.0.0.1:${counter.port}` } : token;
+    const way = counted ? { ...token, mon_host: counter.url } : token;
     writeFileSync(join(directory, 'token'), Buffer.from(JSON.stringify(way)).toString('base64'), { mode: 0o600 });
     await b.farsideOk(
       'mirror',
@@ -59,25 +70,34 @@ export async function startPeered({ counted }: { counted: boolean }): Promise<Pe
       'rbd',
       join(directory, 'token'),
     );
-    return { a, b, directory, wireBytes: counter.bytes, stop };
+    const wireBytes = (): number => counter.bytes() + (redirected?.bytes() ?? 0);
+    return { a, b, directory, store, places, wireBytes, stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-async function countBytes(port: number): Promise<{ server: Server; port: number; bytes: () => number }> {
+type Counter = { server: Server; url: string; bytes: () => number };
+
+/** Site-a and its CLI sign by header; site-b has a connection of its own, on which it reads what it was redirected to. */
+const isPresigned = (firstBytes: Buffer): boolean => firstBytes.includes('X-Amz-Signature=');
+
+/** What the server at `far` answers through `url`, on connections whose first request `counts`. */
+async function countBytes(far: string, counts: (firstBytes: Buffer) => boolean = () => true): Promise<Counter> {
   let bytes = 0;
   const server = createServer((near) => {
-    const far = connect(port, '127.0.0.1');
-    far.on('data', (data: Buffer) => (bytes += data.length));
-    near.pipe(far).pipe(near);
-    near.on('error', () => far.destroy());
-    far.on('error', () => near.destroy());
+    const behind = connect(Number(new URL(far).port), '127.0.0.1');
+    near.once('data', (first: Buffer) => {
+      if (counts(first)) behind.on('data', (data: Buffer) => (bytes += data.length));
+    });
+    near.pipe(behind).pipe(near);
+    near.on('error', () => behind.destroy());
+    behind.on('error', () => near.destroy());
   });
   server.listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
-  return { server, port: (server.address() as AddressInfo).port, bytes: () => bytes };
+  return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, bytes: () => bytes };
 }
 
 export async function totals(...sites: readonly Site[]): Promise<RequestTotals> {

@@ -41,15 +41,12 @@ export function printTable(figures: readonly Figure[]): void {
 
 const round = (value: number): string => (Number.isInteger(value) ? String(value) : value.toPrecision(3));
 
-export function writeJson(path: string, figures: readonly Figure[]): void {
-  writeFileSync(
-    path,
-    `${JSON.stringify(
-      figures.map((figure) => ({ ...figure, ok: holds(figure) })),
-      undefined,
-      2,
-    )}\n`,
-  );
+/** A case that makes no sense on this store, and why. */
+export type NotMeasured = { name: string; notMeasured: string };
+
+export function writeJson(path: string, store: string, entries: readonly (Figure | NotMeasured)[]): void {
+  const told = entries.map((entry) => ({ store, ...entry, ...('value' in entry && { ok: holds(entry) }) }));
+  writeFileSync(path, `${JSON.stringify(told, undefined, 2)}\n`);
 }
 
 export const median = (values: readonly number[]): number =>

@@ -64,7 +64,7 @@ export function describeMirroring(startPlaces: () => Promise<PairOptions>, { sho
     const optionsOf = await startPlaces();
     pair = await startPair((name) => ({ tickSeconds: 1, ...optionsOf(name), ...tuning }));
     ({ a, b } = pair);
-  });
+  }, testWaitMs);
   afterAll(() => pair.stop());
 
   /** The replica's head, or a snapshot, against what is expected. */

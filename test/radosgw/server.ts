@@ -1,6 +1,6 @@
 // Owns the booting and ending of Ceph's radosgw, a real S3 server, on a throw-away one-node store; and buckets on it.
 
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -51,7 +51,7 @@ export const s3Words = ({ bucket, endpoint, region }: S3Place): string[] => [
 const script = (name: 'start' | 'stop'): string => join(import.meta.dirname, `${name}.sh`);
 const storeIn = (folder: string): string => join(folder, 'store');
 
-/** Its endpoint. Ended by `stopRadosgw`, of the same folder. */
+/** Its endpoint. Ended by `endRadosgw`, of the same folder. */
 export async function bootRadosgw(folder: string): Promise<string> {
   for (let boot = 1; ; boot += 1) {
     const port = await choosePort();
@@ -59,14 +59,15 @@ export async function bootRadosgw(folder: string): Promise<string> {
       await promisify(execFile)(script('start'), [storeIn(folder), String(port), accessKeyId, secretAccessKey]);
       return `http://127.0.0.1:${port}`;
     } catch (cause) {
-      await stopRadosgw(folder);
+      endRadosgw(folder);
       if (boot === bootsMax) throw cause;
     }
   }
 }
 
-export async function stopRadosgw(folder: string): Promise<void> {
-  await promisify(execFile)(script('stop'), [storeIn(folder)]);
+/** At once: also for a process that is about to end. Repeating it does nothing. */
+export function endRadosgw(folder: string): void {
+  execFileSync(script('stop'), [storeIn(folder)]);
 }
 
 /** The first of a block of ports below those that outgoing connections get, and that local sites draw from. */

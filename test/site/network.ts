@@ -1,5 +1,6 @@
 // Sites that reach each other by calling: a fetch that hands requests to the site whose host they name.
 
+import type { Bucket } from '../../lib/bucket/bucket.ts';
 import { FakeClock } from '../image/fake-clock.ts';
 import { TestSite } from './harness.ts';
 
@@ -22,9 +23,9 @@ export class TestNetwork {
     return site.site.fetch(request);
   };
 
-  /** Sites share a clock. */
-  add(name: string, clock = this.#clock()): TestSite {
-    const site = new TestSite({ name, clock, fetch: this.fetch });
+  /** Sites share a clock. `bucket`: else one in memory. */
+  add(name: string, clock = this.#clock(), bucket?: Bucket): TestSite {
+    const site = new TestSite({ name, clock, fetch: this.fetch, ...(bucket && { bucket }) });
     this.#sites.set(`${name}.test`, site);
     return site;
   }
