@@ -195,8 +195,7 @@ describe('functions', () => {
 
   test('consume may send itself on for as long as an image is: Lambda would end a chain of messages after 16 steps', () => {
     expect(functionNamed('consume')[1]).toMatchObject({ RecursiveLoop: 'Allow' });
-    for (const handler of ['http', 'schedule'])
-      expect(functionNamed(handler)[1]).not.toHaveProperty('RecursiveLoop');
+    for (const handler of ['http', 'schedule']) expect(functionNamed(handler)[1]).not.toHaveProperty('RecursiveLoop');
   });
 
   test('schedule is invoked every minute, with the time that it was due, and a tick that failed is not repeated', () => {
