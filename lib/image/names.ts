@@ -110,7 +110,7 @@ async function holderOf(
   deps: NameDeps,
   spec: ImageSpec,
   stored: Stored<Name>,
-  claimant: ImageId,
+  claimant: ImageId | undefined,
 ): Promise<'none' | 'bears' | 'busy'> {
   const { imageId } = stored.value;
   if (imageId === null || imageId === claimant) return 'none';
@@ -121,12 +121,23 @@ async function holderOf(
   return (await replaceDocument(deps.bucket, header, header.value, deps.random)) ? 'none' : 'busy';
 }
 
-/** Lets go of the name if it still points to `imageId`. Repeatable; never takes a name from another image. */
+/**
+ * Lets go of the name if it still points to `imageId`, and that image does not bear it. Repeatable; never takes a name from another
+ * image, nor from one that has it again:
+ *
+ *   trash mv of X (slow), or a rename         trash restore of X, or a rename back
+ *   compare-and-swap of header X: name free
+ *                                             writes name n -> X; compare-and-swap of header X: bears n
+ *   reads name n -> X, reads header X: bears n, so it stays
+ */
 export async function freeName(deps: NameDeps, spec: ImageSpec, imageId: string): Promise<void> {
   for (let lostCount = 0; lostCount <= racesMax; lostCount++) {
     if (lostCount > 0) await backOff(raceBackoff, lostCount - 1, deps);
     const stored = await readDocument(deps.bucket, nameKey(spec), nameSchema);
     if (stored?.value.imageId !== imageId) return;
+    const holder = await holderOf(deps, spec, stored, undefined);
+    if (holder === 'bears') return;
+    if (holder === 'busy') continue;
     if (await replaceDocument<Name>(deps.bucket, stored, { imageId: null }, deps.random)) return;
   }
   throw new FarsideError('EAGAIN', `the name ${specText(spec)} is fought over: lost ${racesMax + 1} races`, {

@@ -115,6 +115,8 @@ async function swap(
 }
 
 function enabledHeader(deps: MirrorDeps, header: Header, globalId: string, pool: Pool, now: Drawn): Header | undefined {
+  // It went there since it was opened, by its name.
+  if (header.trash) throw new FarsideError('ENOENT', `error opening image ${header.name}`);
   if (header.mirror) return undefined;
   const mirrored: Header = { ...header, mirror: { mode: 'snapshot', state: 'enabled', globalId } };
   return changed(deps, mirrored, primarySnapshot([], senders(pool)), pool, now);

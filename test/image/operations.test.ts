@@ -275,6 +275,16 @@ describe('rename', () => {
     }
   });
 
+  test('freeing a name: a rename or a trash mv that is late does not take it from its image that has it again', async () => {
+    const imageId = await create('a');
+    await renameImage(deps, spec('a'), 'b');
+    await renameImage(deps, spec('b'), 'a');
+    await freeName(deps, spec('a'), imageId); // the first rename ends only now
+    expect((await openHeader(deps, spec('a'))).value.imageId).toBe(imageId);
+    await freeName(deps, spec('b'), imageId);
+    await create('b');
+  });
+
   test('names: freeing a name that another image has does nothing', async () => {
     const id = await create('a');
     await freeName(deps, spec('a'), 'f'.repeat(24));

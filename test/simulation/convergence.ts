@@ -12,7 +12,7 @@ export type Direction = { from: string; to: string };
 export function checkConverged(truth: GroundTruth, directions: readonly Direction[]): string | undefined {
   for (const { from, to } of directions) {
     const [source, target] = [truth.site(from)!, truth.site(to)!];
-    const copies = [...target.images.values()];
+    const copies = [...target.images.values()].filter(({ role }) => role !== 'trashed');
     for (const primary of source.images.values()) {
       const problem =
         primary.globalId &&

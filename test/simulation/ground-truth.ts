@@ -26,7 +26,7 @@ export type Point = {
   line: ReadonlySet<Point>;
 };
 
-export type Role = 'plain' | 'creating' | 'primary' | 'demoted' | 'replica';
+export type Role = 'plain' | 'trashed' | 'creating' | 'primary' | 'demoted' | 'replica';
 
 export class ImageTruth {
   readonly site: string;
@@ -44,6 +44,8 @@ export class ImageTruth {
   isResyncAsked = false;
   /** Every name it has had: a command that opened it under an old one may still be at work. */
   readonly names: Set<string>;
+  /** Everything that it has shown: what a copy may be. */
+  readonly #shown = new Set<string>();
 
   constructor(site: string, header: Header, view: ImageView) {
     this.site = site;
@@ -52,6 +54,15 @@ export class ImageTruth {
     this.made = view;
     this.view = view;
     this.names = new Set([view.name]);
+    this.noteShown();
+  }
+
+  noteShown(): void {
+    for (const deep of [true, false]) this.#shown.add(copyText(this.view, deep));
+  }
+
+  hasShown(copy: ImageView, deep: boolean): boolean {
+    return this.#shown.has(copyText(copy, deep));
   }
 
   get role(): Role {
@@ -67,7 +78,12 @@ export class ImageTruth {
   }
 }
 
+/** What a copy has of an image: not its name, and of snapshots not that a resync kept them. */
+const copyText = (view: ImageView, deep: boolean): string =>
+  `${deep} ${viewText({ ...view, name: '', snapshots: deep ? view.snapshots.map((one) => ({ ...one, isKept: false })) : [] })}`;
+
 function roleOf(header: Header): Role {
+  if (header.trash) return 'trashed';
   if (!header.mirror) return 'plain';
   if (header.mirror.state === 'creating') return 'creating';
   const newest = mirrorSnapshots(header).at(-1)?.namespace.state;
@@ -87,6 +103,7 @@ const parseHeader = (body: Buffer): Header => JSON.parse(body.toString()).value;
 const pointKey = (mirrorUuid: string, globalId: string, snapId: number): string =>
   `${mirrorUuid}/${globalId}/${snapId}`;
 
+type Copied = NonNullable<Operation['copied']>;
 type Moment = {
   truth: ImageTruth;
   before: Header;
@@ -101,6 +118,7 @@ export class SiteTruth {
   readonly images = new Map<string, ImageTruth>();
   /** Images whose header was deleted. A put that lands very late may bring one back; nobody can reach it. */
   readonly #gone = new Set<string>();
+  readonly #removedImages = new Set<ImageTruth>();
   readonly #tombstones = new Set<string>();
   readonly #slots = new Map<string, number>();
   readonly #driver: FaultDriver;
@@ -214,16 +232,25 @@ export class SiteTruth {
     truth.header = header;
     truth.view = view;
     truth.names.add(view.name);
-    if (header.removing) this.images.delete(imageId);
+    truth.noteShown();
+    if (header.removing) {
+      this.images.delete(imageId);
+      this.#removedImages.add(truth);
+    }
     this.#checkLinks();
   }
 
   #created(header: Header, view: ImageView, origin: Origin, operation: Operation | undefined): void {
     const truth = new ImageTruth(this.name, header, view);
     if (operation) {
-      const effect = operation.take('create', 'clone');
+      const effect = operation.take('create', 'clone', 'copy');
       if (!effect) throw unexplained(truth, `it appeared by '${operation.title}'`);
-      const expected = effect.type === 'create' ? effect.view : this.#cloned(header, view, operation);
+      const expected =
+        effect.type === 'create'
+          ? effect.view
+          : effect.type === 'clone'
+            ? this.#cloned(header, view, operation)
+            : this.#copiedFrom(effect, view, operation);
       this.#expect(truth, expected, view, operation);
       operation.imageId = header.imageId;
       operation.touchedCount += 1;
@@ -240,7 +267,26 @@ export class SiteTruth {
       ?.header.snapshots.find(({ id }) => id === parent?.snapshotId);
     const { root, sizeBytes } = snapshot ?? { root: null, sizeBytes: 0 };
     const content = this.#reader.content(this.#driver.objects, packSources(header), root, { objectBytes, sizeBytes });
-    return { name: imageName, content, meta: view.meta, snapshots: [] };
+    return { name: imageName, content, meta: view.meta, features: view.features, snapshots: [] };
+  }
+
+  /** Of one that bore the name: by then it may bear another. */
+  #copiedFrom(copied: Copied, view: ImageView, operation: Operation): ImageView {
+    if (view.name === operation.imageName && this.#isCopy(copied, view)) return view;
+    throw new Violation(
+      'model',
+      `'${operation.title}' made ${viewText(view)}, which no '${copied.source}' has ever shown`,
+    );
+  }
+
+  #isCopy({ source, deep }: Copied, view: ImageView): boolean {
+    const sources = [...this.images.values(), ...this.#removedImages].filter(({ names }) => names.has(source));
+    return sources.some((truth) => truth.hasShown(view, deep)) && (deep || view.snapshots.length === 0);
+  }
+
+  /** What an earlier run of the same command, or an import of the same, left without a name. */
+  copyOf(copied: Copied, name: string): ImageTruth | undefined {
+    return [...this.images.values()].find(({ names, made }) => names.has(name) && this.#isCopy(copied, made));
   }
 
   #explain(moment: Moment): void {
@@ -249,12 +295,25 @@ export class SiteTruth {
     const added = mirrorSnapshots(header).filter(({ id }) => !known.has(id));
     const isSame = viewText(view) === viewText(truth.view);
     if (header.removing) return this.#removed(moment);
+    if (header.trash?.id !== before.trash?.id) return this.#trashed(moment, isSame);
     if (before.mirror && !header.mirror) return this.#disabled(moment, isSame);
     if (header.mirror?.resyncRequestedAtMs !== undefined && before.mirror?.resyncRequestedAtMs === undefined)
       this.#resyncAsked(moment);
     if (added.length > 0) return this.#pointed(moment, added, isSame);
     if (!isSame) this.#written(moment);
     else if (moment.operation && bears(moment.operation, truth)) moment.operation.take('write'); // it wrote what was there
+  }
+
+  /** Into the trash, or out of it. */
+  #trashed({ truth, before, header, view, operation }: Moment, isSame: boolean): void {
+    if (header.trash) {
+      if (before.trash || truth.role !== 'plain' || !isSame || !operation?.take('trash'))
+        throw unexplained(truth, `it is ${truth.role} and went into the trash`);
+      return;
+    }
+    const effect = operation?.take('restore');
+    if (!operation || !effect) throw unexplained(truth, 'it came out of the trash');
+    this.#expect(truth, { ...truth.view, name: effect.name ?? truth.view.name }, view, operation);
   }
 
   #written({ truth, view, operation, origin }: Moment): void {
@@ -268,7 +327,8 @@ export class SiteTruth {
       );
     }
     const isOnlyKept = viewText(view, { replicated: true }) === viewText(truth.view, { replicated: true });
-    if (!isWritable(truth.role) && !isOnlyKept)
+    const isPurge = truth.role === 'trashed' && operation.what.startsWith('snap purge ');
+    if (!isWritable(truth.role) && !isOnlyKept && !isPurge)
       throw new Violation('I8', `${truth.title} is ${truth.role} but was changed by '${operation.title}'`);
     if (effect.type === 'create' && truth.isAcknowledged)
       throw new Violation(
@@ -291,7 +351,7 @@ export class SiteTruth {
     if (before.parent?.unnamed && !truth.isAcknowledged) return; // its making was given up
     if (operation) {
       if (!operation.take('remove')) throw unexplained(truth, `it was removed by '${operation.title}'`);
-      if (truth.role !== 'plain')
+      if (truth.role !== 'plain' && truth.role !== 'trashed')
         throw new Violation('I8', `${truth.title} is ${truth.role} and was removed by '${operation.title}'`);
       return;
     }
@@ -490,11 +550,19 @@ export class GroundTruth {
   succeeded(operation: Operation): void {
     if (operation.touchedCount === 0 && operation.created)
       operation.imageId = this.#twin(operation.siteName, operation.created);
+    else if (operation.touchedCount === 0 && operation.copied)
+      operation.imageId = this.#copyMadeBefore(operation, operation.copied);
     else if (operation.mustLand && operation.touchedCount === 0)
       throw new Violation('I5', `'${operation.title}' said that it succeeded, but nothing was stored`);
     const truth =
       operation.imageId === undefined ? undefined : this.site(operation.siteName)?.images.get(operation.imageId);
     if (truth) truth.isAcknowledged = true;
+  }
+
+  #copyMadeBefore({ siteName, imageName, title }: Operation, copied: Copied): string {
+    const found = this.site(siteName)?.copyOf(copied, imageName);
+    if (found) return found.imageId;
+    throw new Violation('I5', `'${title}' said that it succeeded, but there is no such image`);
   }
 
   /** The image that an earlier run of the same command made. */

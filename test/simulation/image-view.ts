@@ -6,14 +6,25 @@ import { contentOf, type BucketReader, type Content } from './bucket-reader.ts';
 
 export type UserSnapshotView = { name: string; content: Content; isProtected: boolean; isKept: boolean };
 
-export type ImageView = { name: string; content: Content; meta: Record<string, string>; snapshots: UserSnapshotView[] };
+export type ImageView = {
+  name: string;
+  content: Content;
+  meta: Record<string, string>;
+  features: readonly string[];
+  snapshots: UserSnapshotView[];
+};
 
 export const emptyView = (name: string, content: Buffer): ImageView => ({
   name,
   content: contentOf(content),
   meta: {},
+  features: ['deep-flatten', 'exclusive-lock', 'fast-diff', 'layering', 'object-map'],
   snapshots: [],
 });
+
+/** Without the one that says who may write. */
+const featuresOf = (features: readonly string[]): string[] =>
+  features.filter((name) => name !== 'non-primary').toSorted();
 
 type Objects = ReadonlyMap<string, Buffer>;
 
@@ -30,6 +41,7 @@ export function viewOf(reader: BucketReader, objects: Objects, header: Header): 
     name: header.name,
     content: reader.content(objects, sources, header.root, { objectBytes, sizeBytes: header.sizeBytes }),
     meta: header.meta,
+    features: featuresOf(header.features),
     snapshots: header.snapshots.filter(({ namespace }) => namespace.type === 'user').map(snapshotView),
   };
 }
@@ -44,6 +56,7 @@ export function recordedView(reader: BucketReader, objects: Objects, header: Hea
     name: image.name,
     content: reader.content(objects, sources, snapshot.root, { objectBytes, sizeBytes: snapshot.sizeBytes }),
     meta: image.meta,
+    features: featuresOf(image.features),
     snapshots: image.snapshots
       .filter(({ trashName }) => trashName === undefined)
       .map(({ name, root, sizeBytes, protected: isProtected }) => ({
@@ -65,7 +78,9 @@ export function viewText(view: ImageView, { replicated = false }: { replicated?:
   const snapshots = view.snapshots
     .filter(({ isKept }) => !(replicated && isKept))
     .map((one) => `${snapshotText(one)}${one.isKept ? ' kept' : ''}`);
-  return [view.name, view.content.id, sortedMeta(view.meta), ...snapshots.toSorted()].join(' | ');
+  return [view.name, view.content.id, sortedMeta(view.meta), view.features.join(','), ...snapshots.toSorted()].join(
+    ' | ',
+  );
 }
 
 export type Change = (view: ImageView) => ImageView;
@@ -114,6 +129,14 @@ export const changes = {
     ...view,
     snapshots: view.snapshots.filter(({ isProtected }) => isProtected),
   }),
+  /** object-map and fast-diff go together. */
+  features:
+    (feature: string, action: 'enable' | 'disable'): Change =>
+    (view) => {
+      const named = feature === 'deep-flatten' ? [feature] : ['object-map', 'fast-diff'];
+      const others = view.features.filter((name) => !named.includes(name));
+      return { ...view, features: action === 'enable' ? [...others, ...named].toSorted() : others };
+    },
   meta:
     (key: string, value: string | undefined): Change =>
     (view) => {

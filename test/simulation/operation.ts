@@ -7,8 +7,12 @@ export type Effect =
   | { type: 'create'; view: ImageView }
   /** A new image with the content of the snapshot that it is linked to. */
   | { type: 'clone' }
+  /** A new image with what the other showed at some time. */
+  | { type: 'copy'; source: string; deep: boolean }
+  /** Out of the trash, under another name if one is given. */
+  | { type: 'restore'; name: string | undefined }
   | { type: 'write'; change: Change }
-  | { type: 'enable' | 'snapshot' | 'promote' | 'demote' | 'disable' | 'resync' | 'remove' }
+  | { type: 'enable' | 'snapshot' | 'promote' | 'demote' | 'disable' | 'resync' | 'remove' | 'trash' }
   /** The enabling of a clone whose parent was disabled meanwhile. */
   | { type: 'take back' };
 
@@ -33,6 +37,8 @@ export class Operation {
   readonly #left: Effect[];
   /** What a new image shows; another run of the same command may have made it. */
   readonly created: ImageView | undefined;
+  /** What it copies; the same goes for that. */
+  readonly copied: Extract<Effect, { type: 'copy' }> | undefined;
   /** Of the image that it changed first. */
   imageId: string | undefined;
   /** Header versions that it wrote, those without visible change included. */
@@ -47,6 +53,7 @@ export class Operation {
     this.mayRefuseLate = mayRefuseLate;
     this.#left = [...effects];
     this.created = effects.find((effect) => effect.type === 'create')?.view;
+    this.copied = effects.find((effect) => effect.type === 'copy');
   }
 
   /** The next effect of one of these types, used up; undefined when the command has none such left. */

@@ -9,7 +9,8 @@ import { readRange } from '../../lib/image/read.ts';
 import { settingsDefault } from '../../lib/image/deps.ts';
 import { limitsDefault } from '../../lib/mirror/deps.ts';
 import { createBootstrapToken, importBootstrapToken } from '../../lib/mirror/peer.ts';
-import { createPool, readPool, sends } from '../../lib/mirror/pool.ts';
+import { createNamespace } from '../../lib/mirror/namespace.ts';
+import { createPool, mirrorOf, readPool, sends } from '../../lib/mirror/pool.ts';
 import { enablePool } from '../../lib/mirror/pool-mode.ts';
 import { setPoolRetention } from '../../lib/mirror/retention-verbs.ts';
 import { addSchedule, removeSchedule } from '../../lib/mirror/schedules.ts';
@@ -62,6 +63,8 @@ export class Simulation {
   readonly #dice: Dice;
   readonly #climate: Climate;
   readonly #workload: Workload;
+  /** Of the images of each site: the default one, or one that is mapped to the peer's. */
+  readonly #namespaces = new Map<string, string>();
   #active = 0;
   #clients = 0;
 
@@ -81,7 +84,7 @@ export class Simulation {
           unitsMax: 32,
           imageNames: this.#dice.pick([['a'], ['a', 'b'], ['a', 'b', 'c']]),
         };
-    this.#workload = new Workload(new Dice(options.seed, 'workload'), shape);
+    this.#workload = new Workload(new Dice(options.seed, 'workload'), shape, this.#namespaces);
     this.#makeSites(isFat);
   }
 
@@ -167,6 +170,7 @@ export class Simulation {
       await site.found();
       await createPool(site.deps, poolRegistry(site.deps), pool);
     }
+    const remotes = this.#drawNamespaces();
     for (const { from, to, isTwoWay } of drawTopology(this.#dice, this.sites)) {
       await enablePool(from.deps, pool, 'image');
       await importBootstrapToken(to.deps, pool, await createBootstrapToken(from.deps, pool), {
@@ -177,10 +181,33 @@ export class Simulation {
       if (isTwoWay) this.directions.push({ from: to.name, to: from.name });
     }
     for (const site of this.sites) {
+      const namespace = this.#namespaceOf(site);
+      if (namespace !== '') {
+        await createNamespace(site.deps, pool, namespace);
+        await enablePool(site.deps, pool, 'image', { namespace, remoteNamespace: remotes.get(site.name) });
+      }
       if (this.#dice.chance(0.3)) await setPoolRetention(site.deps, pool, this.#dice.pick(['3h', '1h,1d']));
       if (this.#dice.chance(0.4)) await addSchedule(site.deps, { pool }, this.#dice.pick(['1m', '3m']));
-      this.truth.site(site.name)!.mirrorUuid = (await readPool(site.deps, pool)).value.mirror!.mirrorUuid;
+      const { value } = await readPool(site.deps, pool);
+      this.truth.site(site.name)!.mirrorUuid = mirrorOf(value, namespace)!.mirrorUuid;
     }
+  }
+
+  #namespaceOf({ name }: SimulatedSite): string {
+    return this.#namespaces.get(name) ?? '';
+  }
+
+  /** A namespace at every site; of two sites each may call it otherwise. Gives what the peers of each site call it. */
+  #drawNamespaces(): ReadonlyMap<string, string> {
+    if (!this.#dice.chance(0.25)) return new Map();
+    for (const { name } of this.sites) this.#namespaces.set(name, 'x');
+    const [first, second, third] = this.sites;
+    if (!first || !second || third || this.#dice.chance(0.4)) return new Map();
+    this.#namespaces.set(second.name, 'copy-of-x');
+    return new Map([
+      [first.name, 'copy-of-x'],
+      [second.name, 'x'],
+    ]);
   }
 
   async #work(): Promise<void> {
@@ -405,8 +432,15 @@ export class Simulation {
     for (const site of this.sites) {
       const deps = site.freshDeps('the reader');
       for (const truth of this.truth.site(site.name)!.images.values()) {
-        if (truth.role === 'creating' || !(truth.isAcknowledged || truth.role === 'replica')) continue;
-        const found = await openHeader(deps, specOf(truth.view.name)).catch((error: unknown) => error);
+        if (
+          truth.role === 'creating' ||
+          truth.role === 'trashed' ||
+          !(truth.isAcknowledged || truth.role === 'replica')
+        )
+          continue;
+        const found = await openHeader(deps, specOf(truth.view.name, this.#namespaceOf(site))).catch(
+          (error: unknown) => error,
+        );
         if (found instanceof Error)
           throw new Violation('I5', `${truth.title} cannot be opened by its name: ${found.message}`);
         const { value } = found as Awaited<ReturnType<typeof openHeader>>;

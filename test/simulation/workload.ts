@@ -6,11 +6,12 @@ import { openHeader } from '../../lib/image/access.ts';
 import { reachableRoots } from '../../lib/image/header.ts';
 import { cloneImage } from '../../lib/image/clone.ts';
 import type { CopyLimits } from '../../lib/image/copy-packs.ts';
+import { copyStep } from '../../lib/image/copy.ts';
 import { flattenStep } from '../../lib/image/flatten.ts';
 import { findUserSnapshot } from '../../lib/image/info.ts';
 import { openStore } from '../../lib/image/pack-store.ts';
 import { readRange } from '../../lib/image/read.ts';
-import { createImage, renameImage, resizeImage } from '../../lib/image/images.ts';
+import { createImage, renameImage, resizeImage, updateFeatures } from '../../lib/image/images.ts';
 import { startImport } from '../../lib/image/import.ts';
 import type { ImageSpec } from '../../lib/image/deps.ts';
 import { removeMeta, setMeta } from '../../lib/image/meta.ts';
@@ -23,6 +24,7 @@ import {
   rollbackSnapshot,
   unprotectSnapshot,
 } from '../../lib/image/snapshots.ts';
+import { removeFromTrash, restoreFromTrash } from '../../lib/image/trash.ts';
 import type { MirrorDeps } from '../../lib/mirror/deps.ts';
 import {
   createMirrorSnapshot,
@@ -32,6 +34,7 @@ import {
   promoteImage,
   removeMirroredImage,
   resyncImage,
+  trashImage,
 } from '../../lib/mirror/images.ts';
 import type { Dice } from './dice.ts';
 import type { ImageTruth } from './ground-truth.ts';
@@ -40,7 +43,8 @@ import { Operation, type Effect } from './operation.ts';
 import { Violation } from './violation.ts';
 
 export const pool = 'rbd';
-export const specOf = (image: string): ImageSpec => ({ pool, namespace: '', image });
+/** In the namespace that the site's images are in. */
+export const specOf = (image: string, namespace = ''): ImageSpec => ({ pool, namespace, image });
 
 export type Shape = { objectBytes: number[]; unitBytes: number; unitsMax: number; imageNames: string[] };
 
@@ -77,6 +81,12 @@ type Kind =
   | 'export'
   | 'clone'
   | 'flatten'
+  | 'cp'
+  | 'deep cp'
+  | 'feature'
+  | 'trash mv'
+  | 'trash restore'
+  | 'trash rm'
   | 'collect';
 
 /** How often, by what the image is. What makes no sense is tried now and then as well. */
@@ -95,6 +105,10 @@ const weights: Record<ImageTruth['role'] | 'none' | 'split-brain', Partial<Recor
     promote: 0.1,
     clone: 2,
     'snap rm': 0.5,
+    cp: 0.7,
+    'deep cp': 0.7,
+    feature: 0.5,
+    'trash mv': 1,
   },
   primary: {
     update: 10,
@@ -116,6 +130,10 @@ const weights: Record<ImageTruth['role'] | 'none' | 'split-brain', Partial<Recor
     export: 2,
     collect: 5,
     clone: 7,
+    cp: 0.7,
+    'deep cp': 0.7,
+    feature: 1.5,
+    'trash mv': 0.4,
     enable: 0.1,
     promote: 0.1,
     resync: 0.1,
@@ -128,6 +146,10 @@ const weights: Record<ImageTruth['role'] | 'none' | 'split-brain', Partial<Recor
     export: 2,
     collect: 4,
     clone: 0.7,
+    cp: 0.5,
+    'deep cp': 0.5,
+    feature: 0.2,
+    'trash mv': 0.2,
     update: 0.5,
     resize: 0.2,
     'snap create': 0.2,
@@ -150,6 +172,7 @@ const weights: Record<ImageTruth['role'] | 'none' | 'split-brain', Partial<Recor
     demote: 0.1,
     'disable force': 0.1,
   },
+  trashed: { 'trash restore': 6, 'trash rm': 2, 'snap purge': 1, update: 0.3, collect: 1, rm: 0.2 },
   creating: { update: 0.3, promote: 0.2, 'promote force': 0.2, rm: 0.2, collect: 0.5, resync: 0.2 },
   'split-brain': {
     resync: 10,
@@ -240,8 +263,11 @@ export class Workload {
   readonly #dice: Dice;
   readonly #shape: Shape;
   readonly #units: Buffer[];
+  /** Of a site's images, by site. */
+  readonly #namespaces: ReadonlyMap<string, string>;
 
-  constructor(dice: Dice, shape: Shape) {
+  constructor(dice: Dice, shape: Shape, namespaces: ReadonlyMap<string, string> = new Map()) {
+    this.#namespaces = namespaces;
     this.#dice = dice;
     this.#shape = shape;
     this.#units = Array.from({ length: 12 }, (_, index) =>
@@ -292,7 +318,9 @@ export class Workload {
 
   make(kind: Kind, siteName: string, image: string, truth: ImageTruth | undefined): Command {
     const dice = this.#dice;
-    const spec = specOf(image);
+    const namespace = this.#namespaces.get(siteName) ?? '';
+    const spec = specOf(image, namespace);
+    const trashed = { pool, namespace, imageId: truth?.imageId ?? noImageId };
     const command = (
       where: Command['where'],
       effects: Effect[],
@@ -389,8 +417,11 @@ export class Workload {
         return command(side, write(changes.rollback(snap)), (deps) => rollbackSnapshot(deps, spec, snap), {
           what: snap,
         });
-      case 'snap purge':
-        return command(side, write(changes.purge), (deps) => purgeSnapshots(deps, spec), { mustLand: false });
+      case 'snap purge': {
+        // In the trash only its id finds it.
+        const target = truth?.role === 'trashed' ? { ...spec, image: truth.imageId, byId: true } : spec;
+        return command(side, write(changes.purge), (deps) => purgeSnapshots(deps, target), { mustLand: false });
+      }
       case 'meta set': {
         const [key, value] = [dice.pick(metaKeys), String(dice.integer(1, 5))];
         return command(side, write(changes.meta(key, value)), (deps) => setMeta(deps, spec, key, value), {
@@ -443,7 +474,7 @@ export class Workload {
       case 'resync':
         return command('site', [{ type: 'resync' }], (deps) => resyncImage(deps, spec), { mustLand: false });
       case 'export':
-        return command('client', [], (deps) => exportContent(deps, image, dice.chance(0.5) ? snap : undefined, truth), {
+        return command('client', [], (deps) => exportContent(deps, spec, dice.chance(0.5) ? snap : undefined, truth), {
           mustLand: false,
         });
       case 'clone': {
@@ -456,11 +487,68 @@ export class Workload {
           mustLand: true,
           mayRefuseLate: true,
         });
-        return { operation, where: 'site', run: (deps) => cloneImage(deps, spec, { name: snap }, specOf(name)) };
+        return {
+          operation,
+          where: 'site',
+          run: (deps) => cloneImage(deps, spec, { name: snap }, specOf(name, namespace)),
+        };
       }
       case 'flatten': {
         const limits = { copyBytesMax: dice.pick([1, 100_000]), nodesMax: 100, windowBytes: dice.pick([1, 65_536]) };
         return command('site', [], (deps) => flattenWhole(deps, spec, limits), { mustLand: false });
+      }
+      case 'cp':
+      case 'deep cp': {
+        const name = dice.pick([...this.#shape.imageNames, 'u', 'v', 'w', 'x', 'y']);
+        const deep = kind === 'deep cp';
+        const limits = { copyBytesMax: dice.pick([1, 100_000]), nodesMax: 100, windowBytes: dice.pick([1, 65_536]) };
+        const operation = new Operation({
+          what: `${kind} ${image} as ${name}`,
+          siteName,
+          imageName: name,
+          effects: [{ type: 'copy', source: image, deep }],
+          mustLand: true,
+          mayRefuseLate: true,
+        });
+        return {
+          operation,
+          where: 'site',
+          run: (deps) => copyWhole(deps, spec, specOf(name, namespace), { deep, limits }),
+        };
+      }
+      case 'feature': {
+        const feature = dice.pick(['fast-diff', 'object-map', 'deep-flatten']);
+        const isOn = truth?.view.features.includes(feature) === true;
+        const action = isOn === dice.chance(0.9) ? 'disable' : 'enable';
+        return command(
+          side,
+          write(changes.features(feature, action)),
+          (deps) => updateFeatures(deps, spec, [feature], action),
+          { what: `${action} ${feature}` },
+        );
+      }
+      case 'trash mv': {
+        const delaySeconds = dice.pick([0, 3600]);
+        const run = (deps: MirrorDeps) => trashImage(deps, spec, delaySeconds);
+        return command('site', [{ type: 'disable' }, { type: 'trash' }], run, { mayRefuseLate: true });
+      }
+      case 'trash restore': {
+        const newName = dice.chance(0.5) ? dice.pick(this.#shape.imageNames) : undefined;
+        return command(
+          'site',
+          [{ type: 'restore', name: newName }],
+          (deps) => restoreFromTrash(deps, trashed, newName),
+          { what: newName ?? '' },
+        );
+      }
+      case 'trash rm': {
+        const force = dice.chance(0.7);
+        return command(
+          'site',
+          [{ type: 'remove' }],
+          (deps) => removeFromTrash(deps, trashed, { force, queue: deps.queue }),
+          { mustLand: false, mayRefuseLate: true },
+        );
       }
       case 'collect': {
         const run = async (deps: MirrorDeps): Promise<void> => {
@@ -505,6 +593,22 @@ export class Workload {
   }
 }
 
+const noImageId = '0'.repeat(24);
+
+async function copyWhole(
+  deps: MirrorDeps,
+  source: ImageSpec,
+  target: ImageSpec,
+  options: { deep: boolean; limits: CopyLimits },
+): Promise<void> {
+  let begun: string | undefined;
+  for (let steps = 0; steps < 1000; steps++) {
+    const { done, imageId } = await copyStep(deps, source, target, { ...options, begun });
+    begun = imageId;
+    if (done) return;
+  }
+}
+
 async function flattenWhole(deps: MirrorDeps, spec: ImageSpec, limits: CopyLimits): Promise<void> {
   for (let steps = 0; steps < 1000; steps++) if ((await flattenStep(deps, spec, { limits })).done) return;
 }
@@ -524,11 +628,11 @@ export async function importContent(
 /** Reads the head or a snapshot, and compares with what the image showed when its header was read. */
 async function exportContent(
   deps: MirrorDeps,
-  image: string,
+  spec: ImageSpec,
   snap: string | undefined,
   truth: ImageTruth | undefined,
 ): Promise<void> {
-  const { value: header } = await openHeader(deps, specOf(image));
+  const { value: header } = await openHeader(deps, spec);
   const shown = truth?.imageId === header.imageId ? truth.view : undefined;
   const { root, sizeBytes } = snap === undefined ? header : findUserSnapshot(header, snap);
   const expected = snap === undefined ? shown?.content : shown?.snapshots.find(({ name }) => name === snap)?.content;
@@ -536,14 +640,14 @@ async function exportContent(
   try {
     const bytes = await readRange(store, root, header.objectBytes, { offset: 0, length: sizeBytes });
     if (expected && expected.bytes.compare(bytes) !== 0)
-      throw new Violation('I1', `an export of '${image}' differs from what it showed`);
+      throw new Violation('I1', `an export of '${spec.image}' differs from what it showed`);
   } catch (error) {
     const isStillThere =
       root !== null &&
       truth !== undefined &&
       reachableRoots(truth.header).some(({ pack, entry }) => pack === root.pack && entry === root.entry);
     if (error instanceof FarsideError && error.code === 'EBADMSG' && isStillThere)
-      throw new Violation('I7', `an export of '${image}' fails: ${error.message}`);
+      throw new Violation('I7', `an export of '${spec.image}' fails: ${error.message}`);
     throw error;
   }
 }
