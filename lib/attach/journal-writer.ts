@@ -271,7 +271,7 @@ export class JournalWriter {
         this.#fail(fenced());
         return false;
       } catch (error) {
-        if (!(error instanceof FarsideError) || error.retry === 'never') throw error;
+        if (!(error instanceof FarsideError) || error.retry === 'never') throw asTaken(error);
         this.#wake();
         await backOff(faultBackoff, tries, this.#deps);
       }
@@ -285,6 +285,10 @@ export const fenced = (): FarsideError =>
     'ESHUTDOWN',
     'this writer lost the image: it was demoted, its lock was broken, or it was attached elsewhere; attach it again once that is settled',
   );
+
+/** A site that is asked to fill a slot of an image that was demoted says so before the fence would. */
+const asTaken = (error: unknown): unknown =>
+  error instanceof FarsideError && error.code === 'EROFS' ? fenced() : error;
 
 const asFailure = (error: unknown): FarsideError =>
   error instanceof FarsideError

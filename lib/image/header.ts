@@ -36,6 +36,9 @@ const epochId = z.string().regex(/^[0-9a-f]{16}$/);
 export const journalPositionSchema = z.object({ epoch: epochId, tag: count, seq: count, entry: count });
 export type JournalPosition = z.infer<typeof journalPositionSchema>;
 
+/** The slot of a journal that a pack was born in (node.ts, `Slot`), where it goes from site to site. */
+export const slotSchema = z.object({ epoch: epochId, seq: count });
+
 /** Who has the image attached for writing: Ceph's exclusive lock. */
 const journalOwnerSchema = z.object({
   /** As `lock ls` shows it: `auto <number>`. */

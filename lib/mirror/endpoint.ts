@@ -4,15 +4,16 @@
 // A peer that we send to may read the states, manifests and packs of mirrored images of the pool, and acknowledge. A peer
 // that we receive from may wake us. Nothing else can be reached from here.
 
-import { keyText } from '../bucket/keys.ts';
 import type { Stored } from '../bucket/document.ts';
 import { FarsideError } from '../errors.ts';
 import { readHeader } from '../image/access.ts';
 import { mirrorSnapshots, packSources } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
-import { parseImageId, parsePackId, type PackId } from '../image/ids.ts';
+import { parseEpochId, parseImageId, parsePackId, type PackId } from '../image/ids.ts';
 import { mergeCopies } from '../image/pack-copy.ts';
+import type { PackSources } from '../image/pack-store.ts';
 import { parsePackIndex } from '../image/pack.ts';
+import { packKeys, type Placed } from '../image/pack-place.ts';
 import { acknowledge } from './acknowledge.ts';
 import { sendAll } from './announce.ts';
 import { findImage, readCatalog } from './catalog.ts';
@@ -39,6 +40,7 @@ import type {
   PeerCatalog,
   PeerImage,
   RegisterAnswer,
+  WantedSlot,
 } from './peer-protocol.ts';
 import { mayReceive, maySend, mirrorOf, recentPool } from './pool.ts';
 import type { PeerRecord } from './pool.ts';
@@ -74,7 +76,7 @@ export class PeerEndpoint implements Peer {
     const { mode, state } = header.mirror!;
     const mirrorUuid = mirrorOf(await recentPool(this.#deps, this.#pool), namespace)?.mirrorUuid ?? '';
     // The replica asks for packs next.
-    remember(this.#deps, servedKey(this.#pool, imageId), packSources(header));
+    remember(this.#deps, servedKey(this.#pool, imageId), servedOf(header));
     const snapshots = mirrorSnapshots(header);
     const parent = await describeParent(this.#deps, header);
     return {
@@ -111,43 +113,50 @@ export class PeerEndpoint implements Peer {
   }
 
   async pack(imageId: string, packId: string, options: PackOptions = {}): Promise<PackAnswer> {
-    const sources = await this.#readable(imageId);
-    if (sources.length > 1 && options.range === undefined) return this.#united(sources, parsePackId(packId));
+    const keys = await this.#keysOf(imageId, packId, options.slot);
+    if (keys.length > 1 && options.range === undefined) return this.#united(keys, parsePackId(packId));
     let answer: PackAnswer = { status: 'absent' };
-    for (const source of sources) {
-      answer = await this.#stored(source, parsePackId(packId), options);
+    for (const key of keys) {
+      answer = await this.#stored(key, options);
       if (answer.status !== 'absent') break;
     }
     return answer;
   }
 
   /** As `pack` of all of it, for one who passes it on. */
-  async packStream(imageId: string, packId: string): Promise<PackAnswer | PackStream> {
-    const [source, ...others] = await this.#readable(imageId);
-    if (source === undefined || others.length > 0) return this.pack(imageId, packId);
-    const found = await this.#deps.bucket.stream(
-      keyText({ kind: 'pack', imageId: source, packId: parsePackId(packId) }),
-    );
+  async packStream(imageId: string, packId: string, slot?: WantedSlot): Promise<PackAnswer | PackStream> {
+    const [key, ...others] = await this.#keysOf(imageId, packId, slot);
+    if (key === undefined || others.length > 0) return this.pack(imageId, packId, { slot });
+    const found = await this.#deps.bucket.stream(key);
     if (found.status !== 'found') return found;
     return { status: 'found', body: found.body, etag: found.meta.etag, objectBytes: found.meta.bytes };
   }
 
-  async #readable(imageId: string): Promise<readonly string[]> {
+  /** Where the pack may lie; nowhere, for what is not mirrored in the pool. */
+  async #keysOf(imageId: string, packId: string, slot: WantedSlot | undefined): Promise<string[]> {
     await this.#check(maySend, 'read');
-    return this.#sourcesOf(imageId);
+    const { sources, slotsFirst } = await this.#served(imageId);
+    const placed: Placed = {
+      packId: parsePackId(packId),
+      ...(slot && { slot: { epoch: parseEpochId(slot.epoch), seq: slot.seq } }),
+    };
+    return sources.flatMap((source) => packKeys(source, placed, slotsFirst));
   }
 
-  async #stored(imageId: string, packId: PackId, options: PackOptions): Promise<PackAnswer> {
-    const found = await this.#deps.bucket.get(keyText({ kind: 'pack', imageId, packId }), options);
+  async #stored(key: string, { range, ifMatch }: PackOptions): Promise<PackAnswer> {
+    const found = await this.#deps.bucket.get(key, { range, ifMatch });
     if (found.status !== 'found') return found;
     return { status: 'found', body: found.body, etag: found.meta.etag, objectBytes: found.meta.bytes };
   }
 
-  /** A clone's pack may lie with its parent, and while it is flattened partly here and partly there. */
-  async #united(sources: readonly string[], packId: PackId): Promise<PackAnswer> {
+  /**
+   * A clone's pack may lie with its parent, and while it is flattened partly here and partly there. What was written by an
+   * attached writer may lie in its slot.
+   */
+  async #united(keys: readonly string[], packId: PackId): Promise<PackAnswer> {
     let united: PackAnswer = { status: 'absent' };
-    for (const source of sources) {
-      const answer = await this.#stored(source, packId, {});
+    for (const key of keys) {
+      const answer = await this.#stored(key, {});
       if (answer.status !== 'found') continue;
       const body: Uint8Array | undefined =
         united.status === 'found' ? mergeCopies(packId, united.body, answer.body) : answer.body;
@@ -158,10 +167,8 @@ export class PeerEndpoint implements Peer {
   }
 
   /** Where a peer reads the pack, whole or in part: `here` if its copies have to be united, or the store has no such places. */
-  async packPlace(imageId: string, packId: string): Promise<PackPlace> {
-    await this.#check(maySend, 'read');
-    const sources = await this.#sourcesOf(imageId);
-    const keys = sources.map((source) => keyText({ kind: 'pack', imageId: source, packId: parsePackId(packId) }));
+  async packPlace(imageId: string, packId: string, slot?: WantedSlot): Promise<PackPlace> {
+    const keys = await this.#keysOf(imageId, packId, slot);
     const held = keys.length > 1 ? await this.#held(keys) : keys;
     if (held.length === 0) return { status: 'absent' };
     const url = held.length === 1 ? await this.#deps.bucket.presignGet(held[0]!, packUrlSeconds) : undefined;
@@ -174,20 +181,20 @@ export class PeerEndpoint implements Peer {
   }
 
   /** Read whole here, so that the wire carries what is wanted and one request suffices, however scattered it lies. */
-  async packEntries(imageId: string, packId: string, { entries }: PackEntries): Promise<PackAnswer> {
-    const whole = await this.pack(imageId, packId);
+  async packEntries(imageId: string, packId: string, { entries, slot }: PackEntries): Promise<PackAnswer> {
+    const whole = await this.pack(imageId, packId, { slot });
     if (whole.status !== 'found') return whole;
     const body = selectedCopy(parsePackIndex(whole.body, parsePackId(packId)), entries, whole.body);
     return { status: 'found', body, etag: whole.etag, objectBytes: body.length };
   }
 
   /** Images whose packs a mirrored image of the pool needs: none for any other. */
-  async #sourcesOf(imageId: string): Promise<readonly string[]> {
-    const sources = await recent(this.#deps, servedKey(this.#pool, parseImageId(imageId)), async () => {
+  async #served(imageId: string): Promise<PackSources> {
+    const served = await recent(this.#deps, servedKey(this.#pool, parseImageId(imageId)), async () => {
       const header = await readHeader(this.#deps, imageId);
-      return header?.value.mirror && header.value.pool === this.#pool ? packSources(header.value) : undefined;
+      return header?.value.mirror && header.value.pool === this.#pool ? servedOf(header.value) : undefined;
     });
-    return sources ?? [];
+    return served ?? { sources: [], slotsFirst: false };
   }
 
   async ack(globalId: string, ack: Ack): Promise<void> {
@@ -233,5 +240,10 @@ export class PeerEndpoint implements Peer {
     if (this.#record.awaited === true) await noteContact(this.#deps, this.#pool, this.#record.uuid);
   }
 }
+
+const servedOf = (header: Header): PackSources => ({
+  sources: packSources(header).map(parseImageId),
+  slotsFirst: header.journal !== undefined,
+});
 
 const servedKey = (pool: string, imageId: string): string => `served ${pool}/${imageId}`;

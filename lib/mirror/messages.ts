@@ -3,7 +3,7 @@
 
 import { z } from 'zod';
 
-import { rootSchema } from '../image/header.ts';
+import { rootSchema, slotSchema } from '../image/header.ts';
 
 const count = z.int().min(0);
 
@@ -17,6 +17,8 @@ export const packWantSchema = z.object({
   packBytes: count,
   payloadBytes: count,
   entries: wantedEntriesSchema,
+  /** Where the primary may have it: it was born as a segment of a journal. */
+  slot: slotSchema.optional(),
 });
 export type PackWant = z.infer<typeof packWantSchema>;
 

@@ -20,7 +20,7 @@ import { indexBytes, parsePackIndex } from '../image/pack.ts';
 import { storeCopy } from '../image/store-copy.ts';
 import type { MirrorDeps } from './deps.ts';
 import type { PackWant } from './messages.ts';
-import type { PackOptions, Peer } from './peer-protocol.ts';
+import type { PackEntries, PackOptions, Peer } from './peer-protocol.ts';
 
 /** Wanted ranges with a smaller gap are fetched as one: a request costs more than so many bytes. */
 const gapBytesMax = 32 * 1024;
@@ -58,7 +58,7 @@ type Fetched = { body: Uint8Array; fetchedBytes: number; release?: (() => void) 
 
 /** Everything that the primary has of the pack, as it came. */
 async function fetchWhole(deps: MirrorDeps, transfer: Transfer, packId: PackId, want: PackWant): Promise<Fetched> {
-  const { body, release } = await ask(transfer, packId);
+  const { body, release } = await ask(transfer, packId, { slot: want.slot });
   await (deps.codec ?? inlineCodec).verify(packId, body);
   const index = parsePackIndex(body, packId);
   for (const entryIndex of entryNumbers(want.entries, index.entryCount)) {
@@ -73,7 +73,8 @@ async function fetchWhole(deps: MirrorDeps, transfer: Transfer, packId: PackId, 
 
 /** What is wanted and no more: cut out by the primary, or by us out of its index and ranges. */
 async function fetchParts(transfer: Transfer, packId: PackId, want: PackWant): Promise<Fetched> {
-  if (transfer.peer.packEntries && want.entries !== 'all') return fetchCut(transfer, packId, want.entries);
+  if (transfer.peer.packEntries && want.entries !== 'all')
+    return fetchCut(transfer, packId, { entries: want.entries, slot: want.slot });
   for (let tries = 0; tries < triesMax; tries++) {
     const fetched = await fetchPartsOnce(transfer, packId, want);
     if (fetched) return fetched;
@@ -83,16 +84,12 @@ async function fetchParts(transfer: Transfer, packId: PackId, want: PackWant): P
   });
 }
 
-async function fetchCut(
-  { peer, primaryImageId }: Transfer,
-  packId: PackId,
-  entries: [number, number][],
-): Promise<Fetched> {
-  const answer = await peer.packEntries!(primaryImageId, packId, { entries });
+async function fetchCut({ peer, primaryImageId }: Transfer, packId: PackId, wanted: PackEntries): Promise<Fetched> {
+  const answer = await peer.packEntries!(primaryImageId, packId, wanted);
   if (answer.status !== 'found') throw lost(packId);
   const { body } = answer;
   // Verified here: what crossed the wire is not trusted.
-  const copy = verifiedCopy(parsePackIndex(body, packId), entries, (offset, length) =>
+  const copy = verifiedCopy(parsePackIndex(body, packId), wanted.entries, (offset, length) =>
     body.subarray(offset, offset + length),
   );
   answer.release?.();
@@ -100,11 +97,12 @@ async function fetchCut(
 }
 
 async function fetchPartsOnce(transfer: Transfer, packId: PackId, want: PackWant): Promise<Fetched | undefined> {
-  const head = await ask(transfer, packId, { range: { offset: 0, length: indexBytes(want.entryCount) } });
+  const { slot } = want;
+  const head = await ask(transfer, packId, { range: { offset: 0, length: indexBytes(want.entryCount) }, slot });
   const index = parsePackIndex(head.body, packId);
   const runs: { offset: number; body: Uint8Array }[] = [];
   for (const range of rangesOf(index, want.entries, gapBytesMax)) {
-    const answer = await transfer.peer.pack(transfer.primaryImageId, packId, { range, ifMatch: head.etag });
+    const answer = await transfer.peer.pack(transfer.primaryImageId, packId, { range, ifMatch: head.etag, slot });
     if (answer.status === 'changed') return undefined;
     if (answer.status === 'absent') throw lost(packId);
     runs.push({ offset: range.offset, body: answer.body });

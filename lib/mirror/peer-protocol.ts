@@ -7,7 +7,7 @@
 import { z } from 'zod';
 
 import type { ByteRange } from '../bucket/driver.ts';
-import { mirrorNamespaceSchema, rootSchema, snapshotSchema } from '../image/header.ts';
+import { mirrorNamespaceSchema, rootSchema, slotSchema, snapshotSchema } from '../image/header.ts';
 import { objectBytesMax, objectBytesMin } from '../image/images.ts';
 import { manifestSchema, type Manifest } from './messages.ts';
 import type { PeerRecord } from './pool.ts';
@@ -86,7 +86,13 @@ export const deltaAnswerSchema = z.discriminatedUnion('status', [
 ]);
 export type DeltaAnswer = { status: 'found'; manifest: Manifest } | { status: 'gone' };
 
-export type PackOptions = { range?: ByteRange | undefined; ifMatch?: string | undefined };
+/** Where a pack may lie besides among the packs: it was born as a segment of a journal. */
+export type WantedSlot = z.infer<typeof slotSchema>;
+export type PackOptions = {
+  range?: ByteRange | undefined;
+  ifMatch?: string | undefined;
+  slot?: WantedSlot | undefined;
+};
 /** `objectBytes`: of the whole stored copy. `changed`: `ifMatch` does not hold; the copy was shrunk. */
 /** `release`: to be called when `body` is not needed any more, whose memory may then hold another. */
 export type PackAnswer =
@@ -108,6 +114,7 @@ export const packEntriesSchema = z.object({
     .array(z.tuple([count, count]))
     .min(1)
     .max(10_000),
+  slot: slotSchema.optional(),
 });
 export type PackEntries = z.infer<typeof packEntriesSchema>;
 

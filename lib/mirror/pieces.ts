@@ -54,12 +54,12 @@ function addTo(piece: Piece, want: PackWant): void {
 const rangeCount = (want: PackWant): number => (want.entries === 'all' ? 1 : want.entries.length);
 
 function wantsOf(pack: Pack, entries: ReadonlySet<number>, rangesMax: number): PackWant[] {
-  const { packId, entryCount, packBytes } = pack;
+  const { packId, entryCount, packBytes, slot } = pack;
   const ranges = entryRanges(
     [...entries].toSorted((a, b) => a - b),
     entryCount,
   );
-  const base = { pack: packId, entryCount, packBytes };
+  const base = { pack: packId, entryCount, packBytes, ...(slot && { slot }) };
   if (ranges === 'all') return [{ ...base, payloadBytes: packBytes, entries: 'all' }];
   const wants: PackWant[] = [];
   for (let index = 0; index < ranges.length; index += rangesMax) {

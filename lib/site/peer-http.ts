@@ -132,12 +132,12 @@ export class HttpPeer implements Peer {
     await this.#call({ method: 'DELETE', path: `/register${only === undefined ? '' : `?only=${only}`}` });
   }
 
-  async pack(imageId: string, packId: string, { range, ifMatch }: PackOptions = {}): Promise<PackAnswer> {
+  async pack(imageId: string, packId: string, { range, ifMatch, slot }: PackOptions = {}): Promise<PackAnswer> {
     const headers: Record<string, string> = {};
     if (range) headers['range'] = formatRange(range.length > 0 ? range : { ...range, length: 1 });
     if (ifMatch !== undefined) headers['if-match'] = formatTag(ifMatch);
     const { response, body, release } = await this.#downloadFollowing(
-      `${this.#base}/images/${encodeURIComponent(imageId)}/packs/${encodeURIComponent(packId)}`,
+      `${this.#base}/images/${encodeURIComponent(imageId)}/packs/${encodeURIComponent(packId)}${slotQuery(slot)}`,
       headers,
     );
     if (response.status === 404) return this.#packAbsent(response, body);
@@ -268,6 +268,8 @@ export class HttpPeer implements Peer {
 function retryOf(code: ErrorCode, passing: boolean): 'later' | 'never' {
   return passing && code !== 'ENOSYS' && code !== 'EOPNOTSUPP' ? 'later' : 'never';
 }
+
+const slotQuery = (slot: PackOptions['slot']): string => (slot ? `?epoch=${slot.epoch}&seq=${slot.seq}` : '');
 
 function packMeta(response: Response): { etag: string; objectBytes: number } {
   const etag = parseTag(response.headers.get('etag') ?? '');

@@ -86,6 +86,7 @@ describe('a pool’s client', () => {
       ...closedToClients,
       { kind: 'header', imageId: otherId } as const,
       { kind: 'pack', imageId: otherId, packId } as const,
+      { kind: 'slot', imageId: otherId, epoch: '0123456789abcdef', seq: 0 } as const,
     ]) {
       expect([key.kind, await allowed(bucket.get(keyText(key)))]).toEqual([key.kind, 'EPERM']);
     }
@@ -237,6 +238,22 @@ describe.each(['admin', 'client'] as const)('headers put by an %s', (who) => {
     expect(await allowed(store(bearer()).create(keyText({ kind: 'pack', imageId, packId }), new Uint8Array(1)))).toBe(
       'EROFS',
     );
+  });
+
+  test('slots of a journal are filled once, never replaced or deleted, and of no image that is not there', async () => {
+    const slot = (seq: number, id: string = imageId): string =>
+      keyText({ kind: 'slot', imageId: id, epoch: '0123456789abcdef', seq });
+    const bucket = store(bearer());
+    expect(await allowed(bucket.create(slot(0), new Uint8Array(1)))).toBe('allowed');
+    const meta = (await bucket.head(slot(0)))!;
+    expect(await allowed(bucket.get(slot(0)))).toBe('allowed');
+    expect((await bucket.create(slot(0), new Uint8Array(2))).created).toBe(false);
+    expect(await allowed(bucket.replace(slot(0), new Uint8Array(2), meta.etag))).toBe('EPERM');
+    expect(await allowed(bucket.delete([slot(0)]))).toBe('EPERM');
+    expect(await allowed(bucket.create(slot(0, newImageId(systemRandom)), new Uint8Array(1)))).toBe('EPERM');
+    await makeReplica();
+    site.clock.setMs(site.clock.nowMs() + 60_000); // what was remembered is forgotten
+    expect(await allowed(bucket.create(slot(1), new Uint8Array(1)))).toBe('EROFS');
   });
 
   test('I8: a demotion between read and put wins, whatever the put says', async () => {

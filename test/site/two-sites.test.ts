@@ -5,6 +5,8 @@ import { createHash } from 'node:crypto';
 
 import { beforeEach, expect, test } from 'vitest';
 
+import { AttachedImage } from '../../lib/attach/attached-image.ts';
+import { attachLimitsDefault } from '../../lib/attach/limits.ts';
 import { Bucket } from '../../lib/bucket/bucket.ts';
 import { HttpDriver } from '../../lib/bucket/http.ts';
 import { settingsDefault, type ImageDeps, type ImageSpec } from '../../lib/image/deps.ts';
@@ -105,6 +107,37 @@ test('two sites: an image imported through the store replicates byte for byte, a
   await b.ok('POST', '/v1/pools/rbd/images/disk/mirror/snapshot');
   await network.settle();
   expect(Buffer.compare(await exportFrom(a), third)).toBe(0);
+  expect([a.log, b.log]).toEqual([[], []]);
+});
+
+test('two sites: an image that is attached through the store replicates from the slots of its journal', async () => {
+  await makePeers('rx-tx');
+  await importInto(a, content('one', 2 * MiB));
+  const deps = clientDeps(a);
+  const owner = { lockId: 'auto 1', locker: 'client.1', address: 'here:0/1', sinceMs: 0 };
+  const image = await AttachedImage.open(deps, spec, { owner, limits: attachLimitsDefault });
+  await image.write(MiB, content('two', MiB / 2));
+  await image.flush();
+  await a.ok('POST', '/v1/pools/rbd/images/disk/mirror', { mode: 'snapshot' });
+  await network.settle();
+  expect(Buffer.compare(await exportFrom(b), await image.read(0, 2 * MiB))).toBe(0);
+
+  await image.write(MiB + 4096, content('three', 8192)); // a part of what lies in the slot before is still needed
+  await image.flush();
+  await image.write(0, content('four', MiB));
+  await a.ok('POST', '/v1/pools/rbd/images/disk/mirror/snapshot');
+  await image.flush();
+  await a.ok('POST', '/v1/pools/rbd/images/disk/mirror/snapshot');
+  await network.settle();
+  expect(Buffer.compare(await exportFrom(b), await image.read(0, 2 * MiB))).toBe(0);
+
+  await a.ok('POST', '/v1/pools/rbd/images/disk/mirror/demote');
+  await expect(image.write(0, content('five', 512)).then(() => image.flush())).rejects.toMatchObject({
+    code: 'ESHUTDOWN',
+  });
+  await network.settle();
+  await b.ok('POST', '/v1/pools/rbd/images/disk/mirror/promote', {});
+  expect(Buffer.compare(await exportFrom(b), await exportFrom(a))).toBe(0);
   expect([a.log, b.log]).toEqual([[], []]);
 });
 

@@ -6,6 +6,7 @@ import type { Context } from 'hono';
 
 import { bytesHeader, formatTag, parseRange, parseTag } from '../../bucket/http-protocol.ts';
 import { FarsideError } from '../../errors.ts';
+import { slotSchema } from '../../image/header.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
 import { PeerEndpoint, type PackPlace } from '../../mirror/endpoint.ts';
 import { registerPeer } from '../../mirror/peer.ts';
@@ -23,6 +24,7 @@ import {
   wakeSchema,
   type PackAnswer,
   type PackStream,
+  type WantedSlot,
 } from '../../mirror/peer-protocol.ts';
 import { access, type ApiEnv } from './access.ts';
 import { errorBody } from './errors.ts';
@@ -39,6 +41,12 @@ const imageParams = poolParams.extend({ globalId: idText });
 const packParams = poolParams.extend({
   globalId: idText.openapi({ description: "The image's id at this site (not its global id)" }),
   packId: idText,
+});
+
+/** The slot of a journal that the pack was born in, where it may lie. */
+const slotQuery = z.object({
+  epoch: slotSchema.shape.epoch.optional(),
+  seq: z.coerce.number().pipe(slotSchema.shape.seq).optional(),
 });
 
 const register = createRoute({
@@ -112,6 +120,7 @@ const pack = createRoute({
   ...access.peer,
   request: {
     params: packParams,
+    query: slotQuery,
     headers: z.object({ range: z.string().optional(), 'if-match': z.string().optional() }),
   },
   responses: {
@@ -201,8 +210,9 @@ export function peerRoutes(deps: MirrorDeps, options: PeerRoutesOptions): Api {
 function addPackRoutes(api: Api, deps: MirrorDeps, { elsewhere }: PeerRoutesOptions): void {
   api.openapi(pack, async (c) => {
     const { globalId: imageId, packId } = c.req.valid('param');
+    const slot = slotOf(c.req.valid('query'));
     const endpoint = endpointOf(deps, c);
-    const place = elsewhere ? await endpoint.packPlace(imageId, packId) : here;
+    const place = elsewhere ? await endpoint.packPlace(imageId, packId, slot) : here;
     if (place.status !== 'here') return answerPlace(c, place, 307);
     const { range: rangeText, 'if-match': tagText } = c.req.valid('header');
     const range = rangeText === undefined ? undefined : parseRange(rangeText);
@@ -210,16 +220,17 @@ function addPackRoutes(api: Api, deps: MirrorDeps, { elsewhere }: PeerRoutesOpti
     // A HEAD would leave a stream unread.
     const isWhole = c.req.method === 'GET' && range === undefined && ifMatch === undefined;
     const answer = isWhole
-      ? await endpoint.packStream(imageId, packId)
-      : await endpoint.pack(imageId, packId, { range, ifMatch });
+      ? await endpoint.packStream(imageId, packId, slot)
+      : await endpoint.pack(imageId, packId, { range, ifMatch, slot });
     return answerPack(c, answer, range?.offset);
   });
   api.openapi(packEntries, async (c) => {
     const { globalId: imageId, packId } = c.req.valid('param');
     const endpoint = endpointOf(deps, c);
-    const answer = await endpoint.packEntries(imageId, packId, c.req.valid('json'));
+    const wanted = c.req.valid('json');
+    const answer = await endpoint.packEntries(imageId, packId, wanted);
     const isLarge = answer.status === 'found' && answer.body.length > entriesBytesMax;
-    const place = elsewhere && isLarge ? await endpoint.packPlace(imageId, packId) : here;
+    const place = elsewhere && isLarge ? await endpoint.packPlace(imageId, packId, wanted.slot) : here;
     return place.status === 'here' ? answerPack(c, answer, undefined) : answerPlace(c, place, 303);
   });
 }
@@ -229,6 +240,9 @@ function endpointOf(deps: MirrorDeps, c: Context<ApiEnv>): PeerEndpoint {
   if (caller.kind !== 'peer') throw new FarsideError('EPERM', 'only a registered peer may do that');
   return new PeerEndpoint(deps, c.req.param('pool') ?? '', caller.peer);
 }
+
+const slotOf = ({ epoch, seq }: z.infer<typeof slotQuery>): WantedSlot | undefined =>
+  epoch === undefined || seq === undefined ? undefined : { epoch, seq };
 
 const here: PackPlace = { status: 'here' };
 

@@ -1,6 +1,6 @@
 // Owns what may be done through the store endpoint, which carries the CLI's data path. Reading: an admin may read everything,
-// a pool's client what belongs to images, names and uploads of its pool. Writing, for both alike: packs and headers of
-// writable images, names and uploads; everything else has its own routes.
+// a pool's client what belongs to images, names and uploads of its pool. Writing, for both alike: packs, slots and headers of
+// writable images, names and uploads; everything else has its own routes. A slot that is taken is nobody's to replace (I6).
 //
 // Invariant I8 is held here for those who write headers themselves. A header that is put is compared with the one that it
 // replaces: the stored one must be writable, and what belongs to mirroring, collection or identity must not change. The
@@ -63,6 +63,7 @@ async function authorizeRead(deps: MirrorDeps, principal: Principal, key: Key, m
   if (principal.kind === 'admin') return;
   switch (key.kind) {
     case 'pack':
+    case 'slot':
       return assertPackOf(deps, principal, key.imageId);
     case 'header':
     case 'collect':
@@ -104,6 +105,8 @@ async function authorizePut(deps: MirrorDeps, principal: Principal, key: Key, c:
   switch (key.kind) {
     case 'pack':
       return authorizePack(deps, principal, key.imageId);
+    case 'slot':
+      return authorizeSlot(deps, principal, key.imageId, c);
     case 'header':
       return authorizeHeader(deps, principal, key.imageId, c);
     case 'name':
@@ -145,6 +148,13 @@ async function authorizePack(deps: MirrorDeps, principal: Principal, imageId: st
   assertPool(principal, image.pool);
   if (!image.writable)
     throw new FarsideError('EROFS', 'the image is non-primary: it is read-only until it is promoted');
+}
+
+/** Unlike packs, which may come before their image. */
+async function authorizeSlot(deps: MirrorDeps, principal: Principal, imageId: string, c: Context): Promise<void> {
+  if (c.req.header('if-match') !== undefined) throw forbidden('a slot of a journal is filled once');
+  if ((await poolOfImage(deps, imageId)) === undefined) throw notHere();
+  await authorizePack(deps, principal, imageId);
 }
 
 async function authorizeHeader(deps: MirrorDeps, principal: Principal, imageId: string, c: Context): Promise<void> {
