@@ -91,7 +91,7 @@ export const limitsDefault: Limits = {
   pollInlineMs: 20_000,
   compareEveryMs: 60 * 60 * 1000,
   heartbeatEveryMs: 25_000,
-  cacheMs: 5000,
+  cacheMs: 10_000,
   wakeWaitMs: 2000,
   peersMax: 64,
   rxPeersMax: 1,
