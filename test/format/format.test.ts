@@ -3,12 +3,17 @@
 
 import { describe, expect, test } from 'vitest';
 
+import { AttachedImage } from '../../lib/attach/attached-image.ts';
+import { attachLimitsDefault, type AttachLimits } from '../../lib/attach/limits.ts';
 import { createDocument, readDocument, replaceDocument } from '../../lib/bucket/document.ts';
 import { keyText, prefixes } from '../../lib/bucket/keys.ts';
 import { readHeader } from '../../lib/image/access.ts';
+import { cloneImage } from '../../lib/image/clone.ts';
 import { headerSchema } from '../../lib/image/header.ts';
+import type { EpochId } from '../../lib/image/ids.ts';
 import { createImage, renameImage, resizeImage } from '../../lib/image/images.ts';
 import { headerKey } from '../../lib/image/names.ts';
+import { fence } from '../../lib/image/slots.ts';
 import { createSnapshot, removeSnapshot } from '../../lib/image/snapshots.ts';
 import { collect, importBytes, memorySite, openStore, seededRandom, spec, type MemorySite } from '../image/model.ts';
 import { Damage } from './pack-reader.ts';
@@ -192,7 +197,100 @@ describe('a reader made from the document alone', () => {
   });
 });
 
+describe('an image in use', () => {
+  const owner = { lockId: 'auto 1', locker: 'client.1', address: 'here:0/1', sinceMs: 0 };
+  const limits: AttachLimits = { ...attachLimitsDefault, foldSegmentsMax: 1000 };
+
+  test('is read with the tail of its journal, folded or not, attached, abandoned, or given back', async () => {
+    const deps = await memorySite({ blockBytes: 16 * KiB });
+    const given = Buffer.from(content(1, 300 * KiB + 100));
+    await importBytes(deps, 'disk', given, { objectBytes: 64 * KiB });
+    const write = async (image: AttachedImage, offset: number, data: Uint8Array): Promise<void> => {
+      await image.write(offset, data);
+      given.set(data, offset);
+    };
+    const differences: unknown[] = [];
+    const compare = async (): Promise<unknown> => differences.push(firstDifference(await read(deps, 'disk'), given));
+    const first = await AttachedImage.open(deps, spec('disk'), { owner, limits });
+    for (let round = 0; round < 4; round++) {
+      await write(first, 10 * KiB + round * 40_000, content(20 + round, 33_000));
+      await first.zero(100 * KiB + round * 7000, 30_000);
+      given.fill(0, 100 * KiB + round * 7000, 100 * KiB + round * 7000 + 30_000);
+      await write(first, 300 * KiB, content(30 + round, 100));
+      await first.flush();
+      await compare();
+      if (round === 1) await first.settle();
+      await compare();
+    }
+    await createSnapshot(deps, spec('disk'), 's');
+    const then = Buffer.from(given);
+    await write(first, 0, content(40, 5000));
+    await first.flush();
+    first.abandon();
+    await compare();
+    const second = await AttachedImage.open(deps, spec('disk'), { owner, limits, force: true });
+    await write(second, 200 * KiB, content(41, 90_000));
+    await second.flush();
+    await compare();
+    await second.close();
+    await compare();
+    await collectOld(deps, 'disk');
+    await compare();
+    differences.push(firstDifference(await read(deps, 'disk', 's'), then));
+    expect(differences).toEqual(Array.from({ length: 13 }));
+  });
+
+  test('a clone of it is read from its parent’s slots', async () => {
+    const deps = await memorySite();
+    await createImage(deps, spec('golden'), { sizeBytes: 200 * KiB, objectBytes: 64 * KiB });
+    const image = await AttachedImage.open(deps, spec('golden'), { owner, limits });
+    await image.write(0, content(1, 150 * KiB));
+    await image.flush();
+    await createSnapshot(deps, spec('golden'), 's');
+    await cloneImage(deps, spec('golden'), { name: 's' }, spec('vm'), { cloneFormat: '2' });
+    const clone = await AttachedImage.open(deps, spec('vm'), { owner, limits });
+    await clone.write(70 * KiB, content(2, 10 * KiB));
+    await clone.flush();
+    const expected = Buffer.alloc(200 * KiB);
+    expected.set(content(1, 150 * KiB));
+    expected.set(content(2, 10 * KiB), 70 * KiB);
+    expect(firstDifference(await read(deps, 'vm'), expected)).toBeUndefined();
+  });
+});
+
 describe('a bit that flipped', () => {
+  test('is found wherever it is in a slot', async () => {
+    const deps = await memorySite({ blockBytes: 4 * KiB });
+    await createImage(deps, spec('disk'), { sizeBytes: 8 * KiB, objectBytes: 4 * KiB });
+    const owner = { lockId: 'auto 1', locker: 'client.1', address: 'here:0/1', sinceMs: 0 };
+    const image = await AttachedImage.open(deps, spec('disk'), { owner, limits: attachLimitsDefault });
+    await image.write(0, content(1, 1024));
+    await image.flush();
+    const { imageId, epoch } = { imageId: image.header.imageId, epoch: image.epoch as EpochId };
+    await fence(deps, imageId, epoch, 0);
+    const bodies = new Map<string, Uint8Array | undefined>();
+    const quick: Get = async (key) => {
+      if (!bodies.has(key)) bodies.set(key, await getFrom(deps)(key));
+      return bodies.get(key);
+    };
+    await readStored(quick, { pool: 'rbd', image: 'disk' });
+    const accepted: string[] = [];
+    for (const [key, body] of bodies) {
+      if (!key.includes('/journal/') || body === undefined) continue;
+      for (let at = 0; at < body.length; at++) {
+        body[at]! ^= 1 << (at % 8);
+        const damaged = await readStored(quick, { pool: 'rbd', image: 'disk' }).then(
+          () => false,
+          (error: unknown) => error instanceof Damage,
+        );
+        body[at]! ^= 1 << (at % 8);
+        accepted.push(...(damaged ? [] : [`${key} byte ${at}`]));
+      }
+    }
+    expect(accepted).toEqual([]);
+    expect([...bodies].filter(([key, body]) => key.includes('/journal/') && body !== undefined)).toHaveLength(2);
+  });
+
   test('is found wherever it is in a pack', async () => {
     const deps = await memorySite({ packBytes: 2 * KiB });
     await importBytes(deps, 'disk', Buffer.concat([content(1, 3 * KiB), text(4 * KiB)]), {

@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { crc32, hash128 } from '../../lib/image/digest.ts';
-import { parsePackId } from '../../lib/image/ids.ts';
+import { parseEpochId, parsePackId } from '../../lib/image/ids.ts';
 import { decodeNode, encodeNode, type Node } from '../../lib/image/node.ts';
 import {
   encodeCopy,
@@ -15,7 +15,8 @@ import {
   type Entry,
   type NewEntry,
 } from '../../lib/image/pack.ts';
-import { Damage, entryContent, parseNode, parsePack, type Pack } from './pack-reader.ts';
+import { encodeFence, encodeSegment, parseSegment } from '../../lib/image/segment.ts';
+import { Damage, entryContent, isFence, parseEvents, parseNode, parsePack, type Pack } from './pack-reader.ts';
 
 const objectBytes = 4 * 1024 * 1024;
 const rawText = Buffer.from('sixteen bytes, 0');
@@ -24,6 +25,7 @@ const repeated = Buffer.alloc(512, 'farside ');
 const repeatedZstd = Buffer.from('28b52ffd6000017d00004066617273696465200100f5530b17', 'hex');
 
 const foreign = { packId: parsePackId('00112233445566778899aabbccddeeff'), entryCount: 300, packBytes: 1_234_567 };
+const otherForeign = { ...foreign, packId: parsePackId('ff112233445566778899aabbccddeeff') };
 const leaf: Node = {
   level: 0,
   extents: [
@@ -78,6 +80,23 @@ const entries = [
 ];
 const raws = [rawText, repeated, Buffer.alloc(4096), Buffer.from(leafHex, 'hex'), Buffer.from(innerHex, 'hex')];
 
+const slot = { epoch: parseEpochId('0123456789abcdef'), seq: 300 };
+const bornInSlot: Node = {
+  level: 0,
+  extents: [
+    { sector: 0, sectors: 1, pack: 'self', entry: 0, skip: 0 },
+    { sector: 8, sectors: 1, pack: { ...foreign, slot }, entry: 299, skip: 127 },
+    { sector: 9, sectors: 200, pack: otherForeign, entry: 7, skip: 0 },
+  ],
+  children: [],
+};
+const otherRow = 'ff112233445566778899aabbccddeeffac0287ad4b';
+const slotRow = `${foreignRow} 01 0123456789abcdef ac02`;
+const bornInSlotHex = hex(`02 00 03 ${selfRow} 00 ${slotRow} ${otherRow} 00 03 0001000000 070101d6047f 00c801020e00`);
+/** Sealed at 1000 ms, behind 5 requests, with 2: a block of a sector at sector 2, and a hole of 128 sectors right behind. */
+const eventsHex = hex('01 0123456789abcdef ac02 e807 05 02 02 020101 008001 00');
+const fenceHex = hex('6661727369646546 0123456789abcdef 2c01000000000000 4b0708a3');
+
 const packId = '2eba2d68f0d6f8031738fc4144a47f4e';
 const listHex = `
   01 00 0000 10000000 10000000 7d135080 0000000000000000 fa2139b01423dfe5df0cc847ee1f1b9d
@@ -119,6 +138,41 @@ describe('golden bytes', () => {
     expect(decodeNode(Buffer.from(innerHex, 'hex'), objectBytes / 512)).toEqual(inner);
   });
 
+  test('the library and the independent reader write and read this node of version 2', () => {
+    expect(encodeNode(bornInSlot).toString('hex')).toBe(bornInSlotHex);
+    const bytes = Buffer.from(bornInSlotHex, 'hex');
+    expect(decodeNode(bytes, objectBytes / 512)).toEqual(bornInSlot);
+    const pack = parsePack(packId, Buffer.from(packHex, 'hex'));
+    expect(parseNode(bytes, pack, objectBytes).extents.map((extent) => [extent.pack, extent.slot])).toEqual([
+      [packId, undefined],
+      [foreign.packId, slot],
+      [otherForeign.packId, undefined],
+    ]);
+  });
+
+  test('the library and the independent reader write and read this segment', () => {
+    const raw = Buffer.from(repeated);
+    const made = encodeSegment({ slot, sealedAtMs: 1000, firstEntry: 5, entryCount: 2 }, [
+      { offset: 1024, length: 512, block: entryOf(entryKind.block, encoding.zstd, 1024, raw, repeatedZstd) },
+      { offset: 1536, length: 65_536 },
+    ]);
+    const pack = parsePack(made.segment.pack.packId, made.bytes);
+    expect(entryContent(pack, 0).toString('hex')).toBe(eventsHex);
+    expect(parseEvents(pack, slot)).toEqual([
+      { begin: 2, length: 1, entry: 1 },
+      { begin: 3, length: 128, entry: 0 },
+    ]);
+    expect(() => parseEvents(pack, { ...slot, seq: 301 })).toThrow(Damage);
+    expect(parseSegment(made.bytes, slot)).toEqual(made.segment);
+  });
+
+  test('the library and the independent reader write and read this fence', () => {
+    const bytes = encodeFence(slot);
+    expect(bytes.toString('hex')).toBe(fenceHex);
+    expect(isFence(bytes, slot)).toBe(true);
+    expect(() => isFence(bytes, { ...slot, seq: 301 })).toThrow(Damage);
+  });
+
   test('the independent reader reads the pack as the document says', () => {
     const pack = parsePack(packId, Buffer.from(packHex, 'hex'));
     expect(readAll(pack).map((raw) => raw.toString('hex'))).toEqual(raws.map((raw) => raw.toString('hex')));
@@ -140,8 +194,8 @@ describe('golden bytes', () => {
       { begin: 1000, length: 1, ...self, entry: 1, skip: 0 },
     ]);
     expect(parseNode(raws[4]!, pack, objectBytes).children).toEqual([
-      { slot: 0, ...self, entry: 3, usedSectors: 203 },
-      { slot: 255, ...named, entry: 12, usedSectors: 65_536 },
+      { number: 0, ...self, entry: 3, usedSectors: 203 },
+      { number: 255, ...named, entry: 12, usedSectors: 65_536 },
     ]);
   });
 

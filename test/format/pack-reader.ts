@@ -1,11 +1,12 @@
-// The part of the second reader (reader.ts) that reads packs: section 3 of docs/format.md, and of section 4 the node.
+// The part of the second reader (reader.ts) that reads packs: section 3 of docs/format.md, of section 4 the node, and of
+// section 6 what lies in a slot.
 
 import { createHash } from 'node:crypto';
 import { crc32, zstdDecompressSync } from 'node:zlib';
 
 /** What a record of a pack's entry list says. */
 export type Entry = {
-  kind: 'block' | 'node';
+  kind: 'block' | 'node' | 'events';
   encoding: number;
   rawBytes: number;
   encodedBytes: number;
@@ -17,9 +18,12 @@ export type Entry = {
 };
 export type Pack = { id: string; bytes: Buffer; entries: Entry[]; completeBytes: number };
 
-export type Reference = { pack: string; entry: number; entryCount: number; packBytes: number };
+export type Slot = { epoch: string; seq: number };
+export type Reference = { pack: string; entry: number; entryCount: number; packBytes: number; slot?: Slot };
+/** One change of a segment: without `entry`, a hole. */
+export type Change = { begin: number; length: number; entry: number };
 export type Extent = Reference & { begin: number; length: number; skip: number };
-export type Child = Reference & { slot: number; usedSectors: number };
+export type Child = Reference & { number: number; usedSectors: number };
 export type Node = { level: number; extents: Extent[]; children: Child[] };
 
 export const sectorBytes = 512;
@@ -73,8 +77,8 @@ export function parsePack(id: string, given: Uint8Array): Pack {
 }
 
 function parseRecord(record: Buffer): Entry {
-  const kind = record[0] === 1 ? 'block' : 'node';
-  check(record[0] === 1 || record[0] === 2, 'kind of an entry');
+  const kind = ([undefined, 'block', 'node', 'events'] as const)[record[0]!];
+  check(kind !== undefined, 'kind of an entry');
   const encoding = record[1]!;
   check(record.readUInt16LE(2) === 0, 'reserved bytes of a record');
   const rawBytes = record.readUInt32LE(4);
@@ -82,7 +86,7 @@ function parseRecord(record: Buffer): Entry {
   const encodedBytes = record.readUInt32LE(8);
   const fits = [encodedBytes === rawBytes, encodedBytes < rawBytes, encodedBytes === 0][encoding];
   check(fits === true, 'encoding and encoded length of an entry');
-  check(kind === 'block' || encoding === 0, 'a node is raw');
+  check(kind === 'block' || encoding === 0, 'nodes and events are raw');
   return {
     kind,
     encoding,
@@ -152,13 +156,52 @@ class ByteReader {
   }
 }
 
+function parseSlot(from: ByteReader): Slot | undefined {
+  const mark = from.u8();
+  check(mark <= 1, 'a slot is there or not');
+  return mark === 0 ? undefined : { epoch: from.take(8).toString('hex'), seq: from.varint() };
+}
+
+/** Section 6: what a segment that was found in this slot does. */
+export function parseEvents(pack: Pack, slot: Slot): Change[] {
+  check(pack.entries[0]!.kind === 'events', 'entry 0 of a segment holds its events');
+  const from = new ByteReader(entryContent(pack, 0));
+  check(from.u8() === 1, 'version of the events');
+  check(from.take(8).toString('hex') === slot.epoch && from.varint() === slot.seq, 'slot of a segment');
+  for (let number = 0; number < 3; number++) from.varint(); // when it was sealed, requests before it, requests in it
+  const changeCount = from.varint();
+  const changes: Change[] = [];
+  for (let number = 0, end = 0; number < changeCount; number++) {
+    const begin = end + from.varint();
+    const length = from.varint();
+    check(length >= 1, 'a change has a length');
+    end = begin + length;
+    changes.push({ begin, length, entry: from.varint() });
+  }
+  check(from.atEnd(), 'nothing follows the changes');
+  return changes;
+}
+
+const fenceBytes = 28;
+
+/** Section 6: whether the object in this slot is a fence. */
+export function isFence(bytes: Buffer, slot: Slot): boolean {
+  if (bytes.length !== fenceBytes) return false;
+  check(bytes.toString('latin1', 0, 8) === 'farsideF', 'magic of a fence');
+  check(bytes.toString('hex', 8, 16) === slot.epoch, 'epoch of a fence');
+  check(bytes.readBigUInt64LE(16) === BigInt(slot.seq), 'number of a fence');
+  check(bytes.readUInt32LE(24) === crc32(bytes.subarray(0, 24)), 'CRC of a fence');
+  return true;
+}
+
 /** Section 4: a node that is an entry of the pack `self`. */
 export function parseNode(raw: Buffer, self: Pack, objectBytes: number): Node {
   const from = new ByteReader(raw);
-  check(from.u8() === 1, 'version of the node');
+  const version = from.u8();
+  check(version === 1 || version === 2, 'version of the node');
   const level = from.u8();
   check(level <= 7, 'level of the node');
-  const table: { pack: string; entryCount: number; packBytes: number; expected: number }[] = [];
+  const table: (Omit<Reference, 'entry'> & { expected: number })[] = [];
   const packCount = from.varint();
   check(packCount >= 1, 'a node has packs');
   for (let number = 0; number < packCount; number++) {
@@ -167,7 +210,9 @@ export function parseNode(raw: Buffer, self: Pack, objectBytes: number): Node {
     const isSelf = /^0+$/.test(pack);
     check(!isSelf || (entryCount === 0 && packBytes === 0), 'the own pack has no numbers');
     const own = { pack: self.id, entryCount: self.entries.length, packBytes: self.completeBytes };
-    table.push({ ...(isSelf ? own : { pack, entryCount, packBytes }), expected: 0 });
+    const slot = version === 2 ? parseSlot(from) : undefined;
+    check(!isSelf || slot === undefined, 'the own pack has no slot');
+    table.push({ ...(isSelf ? own : { pack, entryCount, packBytes }), ...(slot && { slot }), expected: 0 });
   }
   const reference = (): Reference => {
     const row = table[from.varint()];
@@ -192,7 +237,7 @@ export function parseNode(raw: Buffer, self: Pack, objectBytes: number): Node {
     } else {
       check(begin <= 255, 'a child is in one of 256 slots');
       end = begin + 1;
-      node.children.push({ slot: begin, ...reference(), usedSectors: from.varint() });
+      node.children.push({ number: begin, ...reference(), usedSectors: from.varint() });
     }
   }
   check(from.atEnd(), 'nothing follows the items');

@@ -1,8 +1,10 @@
 // Owns a second reader of the on-bucket format, written from docs/format.md alone: it shares no code with the library,
 // so that what both read alike is what the document says. It verifies all that the document gives to verify, and is slow.
 
-import { check, entryContent, hash16, parseNode, parsePack, sectorBytes } from './pack-reader.ts';
-import type { Extent, Pack, Reference } from './pack-reader.ts';
+import { createHash } from 'node:crypto';
+
+import { check, entryContent, hash16, isFence, parseEvents, parseNode, parsePack, sectorBytes } from './pack-reader.ts';
+import type { Extent, Pack, Reference, Slot } from './pack-reader.ts';
 
 export type Get = (key: string) => Promise<Uint8Array | undefined>;
 export type Wanted = { pool: string; namespace?: string; image: string; snapshot?: string };
@@ -25,6 +27,7 @@ type Header = Version & {
   name: string;
   removing?: boolean;
   parent?: { packsIn: string[] };
+  journal?: { state: string; folded: Slot };
   objectBytes: number;
   snapshots: (Version & { name: string; namespace: { type: string } })[];
 };
@@ -54,10 +57,29 @@ class VersionReader {
     return this.content;
   }
 
+  /** Section 6: what is not in the root yet. */
+  async readTail({ epoch, seq: first }: Slot): Promise<Buffer> {
+    for (let seq = first; ; seq++) {
+      const found = await this.get(slotKey(this.header.imageId, { epoch, seq }));
+      if (found === undefined || isFence(Buffer.from(found), { epoch, seq })) return this.content;
+      const pack = parsePack(idOf(found), found);
+      for (const { begin, length, entry } of parseEvents(pack, { epoch, seq }))
+        this.change(begin * sectorBytes, length * sectorBytes, entry === 0 ? undefined : blockOf(pack, entry));
+    }
+  }
+
+  private change(offset: number, length: number, block?: { imageOffset: number; raw: Buffer }): void {
+    check(block === undefined || block.imageOffset === offset, 'image offset of a change');
+    check(block === undefined || block.raw.length === length, 'length of a change');
+    if (offset >= this.sizeBytes) return;
+    if (block === undefined) this.content.fill(0, offset, Math.min(offset + length, this.sizeBytes));
+    else block.raw.copy(this.content, offset);
+  }
+
   private async pack(reference: Reference): Promise<Pack> {
     let copies = this.packs.get(reference.pack);
     if (copies === undefined) {
-      copies = await this.copies(reference.pack);
+      copies = await this.copies(reference);
       this.packs.set(reference.pack, copies);
     }
     const pack = copies.find((copy) => copy.entries[reference.entry]?.at !== undefined) ?? copies[0];
@@ -68,11 +90,14 @@ class VersionReader {
   }
 
   /** The image's own copy, then its parent's, and so on. */
-  private async copies(packId: string): Promise<Pack[]> {
+  private async copies({ pack, slot }: Reference): Promise<Pack[]> {
     const copies: Pack[] = [];
     for (const imageId of [this.header.imageId, ...(this.header.parent?.packsIn ?? [])]) {
-      const bytes = await this.get(`images/${imageId}/packs/${packId}`);
-      if (bytes !== undefined) copies.push(parsePack(packId, bytes));
+      const keys = [...(slot ? [slotKey(imageId, slot)] : []), `images/${imageId}/packs/${pack}`];
+      for (const key of keys) {
+        const bytes = await this.get(key);
+        if (bytes !== undefined) copies.push(parsePack(pack, bytes));
+      }
     }
     return copies;
   }
@@ -92,7 +117,7 @@ class VersionReader {
       usedSectors += extent.length;
     }
     for (const child of node.children) {
-      const used = await this.readNode(child, level - 1, firstLeaf + child.slot * 256 ** (level - 1));
+      const used = await this.readNode(child, level - 1, firstLeaf + child.number * 256 ** (level - 1));
       check(used === child.usedSectors, 'used sectors of a child');
       usedSectors += used;
     }
@@ -121,7 +146,29 @@ export async function readStored(get: Get, wanted: Wanted): Promise<Buffer> {
     one.namespace.type === 'user' && one.name === wanted.snapshot;
   const version = wanted.snapshot === undefined ? header : header.snapshots.find(isWanted);
   check(version !== undefined, 'the snapshot exists');
-  return await new VersionReader(get, header, version.sizeBytes).read(version.root);
+  const reader = new VersionReader(get, header, version.sizeBytes);
+  const content = await reader.read(version.root);
+  const isWhole = version !== header || header.journal === undefined || header.journal.state === 'closed';
+  return isWhole ? content : await reader.readTail(header.journal!.folded);
+}
+
+const slotKey = (imageId: string, { epoch, seq }: Slot): string =>
+  `images/${imageId}/journal/${epoch}/${String(seq).padStart(12, '0')}`;
+
+/** Section 3: the hash of the entry list. A slot's key says nothing of the pack in it. */
+function idOf(bytes: Uint8Array): string {
+  check(bytes.length >= 16, 'a pack is at least a prefix');
+  const listBytes = 40 * Buffer.from(bytes).readUInt32LE(12);
+  return createHash('sha256')
+    .update(bytes.subarray(16, 16 + listBytes))
+    .digest('hex')
+    .slice(0, 32);
+}
+
+function blockOf(pack: Pack, number: number): { imageOffset: number; raw: Buffer } {
+  const entry = pack.entries[number];
+  check(entry?.kind === 'block', 'a change names a block');
+  return { imageOffset: entry.imageOffset, raw: entryContent(pack, number) };
 }
 
 async function findHeader(get: Get, { pool, namespace = '', image }: Wanted): Promise<Header> {
