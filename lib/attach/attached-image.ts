@@ -181,6 +181,7 @@ export class AttachedImage {
     if (this.#orderedCount > 0) await this.#ordered;
     await this.#journal.drain();
     await this.#foldSoon(true);
+    this.#journal.assertUsable();
   }
 
   /** Flushes, folds and gives the image back. A failure leaves what is durable in the journal, for whoever opens it next. */

@@ -42,7 +42,7 @@ export async function openEpoch(
     const previous = ownerOf(stored.value);
     if (previous && !force && !isGone(previous)) throw inUse(stored.value, previous);
     const whole = await endEpoch(deps, stored);
-    const opened = await swapJournal(deps, whole, (journal) => nextEpoch(deps, journal, owner));
+    const opened = whole && (await swapJournal(deps, whole, (journal) => nextEpoch(deps, journal, owner)));
     if (opened) return opened;
   }
   throw new FarsideError('EAGAIN', `image ${spec.image} is being attached by others too; try again`, {
@@ -83,16 +83,20 @@ export async function breakEpoch(deps: ImageDeps, stored: Stored<Header>): Promi
 
 async function closed(deps: ImageDeps, stored: Stored<Header>): Promise<Stored<Header> | undefined> {
   const whole = await endEpoch(deps, stored);
-  return swapJournal(deps, whole, (journal) => journal && closedJournal(journal));
+  return whole && swapJournal(deps, whole, (journal) => journal && closedJournal(journal));
 }
 
-/** Fences the open epoch and folds all of it. A journal that has ended stays as it is. */
-async function endEpoch(deps: ImageDeps, stored: Stored<Header>): Promise<Stored<Header>> {
+/**
+ * Fences the open epoch and folds all of it. A journal that has ended stays as it is. Undefined: somebody else has ended it,
+ * and the epoch that follows is not fenced.
+ */
+async function endEpoch(deps: ImageDeps, stored: Stored<Header>): Promise<Stored<Header> | undefined> {
   if (!hasTail(stored.value)) return stored;
   const { imageId, journal } = stored.value;
   // A replica's slots are its primary's to fill: only what is copied is there, and nobody writes.
   if (journal.state === 'open') await fence(deps, imageId, parseEpochId(journal.folded.epoch), journal.folded.seq);
-  return foldTail(deps, stored);
+  const whole = await foldTail(deps, stored);
+  return hasTail(whole.value) && whole.value.journal.folded.epoch === journal.folded.epoch ? whole : undefined;
 }
 
 /** Undefined: the journal moved since `stored` was read. */

@@ -5,7 +5,7 @@
 //                                          swap: root, folded = 11
 //   swap refused: folded is not 3 any more; reads the header again and goes on from there
 //
-// Bounded: `foldSlotsMax` slots for each swap.
+// Bounded: `foldSlotsMax` slots for each swap, and what a busy writer appends meanwhile is left to the next who folds.
 
 import { replaceDocument, type Stored } from '../bucket/document.ts';
 import { FarsideError } from '../errors.ts';
@@ -24,7 +24,7 @@ export const foldSlotsMax = 256;
 const racesMax = 20;
 
 export type FoldOptions = {
-  /** Segments that need not be read again, by their number in the epoch. */
+  /** Segments that need not be read again, by their number in their epoch. */
   known?: ReadonlyMap<number, Segment>;
 };
 
@@ -49,8 +49,9 @@ export async function foldTail(
     const base = { ...current, value: current.value };
     const folded = await foldSome(deps, base, options);
     if (folded === 'nothing') return current;
+    if (folded !== 'lost' && folded.isWhole) return folded.stored;
     if (folded === 'lost') lostCount++;
-    current = folded === 'lost' ? await reread(deps, current.value) : folded;
+    current = folded === 'lost' ? await reread(deps, current.value) : folded.stored;
   }
   throw new FarsideError('EAGAIN', `image ${stored.value.name} is changed by others too often; try again`, {
     retry: 'later',
@@ -67,11 +68,14 @@ async function reread(deps: ImageDeps, { imageId, name }: Header): Promise<Store
   throw new FarsideError('ENOENT', `image ${name} was removed meanwhile`);
 }
 
+/** `isWhole`: it came to a slot that was free, or to the fence. */
+type Folded = { stored: Stored<Header>; isWhole: boolean };
+
 async function foldSome(
   deps: ImageDeps,
   base: Stored<Tailed>,
   { known }: FoldOptions,
-): Promise<Stored<Header> | 'nothing' | 'lost'> {
+): Promise<Folded | 'nothing' | 'lost'> {
   const header = base.value;
   const writer = new ImageWriter(deps, { image: header, root: header.root }, { compression: 'none', resume: false });
   let position = header.journal.folded;
@@ -81,7 +85,8 @@ async function foldSome(
   }
   if (position === header.journal.folded) return 'nothing';
   const root = await writer.finish();
-  return (await commitFold(deps, base, { root, position, written: writer.written })) ?? 'lost';
+  const stored = await commitFold(deps, base, { root, position, written: writer.written });
+  return stored ? { stored, isWhole: position.seq - header.journal.folded.seq < foldSlotsMax } : 'lost';
 }
 
 async function* tail(
@@ -90,9 +95,13 @@ async function* tail(
   known: ReadonlyMap<number, Segment> | undefined,
 ): AsyncGenerator<Segment> {
   const epoch = parseEpochId(folded.epoch);
+  // The header may have gone on to another epoch since, whose slots have the same numbers.
+  const knownAt = (at: number): Segment | undefined => {
+    const segment = at < folded.seq + foldSlotsMax ? known?.get(at) : undefined;
+    return segment?.slot.epoch === epoch ? segment : undefined;
+  };
   let seq = folded.seq;
-  for (let segment = known?.get(seq); segment && seq < folded.seq + foldSlotsMax; segment = known?.get(++seq))
-    yield segment;
+  for (let segment = knownAt(seq); segment; segment = knownAt(++seq)) yield segment;
   yield* segmentsFrom(deps, imageId, { epoch, seq }, folded.seq + foldSlotsMax - seq);
 }
 
