@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import type { ImageSpec } from '../image/deps.ts';
 import type { AskedCreation } from '../image/options.ts';
+import { JournalClient } from './client-journal.ts';
 import { LockClient } from './client-locks.ts';
 import { ReplicaClient, requestImage } from './client-replicas.ts';
 import type { Level, PoolSpec } from './grammar.ts';
@@ -39,6 +40,7 @@ export class Client {
   readonly clones: CloneClient;
   readonly trash: TrashClient;
   readonly locks: LockClient;
+  readonly journal: JournalClient;
   /** What a replica is kept for besides taking over. */
   readonly replicas: ReplicaClient;
 
@@ -48,6 +50,7 @@ export class Client {
     this.clones = new CloneClient(this.#http);
     this.trash = new TrashClient(this.#http);
     this.locks = new LockClient(this.#http);
+    this.journal = new JournalClient(this.#http);
     this.replicas = new ReplicaClient(this.#http);
   }
 

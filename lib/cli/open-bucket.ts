@@ -10,7 +10,9 @@ import { OnDemandDriver } from '../bucket/on-demand.ts';
 import { settingsDefault, type ImageDeps } from '../image/deps.ts';
 import { ThreadedCodec } from '../node/threaded-codec.ts';
 import { parseTuning } from '../site/tuning.ts';
+import { clientPoints, JournalClient } from './client-journal.ts';
 import type { Terminal } from './context.ts';
+import { SiteHttp } from './http.ts';
 import type { Registration } from './registry.ts';
 
 type BucketTerminal = Pick<Terminal, 'clock' | 'random' | 'fetch'>;
@@ -37,5 +39,6 @@ export function imageDeps(site: Registration, terminal: DepsTerminal): ImageDeps
     random: terminal.random,
     settings: { ...settingsDefault, ...parseTuning(terminal.env['FARSIDE_TUNING']).settings },
     codec: new ThreadedCodec(),
+    points: clientPoints(new JournalClient(new SiteHttp(site, terminal.fetch)), terminal),
   };
 }

@@ -3,7 +3,7 @@
 
 import { backOff, raceBackoff } from '../bucket/backoff.ts';
 import { racesMax, readDocument, replaceDocument, type Stored } from '../bucket/document.ts';
-import { FarsideError } from '../errors.ts';
+import { assert, FarsideError } from '../errors.ts';
 import type { ImageSpec } from './deps.ts';
 import { headerSchema, mirrorSnapshots, type Header } from './header.ts';
 import { isImageId, parseImageId, type ImageId } from './ids.ts';
@@ -82,7 +82,7 @@ export async function updateHeader(
   for (let lostCount = 0; lostCount <= racesMax; lostCount++) {
     const value = changedHeader(deps, stored.value, change, options);
     if (value === undefined) return stored;
-    const replaced = await replaceDocument(deps.bucket, stored, value, deps.random);
+    const replaced = await replaceHeader(deps, stored, value);
     if (replaced) return replaced;
     await backOff(raceBackoff, lostCount, deps);
     stored = await reread(deps, stored.value.imageId, target);
@@ -90,6 +90,28 @@ export async function updateHeader(
   throw new FarsideError('EAGAIN', `image ${stored.value.name} is changed by others too often; try again`, {
     retry: 'later',
   });
+}
+
+/** A primary whose replicas follow its journal: whatever changes in its header is a point for them. */
+const takesPoints = (header: Header): boolean =>
+  header.mirror?.mode === 'journal' && header.mirror.state === 'enabled' && !isNonPrimary(header);
+
+/**
+ * The compare-and-swap of a header, by users and mirroring alike: a change that the replicas must see at its place in the order of
+ * writes becomes a point in the same swap. Undefined: the header has changed since it was read.
+ */
+export async function replaceHeader(
+  deps: NameDeps,
+  stored: Stored<Header>,
+  next: Header,
+): Promise<Stored<Header> | undefined> {
+  if (!takesPoints(stored.value) || !takesPoints(next))
+    return await replaceDocument(deps.bucket, stored, next, deps.random);
+  assert(deps.points, 'whoever changes an image that is mirrored by its journal is handed the way to take points');
+  const value = await deps.points.withPoint(stored.value, next);
+  const replaced = await replaceDocument(deps.bucket, stored, value, deps.random);
+  if (replaced && value !== next) await deps.points.announce(replaced.value);
+  return replaced;
 }
 
 function changedHeader(

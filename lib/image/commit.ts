@@ -1,8 +1,8 @@
 // Owns the moment when new content becomes an image's head, in agreement with collection (condemned.ts).
 
-import { replaceDocument, type Stored } from '../bucket/document.ts';
+import type { Stored } from '../bucket/document.ts';
 import { FarsideError } from '../errors.ts';
-import { assertWritable, readHeader } from './access.ts';
+import { assertWritable, readHeader, replaceHeader } from './access.ts';
 import { assertNotAttached } from './attachment.ts';
 import { assertPacksSafe, type WrittenPacks } from './condemned.ts';
 import type { ImageDeps } from './deps.ts';
@@ -38,7 +38,7 @@ export async function commitRoot(deps: ImageDeps, base: Stored<Header>, content:
     const nowMs = deps.clock.nowMs();
     const moved: Header = { ...resized(header, content.sizeBytes), root: content.root, modifiedAtMs: nowMs };
     const next = content.snapshot ? withSnapshot(moved, content.snapshot, nowMs) : moved;
-    const replaced = await replaceDocument(deps.bucket, stored, next, deps.random);
+    const replaced = await replaceHeader(deps, stored, next);
     if (replaced) return replaced.value;
   }
   throw new FarsideError('EAGAIN', `image ${label} is changed by others too often; run the same command again`, {

@@ -4,6 +4,7 @@ import type { Bucket } from '../bucket/bucket.ts';
 import type { Clock } from '../clock.ts';
 import type { Codec } from './bulk-codec.ts';
 import type { Random } from '../random.ts';
+import type { Header } from './header.ts';
 
 /** Sizes and limits of the storage engine. Tests turn them down; the format does not depend on them. */
 export type Settings = {
@@ -27,6 +28,17 @@ export const settingsDefault: Settings = {
   collectGraceMs: 24 * 60 * 60 * 1000,
 };
 
+/**
+ * How changes of an image that is mirrored by its journal come to their place in the order: each is a point that the replicas
+ * copy (lib/mirror/points.ts). Handed in, since lib/image knows nothing of pools and peers.
+ */
+export interface JournalPoints {
+  /** `after` with a new point, if it differs from `before` in something that a point holds; else `after` itself. */
+  withPoint(before: Header, after: Header): Promise<Header>;
+  /** Tells the peers of the newest point of a header just written. Never throws. */
+  announce(header: Header): Promise<void>;
+}
+
 export type ImageDeps = {
   bucket: Bucket;
   clock: Clock;
@@ -34,6 +46,8 @@ export type ImageDeps = {
   settings: Settings;
   /** Where there are threads, the work of hashing and compressing many blocks is theirs. Left out: `inlineCodec`. */
   codec?: Codec;
+  /** Needed by whoever changes headers of images that may be mirrored by their journal. */
+  points?: JournalPoints;
 };
 
 /**

@@ -54,25 +54,12 @@ export function parseFeatureList(text: string): Feature[] | undefined {
   return listed.every(isFeature) ? sortedFeatures(listed) : undefined;
 }
 
-/**
- * What no image can have yet, and why. Opening journal mode is taking `journaling` out of here, and giving `updatedFeatures` and
- * new images their journal.
- */
-const unavailable: Partial<Record<Feature, string>> = {
-  journaling: 'journal mode is not available yet: mirror with snapshots (`mirror image enable <image> snapshot`)',
-};
-
 /** Set by what is done to an image, never by asking for them. */
 const internal: ReadonlySet<Feature> = new Set(['operations', 'migrating', 'non-primary']);
 /** rbd's for images that several clients write at once. */
 const singleClient: readonly Feature[] = ['exclusive-lock', 'object-map', 'fast-diff', 'journaling'];
 
 const einval = (message: string): FarsideError => new FarsideError('EINVAL', message);
-
-function assertAvailable(features: readonly Feature[]): void {
-  const missing = features.find((name) => unavailable[name] !== undefined);
-  if (missing !== undefined) throw new FarsideError('EOPNOTSUPP', `cannot use ${missing}: ${unavailable[missing]}`);
-}
 
 /** Those that an image gets by what is done to it, no clone or copy has from it. */
 const own: ReadonlySet<string> = new Set(['journaling', 'striping', 'data-pool', ...internal]);
@@ -84,7 +71,7 @@ export const sharedFeatures = (features: readonly string[]): string[] =>
   features.filter((name) => !singleClient.some((single) => single === name));
 
 /**
- * The features of a new image for which these were asked. EINVAL: one needs another; EOPNOTSUPP: farside lacks it. `striping` and
+ * The features of a new image for which these were asked. EINVAL: one needs another. `striping` and
  * `data-pool` follow from other choices, as in rbd.
  */
 export function newImageFeatures(asked: readonly string[], dataPool?: string): Feature[] {
@@ -94,7 +81,6 @@ export function newImageFeatures(asked: readonly string[], dataPool?: string): F
   if (has('fast-diff') && !has('object-map')) throw einval('cannot use fast diff without object map');
   if (has('object-map') && !has('exclusive-lock')) throw einval('cannot use object map without exclusive lock');
   if (has('journaling') && !has('exclusive-lock')) throw einval('cannot use journaling without exclusive lock');
-  assertAvailable(features);
   return withDataPool(features, dataPool);
 }
 
@@ -105,12 +91,18 @@ export const withDataPool = (features: readonly string[], dataPool: string | und
     ...(dataPool === undefined ? [] : ['data-pool']),
   ]);
 
+/** Mirroring by the journal turns it on, with what it needs; giving mirroring up turns it off. */
+export const withJournaling = (features: readonly string[]): Feature[] =>
+  sortedFeatures([...features, 'exclusive-lock', 'journaling']);
+export const withoutJournaling = (features: readonly string[]): Feature[] =>
+  sortedFeatures(features.filter((name) => name !== 'journaling'));
+
 const mutable: readonly Feature[] = ['exclusive-lock', 'object-map', 'fast-diff', 'journaling'];
 const disableOnly: readonly Feature[] = ['deep-flatten'];
 /** Enabled and disabled together. */
 const mapFeatures: readonly Feature[] = ['object-map', 'fast-diff'];
 
-/** `feature enable` and `feature disable`. EINVAL with rbd's reasons; EOPNOTSUPP: farside lacks it. */
+/** `feature enable` and `feature disable`. EINVAL with rbd's reasons. */
 export function updatedFeatures(
   current: readonly string[],
   asked: readonly string[],
@@ -132,7 +124,6 @@ function enabled(current: readonly string[], names: readonly Feature[]): Feature
     if (joined.includes(name) && !next.includes('exclusive-lock'))
       throw einval(`cannot enable ${name}. exclusive-lock must be enabled before enabling ${name}.`);
   }
-  assertAvailable(names);
   return next;
 }
 

@@ -136,6 +136,8 @@ export const mirrorNamespaceSchema = z.object({
   retained: z.boolean().optional(),
   /** Where in the primary's journal it was taken: its content is everything before. Absent: the image had no open journal. */
   position: journalPositionSchema.optional(),
+  /** Where in its former primary's journal the image was when it was promoted: the history here goes on from there. */
+  promotedAt: journalPositionSchema.optional(),
   image: imageStateSchema,
 });
 export type MirrorNamespace = z.infer<typeof mirrorNamespaceSchema>;

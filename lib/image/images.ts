@@ -7,11 +7,11 @@
 import pLimit from 'p-limit';
 
 import { backOff, raceBackoff } from '../bucket/backoff.ts';
-import { createDocument, racesMax, readDocument, replaceDocument, type Stored } from '../bucket/document.ts';
+import { createDocument, racesMax, readDocument, type Stored } from '../bucket/document.ts';
 import { checkName, keyText, parseKey, prefixes } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import type { Queue } from '../mirror/messages.ts';
-import { assertWritable, isNonPrimary, openHeader, readHeader, updateHeader } from './access.ts';
+import { assertWritable, isNonPrimary, openHeader, readHeader, replaceHeader, updateHeader } from './access.ts';
 import { assertNotAttached, ownerOf } from './attachment.ts';
 import { forgetGone, unlinkFromParent } from './children.ts';
 import { assertPacksSafe } from './condemned.ts';
@@ -153,24 +153,30 @@ async function renameOnce(deps: NameDeps, stored: Stored<Header>, target: ImageS
   assertWritable(header);
   if ((await claimName(deps, target, parseImageId(header.imageId))) === 'taken') throwExists(target);
   const value = { ...header, name: target.image, modifiedAtMs: deps.clock.nowMs() };
-  return (await replaceDocument(deps.bucket, stored, value, deps.random)) !== undefined;
+  return (await replaceHeader(deps, stored, value)) !== undefined;
 }
 
 export function throwExists(spec: ImageSpec): never {
   throw new FarsideError('EEXIST', `image ${specText(spec)} already exists`);
 }
 
-/** `feature enable` and `feature disable`: EINVAL with rbd's reasons, EOPNOTSUPP for what farside lacks, EROFS on a non-primary. */
+/** `feature enable` and `feature disable`: EINVAL with rbd's reasons, EROFS on a non-primary. */
 export async function updateFeatures(
   deps: NameDeps,
   spec: ImageSpec,
   features: readonly string[],
   action: 'enable' | 'disable',
 ): Promise<void> {
-  await updateHeader(deps, spec, (header) => ({
-    ...header,
-    features: updatedFeatures(header.features, features, action),
-  }));
+  await updateHeader(deps, spec, (header) => {
+    const isJournalNeeded =
+      header.mirror?.mode === 'journal' && action === 'disable' && features.includes('journaling');
+    if (isJournalNeeded)
+      throw new FarsideError(
+        'EINVAL',
+        'cannot disable journaling: image mirroring enabled and mirror pool mode set to image',
+      );
+    return { ...header, features: updatedFeatures(header.features, features, action) };
+  });
 }
 
 export type ResizeOptions = { sizeBytes: number; allowShrink?: boolean };
@@ -185,7 +191,7 @@ export async function resizeImage(deps: ImageDeps, spec: ImageSpec, options: Res
     if (options.sizeBytes === stored.value.sizeBytes) return;
     const root = await rootOfSize(deps, stored.value, options);
     const value = { ...resized(stored.value, options.sizeBytes), root, modifiedAtMs: deps.clock.nowMs() };
-    if (await replaceDocument(deps.bucket, stored, value, deps.random)) return;
+    if (await replaceHeader(deps, stored, value)) return;
   }
   throw new FarsideError('EAGAIN', `image ${spec.image} is changed by others too often; try again`, { retry: 'later' });
 }

@@ -145,7 +145,7 @@ export type AskedCreation = {
 };
 export type Creation = { objectBytes: number; features: string[]; dataPool?: string };
 
-/** EINVAL, EOPNOTSUPP: features. Whether the data pool exists is the caller's to check. */
+/** EINVAL: features. Whether the data pool exists is the caller's to check. */
 export function creationOf(asked: AskedCreation, pool: string, levels: OptionLevels): Creation {
   const features = asked.features ?? optionOf('rbd_default_features', levels);
   const dataPool = dataPoolOf(asked.dataPool, pool, levels);

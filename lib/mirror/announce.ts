@@ -18,12 +18,17 @@ export async function sendAll(deps: Pick<MirrorDeps, 'queue'>, messages: readonl
   }
 }
 
-/** Tells the peers that we send to. Waits at most `wakeWaitMs` for them. */
-export async function announce(deps: MirrorDeps, pool: Pool, record: FeedRecord): Promise<void> {
-  await quietly(appendToFeed(deps, pool.name, record));
+/** Tells the peers that we send to. Waits at most `wakeWaitMs` for them. Without `record`, a lost wake-up is made up for by a later one. */
+export async function announce(
+  deps: MirrorDeps,
+  pool: Pool,
+  change: FeedRecord,
+  { record = true }: { record?: boolean } = {},
+): Promise<void> {
+  if (record) await quietly(appendToFeed(deps, pool.name, change));
   const wakes = pool.peers
     .filter((peer) => sends(peer) && isKnown(peer))
-    .map((peer) => quietly(wake(deps, pool.name, peer, record.globalId)));
+    .map((peer) => quietly(wake(deps, pool.name, peer, change.globalId)));
   if (wakes.length > 0) await Promise.race([Promise.all(wakes), deps.clock.sleep(deps.limits.wakeWaitMs)]);
 }
 

@@ -30,6 +30,7 @@ import { announce } from './announce.ts';
 import { listCheckpoints, readCheckpoint } from './checkpoints.ts';
 import type { Plan } from './checkpoints.ts';
 import type { MirrorDeps } from './deps.ts';
+import { follows } from './follow.ts';
 import { pointOf, takenAtMs } from './history.ts';
 import { newestMirrorSnapshot } from './mirror-snapshots.ts';
 import type { Message, Outcome } from './messages.ts';
@@ -165,9 +166,10 @@ export async function completeSync(
   await tellOfCopy(deps, connection, header, plan, delta);
   // With a policy, there may be points behind this one.
   const isStepwise = effectivePolicy(header, await recentPool(deps, header.pool)) !== undefined;
-  if (isStepwise)
+  const isFollowing = follows(header, plan.target.namespace.position);
+  if (isStepwise || isFollowing)
     await deps.queue.send([{ type: 'sync', pool, peerUuid: plan.peerUuid, globalId: header.mirror!.globalId }]);
-  return { state: 'done', more: isFlattenDue(header) || isStepwise };
+  return { state: 'done', more: isFlattenDue(header) || isStepwise || isFollowing };
 }
 
 /** Tells the site that we copied from that we have the target, and those that we feed that there is something new. */

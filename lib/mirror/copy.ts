@@ -24,17 +24,20 @@
 
 import { updateHeader } from '../image/access.ts';
 import { collectStep } from '../image/collect.ts';
+import { foldTail } from '../image/fold.ts';
 import type { Header, Sync } from '../image/header.ts';
 import { rememberSync } from './apply.ts';
 import type { Plan } from './checkpoints.ts';
 import { commitReplica, isUnchanged, tellOfCopy } from './complete.ts';
 import type { MirrorDeps } from './deps.ts';
+import { follows } from './follow.ts';
 import { takenAtMs } from './history.ts';
 import type { Manifest } from './messages.ts';
 import { transferPacks } from './pack-transfer.ts';
 import type { PresentImage } from './peer-protocol.ts';
 import { mirrorOf } from './pool.ts';
 import { heldRoots, linkOf, planOf } from './plan.ts';
+import { isBeforeOurs } from './replica-journal.ts';
 import { isFlattenDue } from './replica-parent.ts';
 import { report } from './report.ts';
 import type { SyncDecision } from './roles.ts';
@@ -48,12 +51,15 @@ export async function beginCopy(
   remote: PresentImage,
   decision: SyncDecision,
 ): Promise<Progress> {
-  const { connection, globalId, stored } = copying;
+  const { connection, globalId } = copying;
+  // What is kept of a losing head is kept as a snapshot, and that is of a root.
+  const stored = decision.resync ? await foldTail(deps, copying.stored) : copying.stored;
   const header = stored.value;
   if (header.collect) return waitForCollection(deps, header);
   const mirrorUuid = mirrorOf(connection.pool, header.namespace)?.mirrorUuid ?? '';
   const plan = planOf(decision, { header, remote, mirrorUuid, peerUuid: connection.record.uuid });
   if (!plan) return 'again';
+  if (isBeforeOurs(header, plan.target)) return askForPoint(copying);
   const startedAtMs = deps.clock.nowMs();
   const request = {
     targetSnapId: plan.target.id,
@@ -63,17 +69,24 @@ export async function beginCopy(
   };
   const isBehind = remote.snapshots.some(({ id }) => id > plan.target.id);
   const begin = { plan, primaryImageId: remote.imageId, startedAtMs, isBehind };
-  const first = letsGo(remote, request) ? await record(deps, copying, begin) : undefined;
+  const whole = { ...copying, stored };
+  const first = letsGo(remote, request) ? await record(deps, whole, begin) : undefined;
   if (first === 'again') return first;
   const answer = await connection.peer.delta(globalId, request);
   if (answer.status === 'gone') return first ? abandon(deps, first) : 'again';
   const { manifest } = answer;
   const isSmall = manifest.next === null && manifest.bytesSoFar <= deps.limits.inlineBytesMax;
-  if (isSmall) return copyInline(deps, first?.copying ?? copying, { ...begin, manifest });
-  const running = first ?? (await record(deps, copying, begin));
+  if (isSmall) return copyInline(deps, first?.copying ?? whole, { ...begin, manifest });
+  const running = first ?? (await record(deps, whole, begin));
   if (running === 'again') return running;
   await reportBegin(deps, running, manifest.bytesSoFar);
   return takeSteps(deps, running, { manifest, plan });
+}
+
+/** A point of a journal whose slots, from that point on, may not all be here any more. */
+async function askForPoint({ connection, globalId }: Copying): Promise<Progress> {
+  await connection.peer.requestPoint(globalId);
+  return 'later';
 }
 
 /** Whether the claim makes the primary forget a snapshot that another invocation may be copying here. */
@@ -110,7 +123,7 @@ async function copyInline(
   const header = await commitReplica(deps, stored, { plan, isCurrent, bytes, startedAtMs });
   if (!header) return 'again';
   await tellOfCopy(deps, connection, header, plan, { deltaId: manifest.deltaId, steps: 1 });
-  return isFlattenDue(header) || isBehind ? 'again' : 'settled';
+  return isFlattenDue(header) || isBehind || follows(header, plan.target.namespace.position) ? 'again' : 'settled';
 }
 
 /** The record first: from here on collection leaves the packs alone, and no other sync completes. */

@@ -32,6 +32,9 @@ export type Limits = {
   resendPiecesMax: number;
   /** A delta of one step and at most so many bytes is copied by the `sync` invocation itself, without checkpoints. */
   inlineBytesMax: number;
+  /** Segments of a journal that one invocation copies, and fetches at once. */
+  segmentsMax: number;
+  segmentsConcurrency: number;
   /** Packs in memory at once in one invocation: 3 × 8 MiB fetched, and as much being merged. */
   packsConcurrency: number;
   /** A sync whose last checkpoint is older stands still: its missing pieces are sent again. */
@@ -80,6 +83,8 @@ export const limitsDefault: Limits = {
   manifestsMax: 8,
   resendPiecesMax: 1000,
   inlineBytesMax: 96 * mebibyte,
+  segmentsMax: 256,
+  segmentsConcurrency: 4,
   packsConcurrency: 3,
   standstillMs: 30_000,
   completeDelayMs: 1000,

@@ -5,6 +5,7 @@
 // that we receive from may wake us. Nothing else can be reached from here.
 
 import type { Stored } from '../bucket/document.ts';
+import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { readHeader } from '../image/access.ts';
 import { mirrorSnapshots, packSources } from '../image/header.ts';
@@ -24,6 +25,7 @@ import { feedEnd, readFeed } from './feed.ts';
 import type { Message } from './messages.ts';
 import { noteContact } from './peer.ts';
 import { removePeer } from './peer-verbs.ts';
+import { takePoint } from './points.ts';
 import { selectedCopy } from '../image/pack-copy.ts';
 import { updatePeerState } from './peer-state.ts';
 import type {
@@ -91,6 +93,7 @@ export class PeerEndpoint implements Peer {
       mirrorUuid,
       peerUuid: this.#record.uuid,
       snapshots,
+      ...(mode === 'journal' && header.journal?.state === 'open' && { position: header.journal.folded }),
       ...(parent && { parent }),
     };
   }
@@ -195,6 +198,34 @@ export class PeerEndpoint implements Peer {
       return header?.value.mirror && header.value.pool === this.#pool ? servedOf(header.value) : undefined;
     });
     return served ?? { sources: [], slotsFirst: false };
+  }
+
+  async segment(imageId: string, epoch: string, seq: number): Promise<PackAnswer> {
+    const key = await this.#slotKey(imageId, epoch, seq);
+    const found = key && (await this.#deps.bucket.get(key));
+    if (!found || found.status !== 'found') return { status: 'absent' };
+    return { status: 'found', body: found.body, etag: found.meta.etag, objectBytes: found.meta.bytes };
+  }
+
+  /** Where a peer reads the slot. */
+  async segmentPlace(imageId: string, epoch: string, seq: number): Promise<PackPlace> {
+    const key = await this.#slotKey(imageId, epoch, seq);
+    if (!key || !(await this.#deps.bucket.head(key))) return { status: 'absent' };
+    const url = await this.#deps.bucket.presignGet(key, packUrlSeconds);
+    return url === undefined ? { status: 'here' } : { status: 'elsewhere', url };
+  }
+
+  /** Undefined: not of a mirrored image of the pool. */
+  async #slotKey(imageId: string, epoch: string, seq: number): Promise<string | undefined> {
+    await this.#check(maySend, 'read');
+    const [own] = (await this.#served(imageId)).sources;
+    return own && keyText({ kind: 'slot', imageId: own, epoch: parseEpochId(epoch), seq });
+  }
+
+  async requestPoint(globalId: string): Promise<void> {
+    await this.#check(maySend, 'read');
+    const stored = await findImage(this.#deps, this.#pool, globalId);
+    if (stored) await takePoint(this.#deps, stored);
   }
 
   async ack(globalId: string, ack: Ack): Promise<void> {

@@ -15,6 +15,7 @@ import { z } from 'zod';
 import { createDocument, readDocument, replaceDocument } from '../bucket/document.ts';
 import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
+import { firstFree } from './dense.ts';
 import type { DocumentDeps } from './deps.ts';
 import { feedRecordSchema, type FeedPage, type FeedRecord } from './peer-protocol.ts';
 import { recall, recent, remember } from './recent.ts';
@@ -73,22 +74,8 @@ async function lookForHint(deps: DocumentDeps, pool: string): Promise<number> {
 }
 
 /** The first free number at or after `from`, all before `from` being taken. */
-async function endAfter(deps: DocumentDeps, pool: string, from: number): Promise<number> {
-  const taken = async (seq: number): Promise<boolean> => (await deps.bucket.head(recordKey(pool, seq))) !== undefined;
-  let stride = 1;
-  let low = from; // everything before is taken
-  while (await taken(low + stride - 1)) {
-    low += stride;
-    stride *= 2;
-  }
-  let high = low + stride - 1; // free
-  while (low < high) {
-    const middle = Math.floor((low + high) / 2);
-    if (await taken(middle)) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
+const endAfter = (deps: DocumentDeps, pool: string, from: number): Promise<number> =>
+  firstFree(from, async (seq) => (await deps.bucket.head(recordKey(pool, seq))) !== undefined);
 
 /** The number that the next record will have, or had a moment ago. */
 export async function feedEnd(deps: DocumentDeps, pool: string): Promise<number> {

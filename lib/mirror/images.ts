@@ -10,7 +10,8 @@ import { isNonPrimary, openHeader, readHeader, updateHeader } from '../image/acc
 import { assertNotAttached, ownerOf } from '../image/attachment.ts';
 import { forgetGone } from '../image/children.ts';
 import type { ImageSpec } from '../image/deps.ts';
-import { breakEpoch } from '../image/epochs.ts';
+import { breakEpoch, closedJournal } from '../image/epochs.ts';
+import { withJournaling, withoutJournaling } from '../image/features.ts';
 import { foldTail, openHead } from '../image/fold.ts';
 import { mirrorSnapshots, userSnapshots } from '../image/header.ts';
 import type { Header, Mirror } from '../image/header.ts';
@@ -23,37 +24,35 @@ import { announce, lookAtPeers } from './announce.ts';
 import { addToCatalog, removeFromCatalog } from './catalog.ts';
 import { assertNoMirroredChildren, assertParentMirrored, confirmParentMirrored } from './clones.ts';
 import { recentLevels } from './config.ts';
-import type { MirrorDeps } from './deps.ts';
+import type { DocumentDeps, MirrorDeps } from './deps.ts';
 import { newestMirrorSnapshot, withRoleChange } from './mirror-snapshots.ts';
 import { pointOf } from './history.ts';
 import { putTombstone } from './tombstone.ts';
-import { isMirroring, mirrorOf, mirrorsImages, readPool, receives, recentPool, sends } from './pool.ts';
+import { isMirroring, mirrorOf, mirrorsImages, readPool, recentPool, sends } from './pool.ts';
 import type { Pool } from './pool.ts';
-import { canAsk, canCreateSnapshot, canDemote, canDisable, canPromote, canResync } from './role-changes.ts';
-import { demoteSnapshot, primarySnapshot, promoteSnapshots } from './role-changes.ts';
+import { canAsk, canCreateSnapshot, canDemote, canDisable, canResync } from './role-changes.ts';
+import { demoteSnapshot, primarySnapshot } from './role-changes.ts';
 import type { Refusal, RoleChange } from './role-changes.ts';
 import { promotionState } from './roles.ts';
-import { reachablePeer } from './reachable.ts';
 import { mirrorSnapshotsMaxLeast } from './retention.ts';
 import { removalDelaySeconds } from './trash.ts';
 
-const senders = (pool: Pool): string[] => pool.peers.filter(sends).map((peer) => peer.uuid);
-const stateOf = (header: Header): ReturnType<typeof promotionState> => promotionState(mirrorSnapshots(header));
+export const senders = (pool: Pool): string[] => pool.peers.filter(sends).map((peer) => peer.uuid);
+export const stateOf = (header: Header): ReturnType<typeof promotionState> => promotionState(mirrorSnapshots(header));
 
 /** Empty for an image that is not mirrored, which every change refuses. */
-const globalIdOf = ({ value }: Stored<Header>): string => value.mirror?.globalId ?? '';
+export const globalIdOf = ({ value }: Stored<Header>): string => value.mirror?.globalId ?? '';
 
-function refuse(refusal: Refusal | undefined): void {
+export function refuse(refusal: Refusal | undefined): void {
   if (refusal) throw new FarsideError(refusal.code, refusal.message);
 }
 
-/** `mirror image enable`. Enabling twice is fine, also on a replica. EINVAL: mode, pool. EOPNOTSUPP: journal mode. */
-export async function enableImage(deps: MirrorDeps, spec: ImageSpec, mode = 'journal'): Promise<void> {
-  checkModeName(mode);
+/** `mirror image enable`. Enabling twice is fine, also on a replica. EINVAL: mode, pool. */
+export async function enableImage(deps: MirrorDeps, spec: ImageSpec, modeName = 'journal'): Promise<void> {
+  const mode = checkedMode(modeName);
   const opened = await openHeader(deps, spec);
   await checkPoolEarly(deps, spec);
   if (opened.value.mirror) return checkSameMode(opened.value.mirror, mode);
-  checkModeIsThere(mode);
   await assertParentMirrored(deps, opened.value);
   const stored = await foldTail(deps, opened);
   const { imageId, namespace, name } = stored.value;
@@ -71,7 +70,7 @@ export async function enableImage(deps: MirrorDeps, spec: ImageSpec, mode = 'jou
     checkPool(pool, namespace);
     const now = await drawn(deps, pool, stored.value);
     const enabled = await swap(deps, pool, stored, globalId, (header) =>
-      enabledHeader(deps, header, globalId, pool, now),
+      enabledHeader(deps, header, { mode, globalId }, pool, now),
     );
     if (enabled.mirror?.globalId === globalId) await confirmEnabled(deps, pool, enabled);
     else await removeFromCatalog(deps, spec.pool, globalId, imageId);
@@ -99,7 +98,7 @@ async function confirmEnabled(deps: MirrorDeps, pool: Pool, header: Header): Pro
 const isRefused = (error: unknown): boolean => error instanceof FarsideError && error.retry === 'never';
 
 /** One change of the header. When its outcome is unclear, the peers are told to look: it may have landed. */
-async function swap(
+export async function swap(
   deps: MirrorDeps,
   pool: Pool,
   stored: Stored<Header>,
@@ -114,16 +113,24 @@ async function swap(
   }
 }
 
-function enabledHeader(deps: MirrorDeps, header: Header, globalId: string, pool: Pool, now: Drawn): Header | undefined {
+function enabledHeader(
+  deps: MirrorDeps,
+  header: Header,
+  identity: Pick<Mirror, 'mode' | 'globalId'>,
+  pool: Pool,
+  now: Drawn,
+): Header | undefined {
   // It went there since it was opened, by its name.
   if (header.trash) throw new FarsideError('ENOENT', `error opening image ${header.name}`);
   if (header.mirror) return undefined;
-  const mirrored: Header = { ...header, mirror: { mode: 'snapshot', state: 'enabled', globalId } };
+  const features = identity.mode === 'journal' ? withJournaling(header.features) : header.features;
+  const mirrored: Header = { ...header, features, mirror: { ...identity, state: 'enabled' } };
   return changed(deps, mirrored, primarySnapshot([], senders(pool)), pool, now);
 }
 
-function checkModeName(mode: string): void {
-  if (mode !== 'snapshot' && mode !== 'journal') throw new FarsideError('EINVAL', `invalid mode name: ${mode}`);
+function checkedMode(mode: string): Mirror['mode'] {
+  if (mode === 'snapshot' || mode === 'journal') return mode;
+  throw new FarsideError('EINVAL', `invalid mode name: ${mode}`);
 }
 
 /** Enabling twice is fine, in another mode it is not. Unlike rbd, the refusal leaves the image's features as they were. */
@@ -131,14 +138,6 @@ function checkSameMode(mirror: Mirror, mode: string): void {
   if (mirror.mode === mode) return;
   const why = `invalid current image mirror mode: it is ${mirror.mode}; disable mirroring of the image first`;
   throw new FarsideError('EINVAL', `cannot enable mirroring: ${why}`);
-}
-
-function checkModeIsThere(mode: string): void {
-  if (mode !== 'journal') return;
-  throw new FarsideError(
-    'EOPNOTSUPP',
-    "journal mode is not available yet: add 'snapshot', as in `mirror image enable <image> snapshot`",
-  );
 }
 
 /** What is remembered may be out of date: a refusal is checked again. */
@@ -177,7 +176,7 @@ async function stopMirroring(deps: MirrorDeps, pool: Pool, first: Stored<Header>
   for (let lostCount = 0; stored; lostCount++) {
     await assertNoMirroredChildren(deps, stored.value);
     try {
-      return await stopOnce(deps, pool, stored, force);
+      return await stopOnce(deps, pool, await followedUp(deps, stored), force);
     } catch (error) {
       if (!(error instanceof ChildrenChanged) || lostCount === racesMax) throw error;
       stored = await readHeader(deps, first.value.imageId);
@@ -217,9 +216,18 @@ function disabledHeader(
   if ((stateOf(header) === 'primary') !== isPrimary) {
     throw new FarsideError('EAGAIN', `image ${header.name} changed its role meanwhile; try again`, { retry: 'now' });
   }
-  const { mirror: _, ...rest } = header;
-  return { ...rest, snapshots: userSnapshots(header) };
+  const { mirror, ...rest } = header;
+  const features = mirror.mode === 'journal' ? withoutJournaling(header.features) : header.features;
+  return { ...whole(rest), features, snapshots: userSnapshots(header) };
 }
+
+/** Of a replica that follows a journal: what it has of it is in its root. */
+export const followedUp = async (deps: MirrorDeps, stored: Stored<Header>): Promise<Stored<Header>> =>
+  stored.value.journal?.state === 'following' ? foldTail(deps, stored) : stored;
+
+/** A replica that is left to itself follows nothing any more. Its tail was folded before. */
+export const whole = (header: Header): Header =>
+  header.journal?.state === 'following' ? { ...header, journal: closedJournal(header.journal) } : header;
 
 /** Harmless while the image is mirrored: peers look at the header first. */
 async function writeTombstone(deps: MirrorDeps, pool: Pool, namespace: string, globalId: string): Promise<void> {
@@ -248,48 +256,6 @@ export async function trashImage(deps: MirrorDeps, spec: ImageSpec, delaySeconds
   assertNotAttached(stored.value);
   if (stored.value.mirror) await stopMirroring(deps, (await readPool(deps, spec.pool)).value, stored, false);
   return await moveToTrash(deps, spec, delaySeconds);
-}
-
-/**
- * `mirror image promote`. Immediate: a replica's head is always one complete point, so nothing is rolled back and an
- * unfinished copy is dropped. EBUSY without force while the image is primary elsewhere.
- */
-export async function promoteImage(
-  deps: MirrorDeps,
-  spec: ImageSpec,
-  { force = false }: { force?: boolean } = {},
-): Promise<void> {
-  const stored = await openHeader(deps, spec);
-  const pool = (await readPool(deps, spec.pool)).value;
-  refuse(canAsk(stored.value.mirror));
-  refuse(canPromote(stateOf(stored.value), { force }));
-  const remotePrimary = !force && (await isPrimaryElsewhere(deps, pool, stored.value.mirror!.globalId));
-  const now = await drawn(deps, pool, stored.value);
-  const promote = (header: Header): Header => {
-    refuse(canAsk(header.mirror));
-    refuse(canPromote(stateOf(header), { force, remotePrimary }));
-    const change = promoteSnapshots(mirrorSnapshots(header), senders(pool), { force });
-    return withoutReplication(changed(deps, header, change, pool, now));
-  };
-  const value = await swap(deps, pool, stored, globalIdOf(stored), promote);
-  await announceNewest(deps, pool, value);
-  // A peer that is away learns it from our report, as soon as it answers again.
-  await lookAtPeers(deps, pool, value.mirror!.globalId);
-}
-
-/** A promoted image replicates no more. That, and its new primary snapshot, fence a sync that is about to complete. */
-function withoutReplication(header: Header): Header {
-  const { sync: _sync, problem: _problem, resyncRequestedAtMs: _resync, ...mirror } = header.mirror!;
-  return { ...header, mirror };
-}
-
-/** Only what can be reached is asked; Ceph does not ask at all. */
-async function isPrimaryElsewhere(deps: MirrorDeps, pool: Pool, globalId: string): Promise<boolean> {
-  for (const record of pool.peers.filter(receives)) {
-    const image = await reachablePeer(deps, async () => (await deps.peers(pool.name, record)).image(globalId));
-    if (image?.status === 'present' && promotionState(image.snapshots) === 'primary') return true;
-  }
-  return false;
 }
 
 /**
@@ -352,7 +318,7 @@ export const mirrored = (header: Header): MirroredView | undefined =>
 export type Drawn = { nowMs: number; uuids: readonly [string, string]; levels: OptionLevels };
 
 /** Options are asked for only where there is something to cap: an image in step has at most one older snapshot. */
-export const drawn = async (deps: MirrorDeps, pool: Pool, header: Header): Promise<Drawn> => ({
+export const drawn = async (deps: DocumentDeps, pool: Pool, header: Header): Promise<Drawn> => ({
   nowMs: deps.clock.nowMs(),
   uuids: [deps.random.uuid(), deps.random.uuid()],
   levels:
@@ -362,7 +328,7 @@ export const drawn = async (deps: MirrorDeps, pool: Pool, header: Header): Promi
 });
 
 export function changed(
-  deps: MirrorDeps,
+  deps: DocumentDeps,
   header: Header,
   change: RoleChange,
   pool: Pool,

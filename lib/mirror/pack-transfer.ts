@@ -11,12 +11,13 @@
 
 import pLimit from 'p-limit';
 
+import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { inlineCodec } from '../image/bulk-codec.ts';
 import { parsePackId } from '../image/ids.ts';
 import type { PackId } from '../image/ids.ts';
 import { entryNumbers, rangesOf, verifiedCopy } from '../image/pack-copy.ts';
-import { indexBytes, parsePackIndex } from '../image/pack.ts';
+import { indexBytes, parseAnyPackIndex, parsePackIndex } from '../image/pack.ts';
 import { storeCopy } from '../image/store-copy.ts';
 import type { MirrorDeps } from './deps.ts';
 import type { PackWant } from './messages.ts';
@@ -42,6 +43,7 @@ export async function transferPacks(deps: MirrorDeps, transfer: Transfer, wants:
 
 async function transferPack(deps: MirrorDeps, transfer: Transfer, want: PackWant): Promise<number> {
   const packId = parsePackId(want.pack);
+  if (await isInSlot(deps, transfer.imageId, packId, want)) return 0;
   const { body, fetchedBytes, release } = isMostlyWanted(want)
     ? await fetchWhole(deps, transfer, packId, want)
     : await fetchParts(transfer, packId, want);
@@ -49,6 +51,18 @@ async function transferPack(deps: MirrorDeps, transfer: Transfer, want: PackWant
   // Only then: a failed or repeated request may still be sending these bytes.
   if (deps.bucket.freesBody) release?.();
   return fetchedBytes;
+}
+
+/** What was copied as a segment of a journal is here already, in the slot where the map looks for it. */
+async function isInSlot(deps: MirrorDeps, imageId: string, packId: PackId, want: PackWant): Promise<boolean> {
+  if (!want.slot) return false;
+  const key = keyText({ kind: 'slot', imageId, ...want.slot });
+  const head = await deps.bucket.get(key, { range: { offset: 0, length: indexBytes(want.entryCount) } });
+  if (head.status !== 'found' || head.body.length < indexBytes(want.entryCount)) return false;
+  const index = parseAnyPackIndex(head.body);
+  return (
+    index.packId === packId && entryNumbers(want.entries, index.entryCount).every((entry) => index.isPresent(entry))
+  );
 }
 
 const isMostlyWanted = (want: PackWant): boolean =>

@@ -7,7 +7,13 @@
 import { z } from 'zod';
 
 import type { ByteRange } from '../bucket/driver.ts';
-import { mirrorNamespaceSchema, rootSchema, slotSchema, snapshotSchema } from '../image/header.ts';
+import {
+  journalPositionSchema,
+  mirrorNamespaceSchema,
+  rootSchema,
+  slotSchema,
+  snapshotSchema,
+} from '../image/header.ts';
 import { objectBytesMax, objectBytesMin } from '../image/images.ts';
 import { manifestSchema, type Manifest } from './messages.ts';
 import type { PeerRecord } from './pool.ts';
@@ -45,6 +51,8 @@ export const peerImageSchema = z.discriminatedUnion('status', [
     mirrorUuid: id,
     peerUuid: id,
     snapshots: z.array(peerSnapshotSchema),
+    /** Of an image in use that is mirrored by its journal: what is folded there. */
+    position: journalPositionSchema.optional(),
     /** Of a clone: its parent there, and how that is mirrored. */
     parent: z
       .object({ imageId: z.string().regex(/^[0-9a-f]{24}$/), pool: name, name, globalId: id.optional() })
@@ -56,7 +64,10 @@ export const peerImageSchema = z.discriminatedUnion('status', [
 export type PeerImage = z.infer<typeof peerImageSchema>;
 export type PresentImage = Extract<PeerImage, { status: 'present' }>;
 
-/** Something changed: the newest point at that time, `snapId` of the primary `mirrorUuid`; both absent when mirroring of the image was given up. */
+/**
+ * Something changed: the newest point at that time, `snapId` of the primary `mirrorUuid`; both absent when mirroring of the image
+ * was given up, and when its journal went on: the reader looks.
+ */
 export const feedRecordSchema = z.object({ globalId: id, snapId: count.optional(), mirrorUuid: id.optional() });
 export type FeedRecord = z.infer<typeof feedRecordSchema>;
 /** `next`: the cursor to read on from. `more`: the page is full, read on at once. */
@@ -179,6 +190,10 @@ export interface Peer {
   pack(imageId: string, packId: string, options?: PackOptions): Promise<PackAnswer>;
   /** A copy of the pack with these entries only (they must all be there: EBADMSG), made for this answer: its tag means nothing. A connection may lack it. */
   packEntries?(imageId: string, packId: string, wanted: PackEntries): Promise<PackAnswer>;
+  /** A slot of an image's journal, as it is stored there: a segment or a fence. `absent`: not written yet, or collected. */
+  segment(imageId: string, epoch: string, seq: number): Promise<PackAnswer>;
+  /** The caller cannot go on by the journal: a point is taken, if the newest does not say everything. */
+  requestPoint(globalId: string): Promise<void>;
   ack(globalId: string, ack: Ack): Promise<void>;
   wake(globalIds: readonly string[]): Promise<void>;
   heartbeat(heartbeat: Heartbeat): Promise<void>;

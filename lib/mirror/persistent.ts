@@ -21,6 +21,8 @@ export function persistent(deps: Deps, peer: Peer): Peer {
     ...(peer.packEntries && {
       packEntries: (imageId, packId, wanted) => again(deps, () => peer.packEntries!(imageId, packId, wanted)),
     }),
+    segment: (imageId, epoch, seq) => again(deps, () => peer.segment(imageId, epoch, seq)),
+    requestPoint: (globalId) => again(deps, () => peer.requestPoint(globalId)),
     ack: (globalId, ack) => again(deps, () => peer.ack(globalId, ack)),
     wake: (globalIds) => peer.wake(globalIds),
     heartbeat: (heartbeat) => peer.heartbeat(heartbeat),

@@ -43,7 +43,8 @@ export function planOf(decision: SyncDecision, { header, remote, mirrorUuid, pee
   const { demoted, resync } = decision;
   const here = { mirrorUuid, snapshots: mirrorSnapshots(header) };
   const lostSnapIds = resync ? snapshotsLostByResync(here, remote, target.id) : [];
-  const keepHead = resync && losesHead(here, remote, target.id) && !isAmong(header.root, rootsOf(remote));
+  const losesAny = losesHead(here, remote, target.id) || decision.losesTail === true;
+  const keepHead = resync && losesAny && !isAmong(header.root, rootsOf(remote));
   return { target, demoted, resync, peerUuid, primaryMirrorUuid: remote.mirrorUuid, lostSnapIds, keepHead };
 }
 

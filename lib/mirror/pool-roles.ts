@@ -12,7 +12,8 @@ import { mirrorSnapshots } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
 import { readCatalog } from './catalog.ts';
 import type { MirrorDeps } from './deps.ts';
-import { demoteImage, promoteImage } from './images.ts';
+import { demoteImage } from './images.ts';
+import { promoteImage } from './promote.ts';
 import { mirrorOf, notMirroring, readPool } from './pool.ts';
 import { promotionState } from './roles.ts';
 

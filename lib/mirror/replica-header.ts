@@ -13,6 +13,7 @@ import type { Plan } from './checkpoints.ts';
 import { withRetained, type KeepPolicy } from './keep-policy.ts';
 import { mirrorSnapshot } from './mirror-snapshots.ts';
 import { pointOf, takenAtMs } from './history.ts';
+import { headAt } from './replica-journal.ts';
 import { copiesToUnlink, pruned, unlinkPeer, withPeerSets } from './retention.ts';
 import { syncedSnapshot } from './role-changes.ts';
 import type { MirrorRecord } from './role-changes.ts';
@@ -41,7 +42,7 @@ export function completedHeader(header: Header, plan: Plan, completion: Completi
   const copied: Header = {
     ...withSnapshotLimit(header, state.snapshotLimit),
     name: completion.name,
-    root: target.root,
+    ...headAt(header, target),
     sizeBytes: target.sizeBytes,
     features: withDataPool(state.features, header.dataPool),
     meta: state.meta,
@@ -49,7 +50,7 @@ export function completedHeader(header: Header, plan: Plan, completion: Completi
     ...completedParent(header, state),
     nextSnapshotId: users.nextSnapshotId + 1,
   };
-  const added = mirrorSnapshot(copied, copyOf(plan, completion), {
+  const added = mirrorSnapshot({ ...copied, root: target.root }, copyOf(plan, completion), {
     id: users.nextSnapshotId,
     nowMs: completion.nowMs,
     uuid: completion.uuid,
@@ -69,7 +70,13 @@ export function completedHeader(header: Header, plan: Plan, completion: Completi
 function copyOf({ target, demoted, primaryMirrorUuid }: Plan, { peerUuids }: Completion): MirrorRecord {
   const point = pointOf(target, primaryMirrorUuid);
   assert(point, 'what is copied is a whole point');
-  return { ...syncedSnapshot(point, demoted, peerUuids), primaryCreatedAtMs: takenAtMs(target) };
+  const { position, promotedAt } = target.namespace;
+  return {
+    ...syncedSnapshot(point, demoted, peerUuids),
+    primaryCreatedAtMs: takenAtMs(target),
+    ...(position && { position }),
+    ...(promotedAt && { promotedAt }),
+  };
 }
 
 function completedMirror(

@@ -6,7 +6,7 @@
 // complete. There is nothing to roll back, because a replica's head is always one complete point.
 
 import type { ErrorCode } from '../errors.ts';
-import type { Mirror, MirrorSnapshot, MirrorSnapshotState } from '../image/header.ts';
+import type { JournalPosition, Mirror, MirrorSnapshot, MirrorSnapshotState } from '../image/header.ts';
 import { inOrder, isCopy, isOwn } from './history.ts';
 import type { Point } from './history.ts';
 import type { PeerSet } from './retention.ts';
@@ -20,6 +20,8 @@ export type MirrorRecord = {
   primaryMirrorUuid?: string;
   primarySnapId?: number;
   primaryCreatedAtMs?: number;
+  position?: JournalPosition;
+  promotedAt?: JournalPosition;
 };
 
 /** Snapshots to append, in this order, and peer sets to change first (retention.ts `withPeerSets`). */
@@ -44,13 +46,13 @@ export const demoteSnapshot = (snapshots: readonly MirrorSnapshot[], peerUuids: 
 export function promoteSnapshots(
   snapshots: readonly MirrorSnapshot[],
   peerUuids: readonly string[],
-  { force }: { force: boolean },
+  { force, promotedAt }: { force: boolean; promotedAt?: JournalPosition | undefined },
 ): RoleChange {
   const newest = inOrder(snapshots).at(-1);
   const forced = force && newest?.namespace.state === 'non-primary';
   const marker: MirrorRecord = { state: 'non-primary', complete: true, mirrorPeerUuids: [], primaryMirrorUuid: '' };
   return {
-    append: [...(forced ? [marker] : []), own('primary', peerUuids)],
+    append: [...(forced ? [marker] : []), { ...own('primary', peerUuids), ...(promotedAt && { promotedAt }) }],
     peerSets: linkNewPeers(snapshots, peerUuids),
   };
 }

@@ -106,6 +106,8 @@ export type SyncDecision = {
   linkSnapId?: number;
   /** Replace the local head and keep it as an ordinary snapshot; see retention.ts `snapshotsLostByResync`. */
   resync: boolean;
+  /** What the replica has of a journal is not in the remote's history: a resync keeps it. */
+  losesTail?: boolean;
   /** The header's unfinished sync has this target: go on with it. */
   continues: boolean;
 };

@@ -26,9 +26,9 @@ import type { Connection } from './peer-state.ts';
 
 /**
  * `settled`: nothing is left to do. `working`: messages are under way, or another invocation is at work. `again`: something
- * changed meanwhile, decide anew. `later`: something else must end first.
+ * changed meanwhile, decide anew. `later`: something else must end first. `following`: in step with a journal that goes on.
  */
-export type Progress = 'settled' | 'working' | 'again' | 'later';
+export type Progress = 'settled' | 'working' | 'again' | 'later' | 'following';
 
 export type Copying = { connection: Connection; globalId: string; stored: Stored<Header> };
 export type Running = { copying: Copying; sync: Sync };

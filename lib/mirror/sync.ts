@@ -38,6 +38,7 @@ import { decideSync, promotionState, stopStatus } from './roles.ts';
 import type { Decision, LocalView, RemoteView, StopDecision, SyncDecision } from './roles.ts';
 import { replayingStatus } from './status-report.ts';
 import { continueCopy } from './steps.ts';
+import { followTail, lookNextTick, withTail } from './tail.ts';
 import { putTombstone, readTombstone } from './tombstone.ts';
 import type { Progress } from './steps.ts';
 
@@ -55,6 +56,7 @@ export async function handleSync(deps: MirrorDeps, message: SyncMessage): Promis
   try {
     const progress = await syncImage(deps, message);
     if (progress === 'later') await addPending(deps, pool, peerUuid, globalId);
+    if (progress === 'following') await lookNextTick(deps, message);
     return progress === 'again' ? { kind: 'retry', delayMs: againDelayMs } : { kind: 'ack' };
   } catch (error) {
     // The peer's feed, or our list of pending images, still has it.
@@ -105,7 +107,7 @@ async function syncOnce(
   });
   if (await leavesPrimary(deps, both, decision)) return reportStop(deps, both, stopStatus['split-brain']);
   try {
-    return await act(deps, both, decision, message.continues);
+    return await act(deps, both, await withTail(deps, both, decision), message.continues);
   } catch (error) {
     if (stored && (await isOvertaken(deps, stored.value, error))) return 'again';
     if (stored) await noteFailure(deps, stored, error);
@@ -255,6 +257,7 @@ async function idle(deps: MirrorDeps, both: Both, acknowledge: number | undefine
   if (!stored || remote.status !== 'present') return 'settled';
   const { problem, lastSync } = stored.value.mirror!;
   const newest = remote.snapshots.at(-1);
+  const tail = await followTail(deps, both, remote, newest);
   const nameDiffers = newest !== undefined && newest.namespace.image.name !== stored.value.name;
   if (problem && !nameDiffers && (isPrimaryThere(both) || isHeard(both))) await noteProblem(deps, stored, undefined);
   const status =
@@ -268,7 +271,8 @@ async function idle(deps: MirrorDeps, both: Both, acknowledge: number | undefine
     status,
     acknowledge === undefined ? undefined : { snapId: acknowledge, steps: 0 },
   );
-  return flattenToo(deps, both);
+  const progress = await flattenToo(deps, both);
+  return tail === 'settled' ? progress : tail;
 }
 
 /** Cannot go on, for a reason that only a change on one of the sides removes. */

@@ -152,6 +152,18 @@ export class HttpPeer implements Peer {
     };
   }
 
+  async segment(imageId: string, epoch: string, seq: number): Promise<PackAnswer> {
+    const path = `/images/${encodeURIComponent(imageId)}/segments/${encodeURIComponent(epoch)}/${seq}`;
+    const { response, body, release } = await this.#downloadFollowing(`${this.#base}${path}`, {});
+    if (response.status === 404) return this.#packAbsent(response, body);
+    if (!response.ok) throw this.#failure(response, body);
+    return { status: 'found', body, ...packMeta(response), ...(release && { release }) };
+  }
+
+  async requestPoint(globalId: string): Promise<void> {
+    await this.#call({ method: 'POST', path: `/images/${encodeURIComponent(globalId)}/point` });
+  }
+
   async packEntries(imageId: string, packId: string, wanted: PackEntries): Promise<PackAnswer> {
     const path = `/images/${encodeURIComponent(imageId)}/packs/${encodeURIComponent(packId)}/entries`;
     const headers = { 'content-type': 'application/json', 'accept-encoding': 'identity', ...this.#authorization() };

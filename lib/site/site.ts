@@ -16,6 +16,7 @@ import { recordFailure } from '../mirror/failures.ts';
 import { limitsDefault, type DocumentDeps, type MirrorDeps } from '../mirror/deps.ts';
 import { mirrorLag, type MirrorLag } from '../mirror/lag.ts';
 import type { Outcome, Queue } from '../mirror/messages.ts';
+import { journalPoints } from '../mirror/points.ts';
 import type { Random } from '../random.ts';
 import { buildApp } from './api/app.ts';
 import { errorBody, statusOf } from './api/errors.ts';
@@ -108,7 +109,7 @@ export class Site {
     const seal = new Seal(config.secret, random);
     await probeBucket(bucket, { random });
     const { siteId } = await createOrReadSite(base, config.name);
-    const deps: MirrorDeps = {
+    const parts: MirrorDeps = {
       ...base,
       queue,
       settings: { ...settingsDefault, ...config.settings },
@@ -123,6 +124,7 @@ export class Site {
       peers: httpPeers((sealed) => seal.unseal(sealed), { fetch, download }),
       ...(codec && { codec }),
     };
+    const deps: MirrorDeps = { ...parts, points: journalPoints(parts) };
     return { deps, app: buildApp({ deps, config, log: this.#log }) };
   }
 

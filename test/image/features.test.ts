@@ -1,7 +1,14 @@
 import { describe, expect, test } from 'vitest';
 
 import { featureBits, featuresDefault, newImageFeatures, parseFeatureList } from '../../lib/image/features.ts';
-import { sharedFeatures, sortedFeatures, updatedFeatures, withDataPool } from '../../lib/image/features.ts';
+import {
+  sharedFeatures,
+  sortedFeatures,
+  updatedFeatures,
+  withJournaling,
+  withoutJournaling,
+  withDataPool,
+} from '../../lib/image/features.ts';
 
 const lock = 'exclusive-lock';
 const full = [...featuresDefault];
@@ -35,8 +42,8 @@ describe('new images', () => {
     expect(() => newImageFeatures(asked)).toThrow(expect.objectContaining({ code: 'EINVAL', message: why }));
   });
 
-  test('journaling is not promised before it is there', () => {
-    expect(() => newImageFeatures([lock, 'journaling'])).toThrow(expect.objectContaining({ code: 'EOPNOTSUPP' }));
+  test('journaling with the lock that it needs', () => {
+    expect(newImageFeatures([lock, 'journaling'])).toEqual([lock, 'journaling']);
   });
 
   test('data-pool follows from the data pool, striping from nothing', () => {
@@ -80,10 +87,11 @@ describe('enable and disable', () => {
     expect(updatedFeatures(current, asked, action)).toEqual(after);
   });
 
-  test('enabling journaling says that it is not there', () => {
-    expect(() => updatedFeatures(full, ['journaling'], 'enable')).toThrow(
-      expect.objectContaining({ code: 'EOPNOTSUPP' }),
-    );
+  test('journaling is enabled and disabled like the others, and turned on with its lock by mirroring', () => {
+    expect(updatedFeatures(full, ['journaling'], 'enable')).toEqual([...full, 'journaling']);
+    expect(updatedFeatures([...full, 'journaling'], ['journaling'], 'disable')).toEqual(full);
+    expect(withJournaling(['layering'])).toEqual(['layering', lock, 'journaling']);
+    expect(withoutJournaling(['layering', lock, 'journaling'])).toEqual(['layering', lock]);
   });
 
   test('whatever is allowed leaves a set that a new image could have', () => {

@@ -12,10 +12,10 @@ import {
   demoteImage,
   disableImage,
   enableImage,
-  promoteImage,
   removeMirroredImage,
   resyncImage,
 } from '../../lib/mirror/images.ts';
+import { promoteImage } from '../../lib/mirror/promote.ts';
 import { imageStatus } from '../../lib/mirror/status.ts';
 import {
   checkReadable,

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 
-import { createMirrorSnapshot, demoteImage, enableImage, promoteImage } from '../../lib/mirror/images.ts';
+import { createMirrorSnapshot, demoteImage, enableImage } from '../../lib/mirror/images.ts';
+import { promoteImage } from '../../lib/mirror/promote.ts';
 import { mirrorLag } from '../../lib/mirror/lag.ts';
 import { makeImage, requests, spec, World, write, type TestSite } from './two-sites.ts';
 

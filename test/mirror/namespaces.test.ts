@@ -3,7 +3,8 @@
 import { expect, test } from 'vitest';
 
 import { createImage } from '../../lib/image/images.ts';
-import { createMirrorSnapshot, demoteImage, disableImage, enableImage, promoteImage } from '../../lib/mirror/images.ts';
+import { createMirrorSnapshot, demoteImage, disableImage, enableImage } from '../../lib/mirror/images.ts';
+import { promoteImage } from '../../lib/mirror/promote.ts';
 import { createNamespace, removeNamespace } from '../../lib/mirror/namespace.ts';
 import { disablePool, enablePool } from '../../lib/mirror/pool-mode.ts';
 import { imageStatus, poolStatus } from '../../lib/mirror/status.ts';

@@ -9,10 +9,10 @@ import {
   demoteImage,
   disableImage,
   enableImage,
-  promoteImage,
   removeMirroredImage,
   resyncImage,
 } from '../../lib/mirror/images.ts';
+import { promoteImage } from '../../lib/mirror/promote.ts';
 import { imageStatus, poolStatus } from '../../lib/mirror/status.ts';
 import { checkReadable, headContent, headerOf, makeImage, requests, spec, World, write } from './two-sites.ts';
 

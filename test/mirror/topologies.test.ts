@@ -4,14 +4,8 @@
 import { describe, expect, test } from 'vitest';
 
 import { mirrorSnapshots } from '../../lib/image/header.ts';
-import {
-  createMirrorSnapshot,
-  demoteImage,
-  disableImage,
-  enableImage,
-  promoteImage,
-  resyncImage,
-} from '../../lib/mirror/images.ts';
+import { createMirrorSnapshot, demoteImage, disableImage, enableImage, resyncImage } from '../../lib/mirror/images.ts';
+import { promoteImage } from '../../lib/mirror/promote.ts';
 import type { Limits } from '../../lib/mirror/deps.ts';
 import { imageStatus, poolStatus } from '../../lib/mirror/status.ts';
 import { readPool } from '../../lib/mirror/pool.ts';

@@ -26,6 +26,7 @@ import { PeerEndpoint } from '../../lib/mirror/endpoint.ts';
 import type { Message, Outcome, Queue } from '../../lib/mirror/messages.ts';
 import { authenticatePeer, createBootstrapToken, importBootstrapToken, registerPeer } from '../../lib/mirror/peer.ts';
 import type { Peer } from '../../lib/mirror/peer-protocol.ts';
+import { journalPoints } from '../../lib/mirror/points.ts';
 import { handlePoll } from '../../lib/mirror/poll.ts';
 import { handleFlatten } from '../../lib/mirror/replica-parent.ts';
 import { createPool, readPool, receives, type PoolRegistry } from '../../lib/mirror/pool.ts';
@@ -112,7 +113,7 @@ export class TestSite implements PoolRegistry {
       seal: async (text: string) => `sealed:${text}`,
       unseal: async (sealed: string) => sealed.slice('sealed:'.length),
     };
-    this.deps = {
+    const parts: MirrorDeps = {
       bucket: new Bucket(this.driver, { clock, random }),
       clock,
       random,
@@ -122,6 +123,8 @@ export class TestSite implements PoolRegistry {
       limits: { ...limitsDefault, ...limits },
       settings: { ...settingsDefault, packBytes: 64 * 1024, ...settings },
     };
+    this.deps = parts;
+    parts.points = journalPoints(parts);
   }
 
   async names(): Promise<string[]> {
@@ -217,7 +220,7 @@ export class World {
   /** For chains, and for one that feeds two; without peers it costs nothing. */
   readonly c: TestSite;
   /** Bytes of packs that crossed the wire, and calls. */
-  wire = { packBytes: 0, calls: 0 };
+  wire = { packBytes: 0, segmentBytes: 0, calls: 0 };
 
   constructor({ limits = {}, settings = {} }: WorldOptions = {}) {
     this.a = new TestSite('site-a', this, 1, limits, settings);
@@ -235,14 +238,15 @@ export class World {
       if (!caller) throw new FarsideError('EACCES', 'unknown key');
       if (caller.kind === 'bootstrap') return copied(await registerPeer(site.deps, pool, copied(args)[0] as never));
       const endpoint = new PeerEndpoint(site.deps, pool, caller.peer);
-      if (method !== 'pack' && method !== 'packEntries')
+      if (method !== 'pack' && method !== 'packEntries' && method !== 'segment')
         return copied(
           await (endpoint as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>)[method]!(
             ...copied(args),
           ),
         );
       const answer = await endpoint[method](args[0] as string, args[1] as string, args[2] as never);
-      if (answer.status === 'found') this.wire.packBytes += answer.body.length;
+      if (answer.status === 'found')
+        this.wire[method === 'segment' ? 'segmentBytes' : 'packBytes'] += answer.body.length;
       return answer;
     };
     return new Proxy(

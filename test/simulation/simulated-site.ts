@@ -235,6 +235,10 @@ class NetworkPeer implements Peer {
     );
   pack: Peer['pack'] = (imageId, packId, options) =>
     this.#askWhole(`pack ${packId.slice(0, 8)}`, (peer) => peer.pack(imageId, packId, options));
+  segment: Peer['segment'] = (imageId, epoch, seq) =>
+    this.#askWhole(`segment ${epoch.slice(0, 8)}/${seq}`, (peer) => peer.segment(imageId, epoch, seq));
+  requestPoint: Peer['requestPoint'] = (globalId) =>
+    this.#ask(`point ${globalId.slice(0, 8)}`, (peer) => peer.requestPoint(globalId));
   ack: Peer['ack'] = (globalId, ack) =>
     this.#ask(`ack ${globalId.slice(0, 8)} ${ack.synced?.snapId ?? ''}`, (peer) => peer.ack(globalId, ack));
   wake: Peer['wake'] = (globalIds) => this.#ask('wake', (peer) => peer.wake(globalIds));

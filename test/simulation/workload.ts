@@ -31,11 +31,11 @@ import {
   demoteImage,
   disableImage,
   enableImage,
-  promoteImage,
   removeMirroredImage,
   resyncImage,
   trashImage,
 } from '../../lib/mirror/images.ts';
+import { promoteImage } from '../../lib/mirror/promote.ts';
 import type { Dice } from './dice.ts';
 import type { ImageTruth } from './ground-truth.ts';
 import { changes, emptyView } from './image-view.ts';

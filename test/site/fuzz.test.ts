@@ -57,6 +57,12 @@ const goodBodies: Record<string, unknown> = {
   'PATCH /v1/pools/:pool/mirror/peers/:uuid': { key: 'client', value: 'x' },
   'POST /v1/pools/:pool/images/:image/mirror': { mode: 'snapshot' },
   'POST /v1/pools/:pool/images/:image/mirror/promote': { force: true },
+  'POST /v1/pools/:pool/images/:image/journal/advance': {
+    epoch: '0123456789abcdef',
+    seq: 3,
+    entry: 12,
+    record: true,
+  },
   'POST /v1/schedules': { interval: '5m', startTime: '14:00' },
   'POST /v1/store:delete': { keys: ['pools/rbd/uploads/_/x.json'] },
   'POST /peer/v1/pools/:pool/register': {
@@ -113,7 +119,8 @@ const concrete = (path: string): string =>
     .replace(':section', 'global')
     .replace(':option', 'rbd_mirroring_max_mirroring_snapshots')
     .replace(':key', path.startsWith('/v1/store') ? encodeURIComponent('pools/rbd/uploads/_/x.json') : 'k')
-    .replace(/:(globalId|packId|id|uuid)/g, '0123456789abcdef');
+    .replace(':seq', '1')
+    .replace(/:(globalId|packId|epoch|id|uuid)/g, '0123456789abcdef');
 
 const tokenFor = (path: string): string => (path.startsWith('/peer/') ? peerKey : adminToken);
 

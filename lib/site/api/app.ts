@@ -16,6 +16,7 @@ import { answerError, errorBody } from './errors.ts';
 import { cloneRoutes } from './routes-clones.ts';
 import { configRoutes } from './routes-config.ts';
 import { imageRoutes } from './routes-images.ts';
+import { journalRoutes } from './routes-journal.ts';
 import { lockRoutes } from './routes-locks.ts';
 import { mirrorPoolRoutes } from './routes-mirror-pools.ts';
 import { mirrorRoutes } from './routes-mirror.ts';
@@ -64,6 +65,7 @@ function addRoutes(app: Api, deps: MirrorDeps, config: SiteConfig): void {
   app.route('/', configRoutes(deps));
   app.route('/', snapshotRoutes(deps));
   app.route('/', cloneRoutes(deps));
+  app.route('/', journalRoutes(deps));
   app.route('/', lockRoutes(deps));
   app.route('/', mirrorPoolRoutes(deps));
   app.route('/', trashRoutes(deps));
@@ -98,6 +100,7 @@ export function openApiDocument(app: Api): ReturnType<Api['getOpenAPI31Document'
     security: [{ client: [] }, { admin: [] }],
     tags: [
       { name: 'site', description: 'The site itself' },
+      { name: 'journal', description: 'Journals of images in use' },
       { name: 'pools', description: 'Pools' },
       { name: 'images', description: 'Images and their metadata' },
       { name: 'config', description: 'Options of rbd, overridden for the site, a pool or an image' },

@@ -5,14 +5,8 @@ import { createRoute } from '@hono/zod-openapi';
 import { openHeader } from '../../image/access.ts';
 import { newRun } from '../../image/collect.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
-import {
-  createMirrorSnapshot,
-  demoteImage,
-  disableImage,
-  enableImage,
-  promoteImage,
-  resyncImage,
-} from '../../mirror/images.ts';
+import { createMirrorSnapshot, demoteImage, disableImage, enableImage, resyncImage } from '../../mirror/images.ts';
+import { promoteImage } from '../../mirror/promote.ts';
 import { access } from './access.ts';
 import { done, made, newApi, optionalBody, specOf, type Api } from './routing.ts';
 import * as schemas from './schemas.ts';

@@ -43,6 +43,12 @@ const packParams = poolParams.extend({
   packId: idText,
 });
 
+const segmentParams = poolParams.extend({
+  globalId: packParams.shape.globalId,
+  epoch: z.string().regex(/^[0-9a-f]{16}$/),
+  seq: z.string().regex(/^\d{1,15}$/),
+});
+
 /** The slot of a journal that the pack was born in, where it may lie. */
 const slotQuery = z.object({
   epoch: slotSchema.shape.epoch.optional(),
@@ -154,6 +160,31 @@ const packEntries = createRoute({
     default: { description: 'What went wrong', content: { 'application/json': { schema: errorSchema } } },
   },
 });
+const segment = createRoute({
+  method: 'get',
+  path: `${poolPath}/images/{globalId}/segments/{epoch}/{seq}`,
+  tags,
+  summary: "A slot of a mirrored image's journal: a segment or a fence",
+  ...access.peer,
+  request: { params: segmentParams },
+  responses: {
+    200: {
+      description: 'What is in the slot',
+      content: { 'application/octet-stream': { schema: z.string().openapi({ format: 'binary' }) } },
+    },
+    307: { description: 'Where to read it, without the key' },
+    default: { description: 'What went wrong', content: { 'application/json': { schema: errorSchema } } },
+  },
+});
+const point = createRoute({
+  method: 'post',
+  path: `${poolPath}/images/{globalId}/point`,
+  tags,
+  summary: 'The caller cannot follow the journal any further: take a point',
+  ...access.peer,
+  request: { params: imageParams },
+  responses: done('The newest point says everything'),
+});
 const wake = createRoute({
   method: 'post',
   path: `${poolPath}/wake`,
@@ -204,6 +235,7 @@ export function peerRoutes(deps: MirrorDeps, options: PeerRoutesOptions): Api {
     return c.body(null, 204);
   });
   addPackRoutes(api, deps, options);
+  addJournalRoutes(api, deps, options);
   return api;
 }
 
@@ -232,6 +264,21 @@ function addPackRoutes(api: Api, deps: MirrorDeps, { elsewhere }: PeerRoutesOpti
     const isLarge = answer.status === 'found' && answer.body.length > entriesBytesMax;
     const place = elsewhere && isLarge ? await endpoint.packPlace(imageId, packId, wanted.slot) : here;
     return place.status === 'here' ? answerPack(c, answer, undefined) : answerPlace(c, place, 303);
+  });
+}
+
+function addJournalRoutes(api: Api, deps: MirrorDeps, { elsewhere }: PeerRoutesOptions): void {
+  api.openapi(segment, async (c) => {
+    const { globalId: imageId, epoch, seq: seqText } = c.req.valid('param');
+    const seq = Number(seqText);
+    const endpoint = endpointOf(deps, c);
+    const place = elsewhere ? await endpoint.segmentPlace(imageId, epoch, seq) : here;
+    if (place.status !== 'here') return answerPlace(c, place, 307);
+    return answerPack(c, await endpoint.segment(imageId, epoch, seq), undefined);
+  });
+  api.openapi(point, async (c) => {
+    await endpointOf(deps, c).requestPoint(c.req.valid('param').globalId);
+    return c.body(null, 204);
   });
 }
 

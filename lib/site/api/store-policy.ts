@@ -20,10 +20,19 @@ import { parseTag, storePath } from '../../bucket/http-protocol.ts';
 import { parseKey, prefixes, type Key } from '../../bucket/keys.ts';
 import { FarsideError } from '../../errors.ts';
 import { assertWritable, isNonPrimary, readHeader } from '../../image/access.ts';
-import { ancestorsMax, headerSchema, mirrorSnapshots, trashSnapshots, type Header } from '../../image/header.ts';
+import {
+  ancestorsMax,
+  headerSchema,
+  isMirrorSnapshot,
+  mirrorSnapshots,
+  trashSnapshots,
+  type Header,
+  type MirrorSnapshot,
+} from '../../image/header.ts';
 import { keepParents } from '../../image/lineage.ts';
 import { headerKey } from '../../image/names.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
+import { isPointDue, pointTerms, withPoint } from '../../mirror/points.ts';
 import { recall, recent, remember } from '../../mirror/recent.ts';
 import type { Principal } from '../auth.ts';
 import type { ApiEnv } from './access.ts';
@@ -166,7 +175,7 @@ async function authorizeHeader(deps: MirrorDeps, principal: Principal, imageId: 
   const stored = await readDocument(deps.bucket, headerKey(imageId), headerSchema);
   if (!stored || stored.etag !== parseTag(tag)) return; // the bucket will refuse it
   assertPool(principal, stored.value.pool);
-  assertUserChange(stored, next);
+  assertUserChange(stored, next, await expectedPoints(deps, stored.value, next));
 }
 
 const envelopeSchema = z.object({
@@ -193,10 +202,26 @@ function assertUnmirrored(header: Header): void {
   if (mirrored || isClone || mirrorSnapshots(header).length > 0) throw notHere();
 }
 
-function assertUserChange(stored: Stored<Header>, next: Header): void {
+/**
+ * The mirror snapshots that the change may leave: those that are there; of an image that is mirrored by its journal, with the very
+ * point that it has to take (lib/mirror/points.ts).
+ */
+async function expectedPoints(deps: MirrorDeps, stored: Header, next: Header): Promise<MirrorSnapshot[]> {
+  const before = mirrorSnapshots(stored);
+  const unmoved = { ...next, snapshots: [...next.snapshots.filter((one) => !isMirrorSnapshot(one)), ...before] };
+  if (stored.mirror?.mode !== 'journal' || !isPointDue(stored, unmoved)) return before;
+  const point = mirrorSnapshots(next).at(-1);
+  if (!point || point.id < stored.nextSnapshotId) throw forbidden('a change that replicas have to see takes a point');
+  const drawn = { nowMs: point.createdAtMs, uuid: point.name.split('.').at(-1) ?? '' };
+  const expected = withPoint({ ...unmoved, nextSnapshotId: point.id }, await pointTerms(deps, next), drawn);
+  // In the order of the schema's keys.
+  return mirrorSnapshots(headerSchema.parse(expected));
+}
+
+function assertUserChange(stored: Stored<Header>, next: Header, points: readonly MirrorSnapshot[]): void {
   assertWritable(stored.value);
   const losesParent = keepParents(stored.value, next) !== next;
-  if (losesParent || frozenParts(stored.value) !== frozenParts(next)) {
+  if (losesParent || frozenParts(stored.value, points) !== frozenParts(next)) {
     throw forbidden('a header put through the store may change content, size, user snapshots and metadata only');
   }
   if (!keepsIds(stored.value, next)) throw forbidden('a snapshot id is given once, by nextSnapshotId');
@@ -227,9 +252,9 @@ const frozenFields = [
 ] as const satisfies readonly (keyof Header)[];
 
 /** What only the site itself changes. Parsed values have the schema's order of keys, so equal text is equal content. */
-function frozenParts(header: Header): string {
+function frozenParts(header: Header, points: readonly MirrorSnapshot[] = mirrorSnapshots(header)): string {
   // Shrinking a clone takes its overlap down.
   const parent = header.parent && { ...header.parent, overlapBytes: 0 };
   const fields = frozenFields.map((field) => header[field]);
-  return JSON.stringify([fields, parent, mirrorSnapshots(header), trashSnapshots(header)]);
+  return JSON.stringify([fields, parent, points, trashSnapshots(header)]);
 }

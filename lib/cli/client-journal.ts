@@ -1,0 +1,46 @@
+// Owns the part of the CLI's view of a site's API (client.ts) that is about journals: what a writer tells the site, and how changes
+// that are made on the bucket directly become points (lib/mirror/points.ts).
+
+import { z } from 'zod';
+
+import type { Clock } from '../clock.ts';
+import type { ImageSpec, JournalPoints } from '../image/deps.ts';
+import type { Header } from '../image/header.ts';
+import { pointTaker, type PointTerms } from '../mirror/points.ts';
+import type { Random } from '../random.ts';
+import { requestImage } from './client-replicas.ts';
+import type { SiteHttp } from './http.ts';
+
+/** `record`: also for replicas that get no wake-up: the first after a pause, one each half minute, the last. */
+export type Advance = { epoch: string; seq: number; entry: number; record: boolean };
+
+const termsShape = z.looseObject({ peerUuids: z.array(z.string()), snapshotsMax: z.number() });
+
+export class JournalClient {
+  readonly #http: SiteHttp;
+
+  constructor(http: SiteHttp) {
+    this.#http = http;
+  }
+
+  /** To be called at most once a second. */
+  async advance(spec: ImageSpec, advance: Advance): Promise<void> {
+    await requestImage(this.#http, 'POST', spec, ['journal', 'advance'], { body: advance });
+  }
+
+  async terms(spec: ImageSpec): Promise<PointTerms> {
+    return this.#http.checked(termsShape, await requestImage(this.#http, 'GET', spec, ['journal', 'terms']));
+  }
+}
+
+const specOf = ({ pool, namespace, imageId }: Header): ImageSpec => ({ pool, namespace, image: imageId, byId: true });
+
+/** For who changes headers in the bucket and has the site announce what replicas have to see. */
+export const clientPoints = (journal: JournalClient, parts: { clock: Clock; random: Random }): JournalPoints => ({
+  withPoint: pointTaker(parts, (header) => journal.terms(specOf(header))),
+  announce: async (header) => {
+    const { epoch, seq, entry } = header.journal?.folded ?? { epoch: '0'.repeat(16), seq: 0, entry: 0 };
+    // The replicas find the point when they look next.
+    await journal.advance(specOf(header), { epoch, seq, entry, record: true }).catch(() => undefined);
+  },
+});

@@ -1,0 +1,340 @@
+// Mirroring by the journal: points where something happens to the image, segments in between. At every moment the replica holds
+// what its primary held at some position, and nothing that the primary's writer flushed is passed over.
+
+import { describe, expect, test } from 'vitest';
+
+import { AttachedImage } from '../../lib/attach/attached-image.ts';
+import { attachLimitsDefault } from '../../lib/attach/limits.ts';
+import { openHead } from '../../lib/image/fold.ts';
+import { mirrorSnapshots, userSnapshots } from '../../lib/image/header.ts';
+import { renameImage, resizeImage, updateFeatures } from '../../lib/image/images.ts';
+import { setMeta } from '../../lib/image/meta.ts';
+import {
+  createSnapshot,
+  protectSnapshot,
+  removeSnapshot,
+  renameSnapshot,
+  rollbackSnapshot,
+} from '../../lib/image/snapshots.ts';
+import { setSnapshotLimit } from '../../lib/image/snapshot-limit.ts';
+import { announce } from '../../lib/mirror/announce.ts';
+import { demoteImage, disableImage, enableImage, resyncImage } from '../../lib/mirror/images.ts';
+import { promoteImage } from '../../lib/mirror/promote.ts';
+import { readPool } from '../../lib/mirror/pool.ts';
+import { checkReadable, contentOf, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
+
+const kib = 1024;
+const sizeBytes = 1024 * kib;
+const owner = { lockId: 'auto 1', locker: 'client.1', address: 'here:0/1', sinceMs: 0 };
+
+async function paired(): Promise<World> {
+  const world = new World();
+  await world.pair();
+  await world.run(makeImage(world.a, 'disk', sizeBytes));
+  await world.run(write(world.a, 'disk', 1, [{ offset: 0, length: 200 * kib }]));
+  return world;
+}
+
+async function mirrored(): Promise<World> {
+  const world = await paired();
+  await world.run(enableImage(world.a.deps, spec('disk'), 'journal'));
+  await world.settle();
+  return world;
+}
+
+const attach = (world: World, site: TestSite, image = 'disk'): Promise<AttachedImage> =>
+  world.run(
+    AttachedImage.open(site.deps, spec(image), { owner, limits: attachLimitsDefault, force: true, isGone: () => true }),
+  );
+
+/** Writes and flushes: one segment. */
+async function put(world: World, image: AttachedImage, offset: number, byte: number, length = 8 * kib): Promise<void> {
+  await world.run(image.write(offset, Buffer.alloc(length, byte)).then(() => image.flush()));
+}
+
+/** As the route does that writers call. */
+async function advance(world: World, site: TestSite, { record = false } = {}): Promise<void> {
+  const { value: pool } = await world.run(readPool(site.deps, 'rbd'));
+  const { mirror } = await headerOf(site, 'disk');
+  await world.run(announce(site.deps, pool, { globalId: mirror!.globalId }, { record }));
+  await world.settle();
+}
+
+/** The head: root and slots. */
+async function headOf(world: World, site: TestSite, image = 'disk'): Promise<Buffer> {
+  const { value } = await world.run(openHead(site.deps, spec(image)));
+  return world.run(contentOf(site, value, value.root, value.sizeBytes));
+}
+
+async function expectEqual(world: World, image = 'disk'): Promise<void> {
+  const [a, b] = [await headOf(world, world.a, image), await headOf(world, world.b, image)];
+  expect(b.equals(a)).toBe(true);
+  await world.run(checkReadable(world.b, image));
+  expect([...world.a.failures, ...world.b.failures]).toEqual([]);
+}
+
+const userState = async (site: TestSite, image = 'disk'): Promise<unknown> => {
+  const header = await headerOf(site, image);
+  return {
+    name: header.name,
+    sizeBytes: header.sizeBytes,
+    features: header.features,
+    meta: header.meta,
+    limit: header.snapshotLimit,
+    snapshots: userSnapshots(header).map(({ name, root, protected: isProtected, sizeBytes: size }) => ({
+      name,
+      hash: root?.hash,
+      isProtected,
+      size,
+    })),
+  };
+};
+
+describe('a replica in journal mode', () => {
+  test('enabling turns journaling on and makes an equal replica', async () => {
+    const world = await mirrored();
+    await expectEqual(world);
+    const [a, b] = [await headerOf(world.a, 'disk'), await headerOf(world.b, 'disk')];
+    expect(a.mirror?.mode).toBe('journal');
+    expect(a.features).toContain('journaling');
+    expect(b.mirror).toMatchObject({ mode: 'journal', state: 'enabled' });
+    expect(b.features).toContain('journaling');
+  });
+
+  test('what a writer flushes is at the replica with the next wake-up, without a point', async () => {
+    const world = await mirrored();
+    const image = await attach(world, world.a);
+    await world.settle();
+    const points = mirrorSnapshots(await headerOf(world.a, 'disk')).length;
+    for (let step = 0; step < 5; step++) {
+      await put(world, image, step * 16 * kib, step + 1);
+      await advance(world, world.a);
+      await expectEqual(world);
+    }
+    expect(mirrorSnapshots(await headerOf(world.a, 'disk'))).toHaveLength(points);
+    expect((await headerOf(world.b, 'disk')).journal?.state).toBe('following');
+    expect(world.wire.segmentBytes).toBeGreaterThan(0);
+  });
+
+  test('an image in use is copied from where it is, and followed from there without a gap', async () => {
+    const world = await paired();
+    const image = await attach(world, world.a);
+    await put(world, image, 0, 1);
+    await put(world, image, 64 * kib, 2);
+    await world.run(enableImage(world.a.deps, spec('disk'), 'journal'));
+    await put(world, image, 128 * kib, 3);
+    await world.settle();
+    await put(world, image, 0, 4);
+    await advance(world, world.a);
+    await expectEqual(world);
+  });
+
+  test('detaching is a point: the replica is whole without its journal', async () => {
+    const world = await mirrored();
+    const image = await attach(world, world.a);
+    await put(world, image, 32 * kib, 7);
+    await world.settle();
+    await world.run(image.close());
+    await world.settle();
+    await expectEqual(world);
+    expect((await headerOf(world.b, 'disk')).journal?.state).toBe('closed');
+  });
+
+  test('what was copied as a segment does not cross the wire again with the point that holds it', async () => {
+    const world = await mirrored();
+    const image = await attach(world, world.a);
+    await world.settle();
+    const noise = world.a.deps.random.bytes(256 * kib);
+    await world.run(image.write(256 * kib, Buffer.from(noise)).then(() => image.flush()));
+    await advance(world, world.a);
+    expect(world.wire.segmentBytes).toBeGreaterThan(256 * kib);
+    world.wire = { packBytes: 0, segmentBytes: 0, calls: 0 };
+    await world.run(createSnapshot(world.a.deps, spec('disk'), 's'));
+    await world.settle();
+    await expectEqual(world);
+    expect(world.wire.packBytes + world.wire.segmentBytes).toBeLessThan(64 * kib);
+  });
+
+  test('snapshots, sizes, metadata and names come to their place among the writes', async () => {
+    const world = await mirrored();
+    const image = await attach(world, world.a);
+    const { deps } = world.a;
+    const events: (() => Promise<unknown>)[] = [
+      () => createSnapshot(deps, spec('disk'), 'one'),
+      () => protectSnapshot(deps, spec('disk'), 'one'),
+      () => resizeImage(deps, spec('disk'), { sizeBytes: 2 * sizeBytes }),
+      () => setMeta(deps, spec('disk'), 'key', 'value'),
+      () => createSnapshot(deps, spec('disk'), 'two'),
+      () => renameSnapshot(deps, spec('disk'), 'two', 'second'),
+      () => setSnapshotLimit(deps, spec('disk'), 5),
+      () => updateFeatures(deps, spec('disk'), ['object-map', 'fast-diff'], 'disable'),
+      () => removeSnapshot(deps, spec('disk'), 'second'),
+    ];
+    for (const [step, event] of events.entries()) {
+      await put(world, image, step * 16 * kib, step + 1);
+      await world.run(event());
+      await put(world, image, step * 16 * kib + 8 * kib, step + 101);
+      await advance(world, world.a);
+      await expectEqual(world);
+      expect(await userState(world.b)).toEqual(await userState(world.a));
+    }
+    await world.run(image.close());
+    await world.run(rollbackSnapshot(deps, spec('disk'), 'one'));
+    await world.settle();
+    await expectEqual(world);
+    await world.run(renameImage(deps, spec('disk'), 'renamed'));
+    await world.settle();
+    await expectEqual(world, 'renamed');
+  });
+
+  test('with every wake-up and message lost, ticks alone bring it up to date', async () => {
+    const world = await mirrored();
+    const image = await attach(world, world.a);
+    await world.settle();
+    world.b.delivery = { lost: () => true, doubledShare: 0, shuffled: false };
+    await put(world, image, 0, 1);
+    await advance(world, world.a, { record: true });
+    await world.minute();
+    await world.minute();
+    await expectEqual(world);
+    // Not recorded, as what follows a record closely is not.
+    await put(world, image, 0, 2);
+    await world.minute();
+    await expectEqual(world);
+  });
+
+  test('doubled and shuffled messages change nothing', async () => {
+    const world = await mirrored();
+    world.b.delivery = { lost: () => false, doubledShare: 0.5, shuffled: true };
+    const image = await attach(world, world.a);
+    for (let step = 0; step < 8; step++) {
+      await put(world, image, (step % 3) * 16 * kib, step + 1);
+      if (step % 3 === 1) await world.run(createSnapshot(world.a.deps, spec('disk'), `s${step}`));
+      await advance(world, world.a, { record: step % 2 === 0 });
+    }
+    await world.minute();
+    await expectEqual(world);
+    expect(await userState(world.b)).toEqual(await userState(world.a));
+  });
+
+  test('a point older than what the replica has folded takes nothing back', async () => {
+    const world = await mirrored();
+    const image = await attach(world, world.a);
+    await put(world, image, 0, 1);
+    await put(world, image, 16 * kib, 2);
+    await advance(world, world.a);
+    const before = await headOf(world, world.b); // folds
+    const { journal } = await headerOf(world.b, 'disk');
+    await world.run(setMeta(world.a.deps, spec('disk'), 'key', 'value'));
+    await world.settle();
+    const header = await headerOf(world.b, 'disk');
+    expect(header.meta).toEqual({ key: 'value' });
+    expect(header.journal?.folded).toEqual(journal?.folded);
+    expect((await headOf(world, world.b)).equals(before)).toBe(true);
+    await put(world, image, 32 * kib, 3);
+    await advance(world, world.a);
+    await expectEqual(world);
+  });
+
+  test('a replica that missed a whole epoch goes on from a point of the next', async () => {
+    const world = await mirrored();
+    world.b.isDown = true;
+    const first = await attach(world, world.a);
+    await put(world, first, 0, 1);
+    await world.run(first.close());
+    const second = await attach(world, world.a);
+    await put(world, second, 16 * kib, 2);
+    await advance(world, world.a, { record: true });
+    world.b.isDown = false;
+    await world.minute();
+    await world.minute();
+    await expectEqual(world);
+    expect((await headerOf(world.b, 'disk')).journal?.folded.epoch).toBe(second.epoch);
+  });
+});
+
+describe('roles in journal mode', () => {
+  test('demote and promote hand over everything that was flushed; failback likewise', async () => {
+    const world = await mirrored();
+    const image = await attach(world, world.a);
+    await put(world, image, 0, 1);
+    await world.run(demoteImage(world.a.deps, spec('disk')));
+    await world.settle();
+    await expectEqual(world);
+    await world.run(promoteImage(world.b.deps, spec('disk')));
+    await world.settle();
+    const other = await attach(world, world.b);
+    await put(world, other, 16 * kib, 2);
+    await advance(world, world.b);
+    await expectEqual(world);
+    expect((await headOf(world, world.a)).readUInt8(16 * kib)).toBe(2);
+    await world.run(demoteImage(world.b.deps, spec('disk')));
+    await world.settle();
+    await world.run(promoteImage(world.a.deps, spec('disk')));
+    await world.settle();
+    await expectEqual(world);
+  });
+
+  test('a forced promotion keeps every segment that had arrived', async () => {
+    const world = await mirrored();
+    const image = await attach(world, world.a);
+    await put(world, image, 0, 1);
+    await advance(world, world.a);
+    world.a.isDown = true;
+    await put(world, image, 16 * kib, 2); // never leaves the site
+    await world.run(promoteImage(world.b.deps, spec('disk'), { force: true }));
+    const content = await headOf(world, world.b);
+    expect(content.readUInt8(0)).toBe(1);
+    expect((await headerOf(world.b, 'disk')).journal?.state).toBe('closed');
+    await world.run(write(world.b, 'disk', 9, [{ offset: 512 * kib, length: 8 * kib }]));
+  });
+
+  test('after a forced promotion the old primary is split, and a resync keeps what it had as a snapshot', async () => {
+    const world = await mirrored();
+    const image = await attach(world, world.a);
+    await put(world, image, 0, 1);
+    await advance(world, world.a);
+    world.a.isDown = true;
+    await put(world, image, 16 * kib, 2);
+    await world.run(promoteImage(world.b.deps, spec('disk'), { force: true }));
+    await world.run(write(world.b, 'disk', 9, [{ offset: 512 * kib, length: 8 * kib }]));
+    world.a.isDown = false;
+    await world.run(demoteImage(world.a.deps, spec('disk')));
+    const lost = await headOf(world, world.a);
+    await world.minute();
+    await world.minute();
+    expect((await headerOf(world.a, 'disk')).mirror?.problem?.description).toBe('split-brain');
+    await world.run(resyncImage(world.a.deps, spec('disk')));
+    await world.settle();
+    await world.minute();
+    await expectEqual(world);
+    const header = await headerOf(world.a, 'disk');
+    const kept = userSnapshots(header).find(({ name }) => name.startsWith('before-resync'));
+    expect(kept).toBeDefined();
+    expect((await contentOf(world.a, header, kept!.root, kept!.sizeBytes)).equals(lost)).toBe(true);
+  });
+
+  test('a resync of a replica that lost nothing leaves no snapshot behind', async () => {
+    const world = await mirrored();
+    const image = await attach(world, world.a);
+    await put(world, image, 0, 1);
+    await advance(world, world.a);
+    await world.run(resyncImage(world.b.deps, spec('disk')));
+    await world.settle();
+    await world.minute();
+    await put(world, image, 16 * kib, 2);
+    await advance(world, world.a);
+    await expectEqual(world);
+    const header = await headerOf(world.b, 'disk');
+    expect(header.mirror?.resyncRequestedAtMs).toBeUndefined();
+    expect(userSnapshots(header)).toEqual([]);
+  });
+
+  test('disabling turns journaling off and ends the replica', async () => {
+    const world = await mirrored();
+    await world.run(disableImage(world.a.deps, spec('disk')));
+    await world.settle();
+    expect((await headerOf(world.a, 'disk')).features).not.toContain('journaling');
+    await expect(headerOf(world.b, 'disk')).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+});
