@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { FarsideError } from '../../lib/errors.ts';
 import { systemRandom } from '../../lib/random.ts';
-import { identifyProcess, isRunning, type ProcessIdentity } from './process-identity.ts';
+import { identifyProcess, isRunning, type ProcessIdentity } from '../../lib/node/process-identity.ts';
 
 const lockSchema = z.object({ pid: z.int().positive(), started: z.string(), nonce: z.string() });
 

@@ -9,7 +9,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../lib/clock.ts';
-import { commandLine, identifyProcess, isRunning } from './process-identity.ts';
+import { commandLine, identifyProcess, isRunning } from '../../lib/node/process-identity.ts';
 
 const goneWaitMs = 10;
 const goneWaitsMax = 500;

@@ -21,12 +21,13 @@ import { headerKey } from '../image/names.ts';
 import { sectorBytes } from '../image/node.ts';
 import { compressionDefault } from '../image/options.ts';
 import { openStore } from '../image/pack-store.ts';
-import { windows, type ByteSpan, type Located } from '../image/read.ts';
+import type { Located } from '../image/read.ts';
 import type { Segment } from '../image/segment.ts';
 import { gapsOf, merged, type Extent } from './extents.ts';
 import { fenced, JournalWriter, type WriteAheadLog } from './journal-writer.ts';
 import { Layer, layered, type Covered } from './layer.ts';
 import type { AttachLimits } from './limits.ts';
+import { extentsMax, mapExtents } from './map-extents.ts';
 import { ReadCache } from './read-cache.ts';
 import type { Sealed } from './seal.ts';
 
@@ -37,9 +38,6 @@ export type AttachOptions = OpenOptions & {
   /** Told after each segment that is in the bucket: mirroring wants to know. Must not throw. */
   onAdvance?: ((position: { seq: number; entry: number }) => void) | undefined;
 };
-
-/** Answers of `extents` are cut after so many. */
-const extentsMax = 4096;
 
 export class AttachedImage {
   readonly #deps: ImageDeps;
@@ -294,7 +292,7 @@ export class AttachedImage {
     const known = above.map(({ source, offset, length }) => ({ offset, length, hole: source === 'hole' }));
     let knownEnd = to;
     for (const gap of gapsOf(above, from, to)) {
-      const { found, endOffset } = await this.#mapExtents(root, gap);
+      const { found, endOffset } = await mapExtents(this.#cache.store, { root, objectBytes: this.#objectBytes }, gap);
       for (const span of found) known.push({ ...span, hole: false });
       knownEnd = endOffset;
       if (endOffset < gap.offset + gap.length) break;
@@ -302,17 +300,6 @@ export class AttachedImage {
     }
     known.sort((a, b) => a.offset - b.offset);
     return merged(known, start, Math.min(end, knownEnd)).slice(0, extentsMax);
-  }
-
-  /** Where the map holds data, up to `endOffset`: the end of the span, or where there was too much to tell. */
-  async #mapExtents(root: Root | null, span: ByteSpan): Promise<{ found: ByteSpan[]; endOffset: number }> {
-    const found: ByteSpan[] = [];
-    for await (const window of windows(this.#cache.store, root, this.#objectBytes, span)) {
-      for (const { offset, length } of window) found.push({ offset, length });
-      const last = found.at(-1);
-      if (last && found.length >= extentsMax) return { found, endOffset: last.offset + last.length };
-    }
-    return { found, endOffset: span.offset + span.length };
   }
 
   #settle({ segment }: Sealed): void {

@@ -19,7 +19,8 @@ import { compressionDefault } from '../image/options.ts';
 import { Patch } from '../image/patch.ts';
 import { readRange } from '../image/read.ts';
 import { formatBytes } from './grammar.ts';
-import { openContent, type Content } from './transfer-export.ts';
+import type { Content } from '../attach/read-only-image.ts';
+import { openContent } from './transfer-export.ts';
 
 export const ioTypes = ['read', 'write', 'readwrite', 'rw'] as const;
 export const ioPatterns = ['rand', 'seq', 'full-seq'] as const;

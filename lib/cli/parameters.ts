@@ -14,6 +14,7 @@ import {
   objectBytesMin,
   formatBytes,
   parseImageSpec,
+  parseIoBytes,
   parseObjectBytes,
   parseSparseBytes,
   refuseSnap,
@@ -49,6 +50,17 @@ export const imageOrSnapArgument: Argument<ImageSpec> = {
   placeholder: 'image-or-snap-spec',
   help: 'image or snapshot specification: [<pool-name>/[<namespace>/]]<image-name>[@<snap-name>]',
   take: takeImage,
+};
+
+/** At least one: all the words that are left. */
+export const imageOrSnapsArgument: Argument<ImageSpec[]> = {
+  placeholder: 'image-or-snap-spec...',
+  help: imageOrSnapArgument.help,
+  take: (words, options) => {
+    const specs = [takeImage(words, options)];
+    while (options.image === undefined && words.length > 0) specs.push(takeImage(words, options));
+    return specs;
+  },
 };
 
 export const snapArgument: Argument<SnapSpec> = {
@@ -321,6 +333,10 @@ export const exportFormatOption = choiceOption('--export-format <format>', 'form
 ]);
 
 const snapIdMax = 999_999_999_999;
+
+/** A plain number is bytes. */
+export const bytesOption = (flags: string, help: string): Option<number | undefined> =>
+  parsedOption(flags, help, parseIoBytes(longFlag(flags)));
 
 export const integerOption = (
   flags: string,

@@ -46,6 +46,7 @@ const groupSummaries: Record<string, string> = {
   'mirror snapshot': 'mirror snapshots',
   'mirror snapshot schedule': 'schedules of mirror snapshots',
   namespace: 'namespaces of a pool',
+  nbd: 'images as disks, over the Network Block Device protocol',
   'object-map': "the check of an image's map",
   pool: 'pools of a site',
   queue: 'messages of a site that were given up',

@@ -3,18 +3,16 @@
 
 import type { FileHandle } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
+import type { Content } from '../attach/read-only-image.ts';
 import { FarsideError } from '../errors.ts';
 import { openHead } from '../image/fold.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
-import type { Header, Root } from '../image/header.ts';
+import type { Header } from '../image/header.ts';
 import { findSnapshot } from '../image/info.ts';
 import { openStore, type PackStore } from '../image/pack-store.ts';
 import { readExtents, type Piece } from '../image/read.ts';
 import type { Progress } from './progress.ts';
 import { send, withNewFile } from './transfer-sink.ts';
-
-/** One content to read: the head of an image, or a snapshot. It does not change while it is read. */
-export type Content = { store: PackStore; root: Root | null; sizeBytes: number; objectBytes: number };
 
 /** Data that is written to a file with one call. */
 const batchBytesMax = 4 * 1024 * 1024;

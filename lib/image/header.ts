@@ -48,6 +48,8 @@ const journalOwnerSchema = z.object({
   /** `host:0/<process id>`. */
   address: z.string().max(256),
   sinceMs: z.number(),
+  /** What tells its process from a later one with the same id, in words of its host. */
+  process: z.string().max(512).optional(),
   /** It wants to be told before a mirror snapshot is taken, and has until then to still its file systems. */
   quiesces: z.boolean().optional(),
 });

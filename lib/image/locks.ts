@@ -5,8 +5,10 @@
 import { FarsideError } from '../errors.ts';
 import type { Random } from '../random.ts';
 import { openHeader, updateHeader, type HeaderTarget } from './access.ts';
-import type { ImageSpec } from './deps.ts';
-import { mirrorSnapshots, type Header, type Locker } from './header.ts';
+import { ownerOf } from './attachment.ts';
+import type { ImageDeps, ImageSpec } from './deps.ts';
+import { closeEpoch } from './epochs.ts';
+import { mirrorSnapshots, type Header, type JournalOwner, type Locker } from './header.ts';
 import type { NameDeps } from './names.ts';
 
 /** Keeps the header small; a lock that many share has other means. */
@@ -21,13 +23,19 @@ export type LockListing = { type: LockType; tag?: string; lockers: Omit<Locker, 
 export type Watcher = { address: string; client: number; cookie: number };
 export type ImageStatus = { watchers: Watcher[] };
 
-/**
- * Who has the image open for writing: the one place that knows. Mirroring, on a replica that follows a primary. (The attached
- * writer of journal mode belongs here.)
- */
+/** Who has the image open for writing: the one place that knows. Its attached writer; on a replica that follows a primary, mirroring. */
 function holderOf(header: Header): Watcher | undefined {
+  const owner = ownerOf(header);
+  if (owner) return watcherOf(owner);
   return mirrorSnapshots(header).at(-1)?.namespace.state === 'non-primary' ? mirroringOf(header) : undefined;
 }
+
+/** The numbers of its lock, which it drew itself. */
+const watcherOf = ({ address, locker, lockId }: JournalOwner): Watcher => ({
+  address,
+  client: Number(/\d+$/.exec(locker)?.[0] ?? 0),
+  cookie: Number(/\d+$/.exec(lockId)?.[0] ?? 0),
+});
 
 /** A site has no client numbers: they are made of the image's id, and so are the same each time. */
 function mirroringOf({ imageId }: Header): Watcher {
@@ -110,12 +118,20 @@ function checkAddable(header: Header, { id, tag }: NewLock, locker: string): voi
 const held = (why: string): FarsideError =>
   new FarsideError('EBUSY', `lock is already held by someone else: ${why}; 'farside lock ls' says by whom`);
 
-/** ENOENT: no such lock. EBUSY: it is that of mirroring or of a writer, who alone lets go of it. */
+/**
+ * The lock of an attached writer: the writer is shut out, and what it flushed stays. ENOENT: no such lock. EBUSY: it is that of
+ * mirroring, which alone lets go of it.
+ */
 export async function removeLock(
-  deps: NameDeps,
-  target: HeaderTarget,
+  deps: ImageDeps,
+  spec: ImageSpec,
   { id, locker }: { id: string; locker: string },
 ): Promise<void> {
+  const opened = await openHeader(deps, spec);
+  const owner = ownerOf(opened.value);
+  // Another epoch, of a writer who came meanwhile, is left alone.
+  if (owner?.lockId === id && owner.locker === locker)
+    return closeEpoch(deps, opened.value.imageId, opened.value.journal!.folded.epoch);
   const isIt = (one: { id: string; locker: string }): boolean => one.id === id && one.locker === locker;
   const remove = (header: Header): Header => {
     const { locks, ...rest } = header;
@@ -124,8 +140,8 @@ export async function removeLock(
       return left.length === 0 ? rest : { ...rest, locks: { ...locks, lockers: left } };
     const holder = holderOf(header);
     if (holder && isIt(ownLock(holder)))
-      throw new FarsideError('EBUSY', `the image is open for writing: who holds this lock lets go of it by closing it`);
+      throw new FarsideError('EBUSY', `the image follows a primary: mirroring holds this lock until it is promoted`);
     throw new FarsideError('ENOENT', `nobody called ${locker} holds lock '${id}'`);
   };
-  await updateHeader(deps, target, remove, { byMirroring: true });
+  await updateHeader(deps, opened, remove, { byMirroring: true });
 }

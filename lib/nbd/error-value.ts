@@ -18,6 +18,7 @@ const nameOf: Partial<Record<ErrorCode, ErrorName>> = {
   EOPNOTSUPP: 'ENOTSUP',
   ENOSYS: 'ENOTSUP',
   ECANCELED: 'ESHUTDOWN',
+  ESHUTDOWN: 'ESHUTDOWN',
 };
 
 /** The text of a failure that nobody foresaw is for the server's log, not for clients. */

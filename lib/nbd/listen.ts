@@ -28,9 +28,10 @@ export function addressText(address: Address): string {
 }
 
 /** As clients take it; `scheme` is nbd or nbds. */
-export function addressUri(address: Address, scheme = 'nbd'): string {
-  if ('path' in address) return `${scheme}+unix:///?socket=${address.path}`;
-  return `${scheme}://${addressText(address)}`;
+export function addressUri(address: Address, scheme = 'nbd', exportName = ''): string {
+  const name = exportName === '' ? '' : `/${exportName.split('/').map(encodeURIComponent).join('/')}`;
+  if ('path' in address) return `${scheme}+unix://${name || '/'}?socket=${encodeURI(address.path)}`;
+  return `${scheme}://${addressText(address)}${name}`;
 }
 
 function listenOn(server: Server, where: Address): Promise<void> {

@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { identifyProcess, isRunning, signalProcess } from '../../infra/local/process-identity.ts';
+import { identifyProcess, isRunning, signalProcess } from '../../lib/node/process-identity.ts';
 import { lockHolder, lockSite } from '../../infra/local/site-lock.ts';
 import { assert } from '../../lib/errors.ts';
 

@@ -8,7 +8,7 @@ import { execFile } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { isRunning, signalProcess, type ProcessIdentity } from '../../infra/local/process-identity.ts';
+import { isRunning, signalProcess, type ProcessIdentity } from '../../lib/node/process-identity.ts';
 import { sitePaths, type LocalPlatform } from '../../infra/local/site-directory.ts';
 import { lockHolder } from '../../infra/local/site-lock.ts';
 import { recordedPid } from '../../infra/local/workerd-guard.ts';

@@ -71,6 +71,7 @@ import { mirrorSnapshotScheduleStatus } from './mirror-snapshot-schedule-status.
 import { namespaceCreate } from './namespace-create.ts';
 import { namespaceList } from './namespace-list.ts';
 import { namespaceRemove } from './namespace-remove.ts';
+import { nbdServe } from './nbd-serve.ts';
 import { objectMapCheck } from './object-map-check.ts';
 import { objectMapRebuild } from './object-map-rebuild.ts';
 import { poolCreate } from './pool-create.ts';
@@ -182,6 +183,7 @@ export const commands: readonly Command[] = [
   namespaceCreate,
   namespaceList,
   namespaceRemove,
+  nbdServe,
   objectMapCheck,
   objectMapRebuild,
   poolCreate,

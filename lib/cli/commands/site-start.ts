@@ -22,6 +22,7 @@ import { invalidOption } from '../grammar.ts';
 import { answers, siteNameOption, withoutPid } from '../local-sites.ts';
 import { choiceOption, integerOption, parsedOption, switchOption, textOption } from '../parameters.ts';
 import { changeSite, findSite } from '../registry.ts';
+import { nextSignal } from '../signals.ts';
 import { parseSiteUrl } from '../site-url.ts';
 
 const tickSecondsDefault = 60;
@@ -154,12 +155,6 @@ async function serve(start: SiteStart, context: Context): Promise<void> {
   await changeSite(context.home, start.name, (present) => (present === undefined ? undefined : withoutPid(present)));
   // Timers of delayed messages would hold the process for no use.
   process.exit(0);
-}
-
-function nextSignal(): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, resolve);
-  });
 }
 
 async function register(start: SiteStart, context: Context, site: ServedSite): Promise<void> {

@@ -2,7 +2,7 @@
 // directory's lock names.
 
 import { existsSync } from 'node:fs';
-import { isRunning, signalProcess, type ProcessIdentity } from '../../../infra/local/process-identity.ts';
+import { isRunning, signalProcess, type ProcessIdentity } from '../../node/process-identity.ts';
 import { sitePaths } from '../../../infra/local/site-directory.ts';
 import { lockHolder, lockSite } from '../../../infra/local/site-lock.ts';
 import { killLeftoverWorkerd } from '../../../infra/local/workerd-guard.ts';

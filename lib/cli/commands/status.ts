@@ -10,7 +10,7 @@ export const status = defineReport({
   path: 'status',
   summary: 'show the status of this image',
   description:
-    'A watcher is who has the image open for writing: on a replica, mirroring. Those who import, export or copy hold nothing open.',
+    'A watcher is who has the image open for writing: an attached writer (nbd serve), or on a replica, mirroring. Those who import, export or copy hold nothing open.',
   arguments: { image: imageArgument },
   options: {},
   xml: xmlShapes.watchers,

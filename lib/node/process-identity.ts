@@ -2,9 +2,15 @@
 // started (and, on Linux, the boot it belongs to) is not.
 
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 
 export type ProcessIdentity = { pid: number; started: string };
+
+/**
+ * Where pids mean the same thing. `machine` outlives a boot. What cannot be told is ''. Of two places that are not told apart by
+ * anything, nothing is known.
+ */
+export type ProcessPlace = { machine: string; boot: string; pidNamespace: string };
 
 /** Undefined when no such process runs (a zombie does not run). */
 export function identifyProcess(pid: number): ProcessIdentity | undefined {
@@ -35,6 +41,15 @@ function startedLinux(pid: number): string | undefined {
   return `${readIfThere('/proc/sys/kernel/random/boot_id')?.trim() ?? ''}:${fields[19] ?? ''}`;
 }
 
+/** Where this process runs. Containers have pids of their own. */
+export function processPlace(): ProcessPlace {
+  return {
+    machine: readIfThere('/etc/machine-id')?.trim() ?? '',
+    boot: readIfThere('/proc/sys/kernel/random/boot_id')?.trim() ?? '',
+    pidNamespace: linkIfThere('/proc/self/ns/pid') ?? '',
+  };
+}
+
 function startedElsewhere(pid: number): string | undefined {
   try {
     return (
@@ -53,6 +68,14 @@ export function commandLine(pid: number): string {
     return execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' }).trim();
   } catch {
     return '';
+  }
+}
+
+function linkIfThere(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,0 +1,125 @@
+// `nbd serve`: images as disks, in the foreground, until it is interrupted.
+
+import { readFileSync } from 'node:fs';
+import { attachLimitsDefault, type AttachLimits } from '../../attach/limits.ts';
+import { FarsideError } from '../../errors.ts';
+import { addressDefault, type Address } from '../../nbd/listen.ts';
+import type { TlsSettings } from '../../nbd/server.ts';
+import { attachOwner } from '../../node/attach-owner.ts';
+import { defineCommand } from '../command.ts';
+import { formatBytes } from '../grammar.ts';
+import { attachHint } from '../nbd-hints.ts';
+import { openExports } from '../nbd-exports.ts';
+import { serveExports } from '../nbd-serving.ts';
+import { imageDeps } from '../open-bucket.ts';
+import { bytesOption, imageOrSnapsArgument, integerOption, switchOption, textOption } from '../parameters.ts';
+import { nextSignal } from '../signals.ts';
+
+const { cacheBytes, readAheadBytes, pendingBytesMax } = attachLimitsDefault;
+
+export const nbdServe = defineCommand({
+  path: 'nbd serve',
+  summary: 'serve images as disks over NBD',
+  description: `Runs in the foreground until it is interrupted, then flushes, and gives the images back. An image can be attached by one writer at a
+time, whom 'farside lock ls' shows; a writer that died on this machine is taken over from by itself. Snapshots, and what is served with
+--read-only, are attached by nobody: they are served as they were at the start. The first image is the default export.
+A flush returns when the bucket has what was written. Whoever can connect can read and write: there is no password, but certificates.`,
+  arguments: { images: imageOrSnapsArgument },
+  options: {
+    port: integerOption('--port <port>', `TCP port; 0 is any that is free (default: ${defaultPort()})`, {
+      min: 0,
+      max: 65_535,
+    }),
+    bind: textOption('--bind <address>', 'address to listen on (default: 127.0.0.1)'),
+    unix: textOption('--unix <path>', 'listen on this Unix socket, which is yours alone, instead of TCP'),
+    readOnly: switchOption('--read-only', 'serve images as they are now, and attach none'),
+    exclusive: switchOption('--exclusive', 'accepted: an image is always attached by one writer only'),
+    force: switchOption('--force', 'take images away from who has them attached'),
+    cacheSize: bytesOption(
+      '--cache-size <size>',
+      `memory for blocks of each image (default: ${formatBytes(cacheBytes)})`,
+    ),
+    readAhead: bytesOption(
+      '--read-ahead <size>',
+      `read ahead of sequential readers (default: ${formatBytes(readAheadBytes)})`,
+    ),
+    pendingSize: bytesOption(
+      '--pending-size <size>',
+      `memory for what the bucket does not have yet, of each image; then writers wait (default: ${formatBytes(pendingBytesMax)})`,
+    ),
+    tlsKey: textOption('--tls-key <file>', "TLS: the server's key (PEM)"),
+    tlsCert: textOption('--tls-cert <file>', "TLS: the server's certificate (PEM)"),
+    tlsCa: textOption('--tls-ca <file>', 'TLS: only clients with a certificate of this authority (PEM)'),
+    tlsOptional: switchOption('--tls-optional', 'serve clients without TLS too'),
+  },
+  examples: [
+    'farside nbd serve vm-1',
+    'farside nbd serve vm-1 vm-2 --unix /run/farside/nbd.sock',
+    'farside nbd serve backup/vm-1@before --port 10810',
+    'farside nbd serve vm-1 --bind 0.0.0.0 --tls-key key.pem --tls-cert cert.pem --tls-ca ca.pem',
+  ],
+  async run({ args: { images }, options, context }) {
+    const address = addressOf(options);
+    const tls = tlsOf(options);
+    const { terminal, output } = context;
+    if ('host' in address && !isLoopback(address.host) && tls?.ca === undefined)
+      output.note(`farside: whoever reaches ${address.host} can connect: --tls-ca lets in only whom it has signed`);
+    const deps = imageDeps(await context.registration(), terminal);
+    const ended = nextSignal();
+    const exports = await openExports(deps, images, {
+      owner: attachOwner(terminal),
+      limits: limitsOf(options),
+      readOnly: options.readOnly,
+      force: options.force,
+    });
+    await serveExports({ exports, address, tls, ended, note: (line) => output.note(line) }, (one, { addresses }) => {
+      output.line(`${one.name} is served (${one.description}): ${one.uri}`);
+      output.line(attachHint(one, addresses[0]!));
+    });
+  },
+});
+
+function defaultPort(): number {
+  return 'port' in addressDefault ? addressDefault.port : 0;
+}
+
+const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || host.startsWith('127.');
+
+type Where = { port: number | undefined; bind: string | undefined; unix: string | undefined };
+
+function addressOf({ port, bind, unix }: Where): Address {
+  if (unix === undefined) return { host: bind ?? '127.0.0.1', port: port ?? defaultPort() };
+  if (port !== undefined || bind !== undefined)
+    throw new FarsideError('EINVAL', '--unix is instead of --port and --bind');
+  return { path: unix };
+}
+
+type Memory = { [K in 'cacheSize' | 'readAhead' | 'pendingSize']: number | undefined };
+
+const limitsOf = ({ cacheSize, readAhead, pendingSize }: Memory): AttachLimits => ({
+  ...attachLimitsDefault,
+  ...(cacheSize !== undefined && { cacheBytes: cacheSize }),
+  ...(readAhead !== undefined && { readAheadBytes: readAhead }),
+  ...(pendingSize !== undefined && {
+    pendingBytesMax: pendingSize,
+    segmentBytesMax: Math.min(attachLimitsDefault.segmentBytesMax, Math.ceil(pendingSize / 2)),
+  }),
+});
+
+type Tls = { [K in 'tlsKey' | 'tlsCert' | 'tlsCa']: string | undefined } & { tlsOptional: boolean };
+
+function tlsOf({ tlsKey, tlsCert, tlsCa, tlsOptional }: Tls): TlsSettings | undefined {
+  if (tlsKey === undefined && tlsCert === undefined && tlsCa === undefined && !tlsOptional) return undefined;
+  if (tlsKey === undefined || tlsCert === undefined)
+    throw new FarsideError('EINVAL', 'TLS takes both --tls-key and --tls-cert');
+  return {
+    mode: tlsOptional ? 'allowed' : 'required',
+    key: readPem(tlsKey),
+    cert: readPem(tlsCert),
+    ...(tlsCa !== undefined && { ca: readPem(tlsCa) }),
+  };
+}
+
+function readPem(path: string): string {
+  return readFileSync(path, 'utf8');
+}

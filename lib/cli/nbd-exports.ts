@@ -1,0 +1,83 @@
+// Owns what `nbd serve` serves: images opened as exports, under the names that rbd prints for them. All are opened before the first
+// client comes, so that whoever starts a server hears at once what stands in the way.
+
+import { AttachedImage } from '../attach/attached-image.ts';
+import type { AttachLimits } from '../attach/limits.ts';
+import { ReadOnlyImage } from '../attach/read-only-image.ts';
+import { FarsideError } from '../errors.ts';
+import type { ImageDeps, ImageSpec } from '../image/deps.ts';
+import type { JournalOwner } from '../image/header.ts';
+import type { Device, ExportEntry, ExportSource } from '../nbd/device.ts';
+import { isOwnerGone } from '../node/attach-owner.ts';
+import { formatBytes, formatSpec } from './grammar.ts';
+import { readOnlyDevice, writableDevice } from './nbd-device.ts';
+import { openContent } from './transfer-export.ts';
+
+export type ImageExport = {
+  name: string;
+  description: string;
+  device: Device;
+  /** When it is written to. */
+  image?: AttachedImage;
+};
+
+export type OpenOptions = { owner: JournalOwner; limits: AttachLimits; readOnly: boolean; force: boolean };
+
+/** Opens them all; those that were open are given back when one cannot be. EBUSY, EROFS, ENOENT. */
+export async function openExports(
+  deps: ImageDeps,
+  specs: readonly ImageSpec[],
+  options: OpenOptions,
+): Promise<ImageExport[]> {
+  checkDistinct(specs);
+  const opened: ImageExport[] = [];
+  try {
+    for (const spec of specs) opened.push(await openExport(deps, spec, options));
+    return opened;
+  } catch (error) {
+    await Promise.allSettled(opened.map(closeExport));
+    throw error;
+  }
+}
+
+function checkDistinct(specs: readonly ImageSpec[]): void {
+  const names = specs.map(formatSpec);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw new FarsideError('EINVAL', `${twice} is named twice`);
+}
+
+const openExport = (deps: ImageDeps, spec: ImageSpec, options: OpenOptions): Promise<ImageExport> =>
+  options.readOnly || spec.snap !== undefined ? openReadOnly(deps, spec, options) : openWritable(deps, spec, options);
+
+async function openReadOnly(deps: ImageDeps, spec: ImageSpec, { limits }: OpenOptions): Promise<ImageExport> {
+  const device = readOnlyDevice(new ReadOnlyImage(await openContent(deps, spec), limits));
+  return { name: formatSpec(spec), description: `${formatBytes(device.sizeBytes)}, read-only`, device };
+}
+
+async function openWritable(
+  deps: ImageDeps,
+  spec: ImageSpec,
+  { owner, limits, force }: OpenOptions,
+): Promise<ImageExport> {
+  const image = await AttachedImage.open(deps, spec, { owner, limits, force, isGone: isOwnerGone });
+  const device = writableDevice(image);
+  return { name: formatSpec(spec), description: `${formatBytes(device.sizeBytes)}, read-write`, device, image };
+}
+
+/** Gives the image back. */
+export const closeExport = async ({ image }: ImageExport): Promise<void> => image?.close();
+
+/** The empty name is the first. */
+export function exportSource(exports: readonly ImageExport[]): ExportSource {
+  const find = (name: string): ImageExport | undefined =>
+    name === '' ? exports[0] : exports.find((one) => one.name === name);
+  const entry = ({ name, description }: ImageExport): ExportEntry => ({ name, description });
+  return {
+    list: async () => exports.map(entry),
+    resolve: async (name) => {
+      const found = find(name);
+      return found && entry(found);
+    },
+    open: async (name) => find(name)?.device,
+  };
+}

@@ -1,0 +1,92 @@
+// Owns the life of a process that serves images over NBD: open, listen, look after the images every second, and an end that loses
+// nothing. It ends when it is told to, or when its last writable image was taken away.
+
+import { FarsideError } from '../errors.ts';
+import { addressUri, type Address } from '../nbd/listen.ts';
+import { startNbdServer, type NbdServer, type TlsSettings } from '../nbd/server.ts';
+import { describeFailure } from './failure.ts';
+import { closeExport, exportSource, type ImageExport } from './nbd-exports.ts';
+
+const lookEveryMs = 1000;
+
+export type Serving = {
+  exports: readonly ImageExport[];
+  address: Address;
+  tls: TlsSettings | undefined;
+  note: (line: string) => void;
+  /** Resolves when the process is asked to end. */
+  ended: Promise<unknown>;
+};
+
+/** What whoever started it is told; `uri` names the export. */
+export type Announced = { name: string; description: string; uri: string };
+
+/**
+ * Serves until the end, and gives every image back. ESHUTDOWN: an image was taken away. Whatever else keeps an image from being
+ * given back is thrown when all were tried: what is durable of it is in its journal, for whoever attaches it next.
+ */
+export async function serveExports(
+  serving: Serving,
+  announce: (one: Announced, server: NbdServer) => void,
+): Promise<void> {
+  const { exports, address, tls, note } = serving;
+  const lost = new Map<string, FarsideError>();
+  let server: NbdServer | undefined;
+  try {
+    server = await startNbdServer({
+      exports: exportSource(exports),
+      addresses: [address],
+      ...(tls && { tls }),
+      report: (error) => note(describeFailure(error).text.trimEnd()),
+    });
+    for (const { name, description } of exports) announce({ name, description, uri: uriOf(server, name, tls) }, server);
+    await Promise.race([serving.ended, lookAfter(exports, lost, note)]);
+  } finally {
+    // What a device fails with at its last flush, closing the image says too.
+    await server?.stop().catch(() => {});
+    await closeAll(exports, lost);
+  }
+}
+
+function uriOf(server: NbdServer, name: string, tls: TlsSettings | undefined): string {
+  const [address] = server.addresses;
+  return addressUri(address!, tls?.mode === 'required' ? 'nbds' : 'nbd', name);
+}
+
+/** Resolves when no writable image is left of those that there were. */
+function lookAfter(
+  exports: readonly ImageExport[],
+  lost: Map<string, FarsideError>,
+  note: (line: string) => void,
+): Promise<void> {
+  const writable = exports.filter(({ image }) => image !== undefined);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const look = ({ name, image }: ImageExport): void => {
+    void image?.maintain();
+    if (!image?.failure || lost.has(name)) return;
+    lost.set(name, image.failure);
+    note(`farside: ${name}: ${image.failure.message}`);
+    if (lost.size === writable.length && writable.length === exports.length) resolve();
+  };
+  const looking = setInterval(() => writable.forEach(look), lookEveryMs);
+  looking.unref();
+  return promise;
+}
+
+async function closeAll(exports: readonly ImageExport[], lost: ReadonlyMap<string, FarsideError>): Promise<void> {
+  const closed = await Promise.allSettled(exports.map(closeExport));
+  const failures = closed.flatMap((one, index) =>
+    one.status === 'rejected' ? [notGivenBack(exports[index]!.name, one.reason)] : [],
+  );
+  for (const failure of [...failures, ...lost.values()]) throw failure;
+}
+
+function notGivenBack(name: string, cause: unknown): FarsideError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  const code = cause instanceof FarsideError ? cause.code : 'EIO';
+  return new FarsideError(
+    code,
+    `${name} was not detached: ${why}\nwhat was flushed is in its journal: attach it again, or 'farside lock ls' and 'farside lock rm' it`,
+    { cause },
+  );
+}

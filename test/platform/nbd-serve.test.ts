@@ -1,0 +1,120 @@
+// `farside nbd serve` as a user runs it: what it prints, who may attach an image, and how it ends.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { requireTool } from '../require.ts';
+import { toolOk } from '../nbd/served.ts';
+import { noise, sha256, sha256OfFile } from './mirror-pair.ts';
+import { NbdProcess } from './nbd-process.ts';
+import { startSites, type Site, type Sites } from './sites.ts';
+
+const mebibyte = 2 ** 20;
+
+let sites: Sites;
+let a: Site;
+let directory: string;
+beforeAll(async () => {
+  sites = await startSites(['site-a'], { platform: 'node' });
+  a = sites.all[0]!;
+  directory = mkdtempSync(join(tmpdir(), 'farside-serve-'));
+  await a.farsideOk('pool', 'create', 'rbd');
+});
+afterAll(async () => {
+  await sites?.stop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const file = (name: string): string => join(directory, name);
+let socketCount = 0;
+const serve = (images: string[], ...words: string[]): Promise<NbdProcess> =>
+  NbdProcess.start(a, { images, socket: file(`${(socketCount += 1)}.sock`), words });
+
+describe.skipIf(!requireTool('nbdcopy'))('nbd serve', { timeout: 120_000 }, () => {
+  test('serves images and snapshots from one process, the first by the empty name too', async () => {
+    const content = noise('served', 3 * mebibyte);
+    writeFileSync(file('disk.raw'), content);
+    await a.farsideOk('import', file('disk.raw'), 'one');
+    await a.farsideOk('snap', 'create', 'one@s');
+    await a.farsideOk('create', 'two', '--size', '4M');
+    const served = await serve(['one', 'one@s', 'two']);
+    expect([...served.uris.keys()]).toEqual(['rbd/one', 'rbd/one@s', 'rbd/two']);
+    writeFileSync(file('other.raw'), noise('other', 3 * mebibyte));
+    await toolOk('nbdcopy', ['--flush', file('other.raw'), served.uri('rbd/one')]);
+    await toolOk('nbdcopy', [served.uri('rbd/one@s'), file('snapshot.raw')]);
+    await toolOk('nbdcopy', [served.uri('rbd/one').replace('/rbd/one', '/'), file('head.raw')]);
+    expect(await sha256OfFile(file('snapshot.raw'))).toBe(sha256(content));
+    expect(await sha256OfFile(file('head.raw'))).toBe(sha256(noise('other', 3 * mebibyte)));
+    expect(await toolOk('nbdinfo', ['--list', served.uri('rbd/one')])).toMatch(/rbd\/one@s[^]*is_read_only: true/);
+    expect(await served.stop()).toMatchObject({ code: 0, stderr: '' });
+    expect(await a.farsideOk('lock', 'ls', 'one')).toBe('');
+    await a.farsideOk('export', 'one', file('exported.raw'));
+    expect(await sha256OfFile(file('exported.raw'))).toBe(sha256(noise('other', 3 * mebibyte)));
+  });
+
+  test('an attached image has a lock and a watcher, and a second writer is told whose', async () => {
+    await a.farsideOk('create', 'locked', '--size', '4M');
+    const served = await serve(['locked']);
+    const [lock] = JSON.parse(await a.farsideOk('lock', 'ls', 'locked', '--format', 'json')) as [
+      { id: string; locker: string; address: string },
+    ];
+    expect(lock).toEqual({
+      id: expect.stringMatching(/^auto \d+$/),
+      locker: expect.stringMatching(/^client\.\d+$/),
+      address: expect.stringMatching(new RegExp(`^.+:0/${served.pid}$`)),
+    });
+    expect(await a.farsideOk('status', 'locked')).toBe(
+      `Watchers:\n\twatcher=${lock.address} ${lock.locker} cookie=${lock.id.slice(5)}`,
+    );
+    const second = await a.farside('nbd', 'serve', 'locked', '--unix', file('second.sock'));
+    expect(second.code).toBe(16);
+    expect(second.stderr).toContain(`lock break rbd/locked '${lock.id}' ${lock.locker}`);
+    expect(await served.stop('SIGINT')).toMatchObject({ code: 0 });
+  });
+
+  test('a lock that is broken ends its server with an error, and loses nothing that was flushed', async () => {
+    await a.farsideOk('create', 'broken', '--size', '4M');
+    const served = await serve(['broken']);
+    writeFileSync(file('flushed.raw'), noise('flushed', 4 * mebibyte));
+    await toolOk('nbdcopy', ['--flush', file('flushed.raw'), served.uri('rbd/broken')]);
+    const [lock] = JSON.parse(await a.farsideOk('lock', 'ls', 'broken', '--format', 'json')) as [
+      { id: string; locker: string },
+    ];
+    await a.farsideOk('lock', 'break', 'broken', lock.id, lock.locker);
+    const ended = await served.ended();
+    expect(ended.code).toBe(108);
+    expect(ended.stderr).toContain('rbd/broken: this writer lost the image');
+    await a.farsideOk('export', 'broken', file('broken.raw'));
+    expect(await sha256OfFile(file('broken.raw'))).toBe(sha256(noise('flushed', 4 * mebibyte)));
+  });
+
+  test('an image whose server was killed is attached again at once, with all that was flushed', async () => {
+    await a.farsideOk('create', 'killed', '--size', '4M');
+    const killed = await serve(['killed']);
+    writeFileSync(file('kept.raw'), noise('kept', 4 * mebibyte));
+    await toolOk('nbdcopy', ['--flush', file('kept.raw'), killed.uri('rbd/killed')]);
+    await killed.stop('SIGKILL');
+    const next = await serve(['killed']);
+    await toolOk('nbdcopy', [next.uri('rbd/killed'), file('kept.out')]);
+    expect(await sha256OfFile(file('kept.out'))).toBe(sha256(noise('kept', 4 * mebibyte)));
+    expect(await next.stop()).toMatchObject({ code: 0 });
+  });
+
+  test('takes an image away from its writer by force', async () => {
+    await a.farsideOk('create', 'forced', '--size', '4M');
+    const first = await serve(['forced']);
+    const second = await serve(['forced'], '--force');
+    expect((await first.ended()).code).toBe(108);
+    expect(await second.stop()).toMatchObject({ code: 0 });
+  });
+
+  test('options that contradict each other, and images that are not there, are refused before anything is attached', async () => {
+    await a.farsideOk('create', 'free', '--size', '4M');
+    expect(await a.farside('nbd', 'serve', 'free', '--unix', file('x'), '--port', '1')).toMatchObject({ code: 22 });
+    expect(await a.farside('nbd', 'serve', 'free', 'free')).toMatchObject({ code: 22 });
+    expect(await a.farside('nbd', 'serve', 'free', '--tls-key', file('key'))).toMatchObject({ code: 22 });
+    expect(await a.farside('nbd', 'serve', 'free', 'absent', '--unix', file('x'))).toMatchObject({ code: 2 });
+    expect(await a.farsideOk('lock', 'ls', 'free')).toBe('');
+  });
+});
