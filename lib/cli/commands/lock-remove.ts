@@ -16,7 +16,7 @@ export const lockRemove = defineCommand({
     locker: textArgument('locker', 'locker client, as `lock ls` shows it', 'locker was not specified'),
   },
   options: {},
-  examples: ['farside lock rm vm-1 backup client.4277', "farside lock break vm-1 'auto 3735928559' client.4277"],
+  examples: ['farside lock rm vm-1 backup client.4277'],
   async run({ args: { image, id, locker }, context }) {
     const client = await context.client();
     await framed({ text: 'releasing lock failed', errno: true }, () => client.locks.remove(image, { id, locker }));
