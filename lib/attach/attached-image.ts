@@ -107,31 +107,32 @@ export class AttachedImage {
     return this.#journal.failure;
   }
 
-  /** EINVAL: beyond the end. EBADMSG: what is stored is damaged. */
+  /** EINVAL: beyond the end. EBADMSG: what is stored is damaged. Changes that have not been answered may or may not be seen. */
   async read(offset: number, length: number): Promise<Uint8Array> {
     this.#checkSpan(offset, length, 'EINVAL');
-    // What was ordered before is to be seen.
-    if (this.#orderedCount > 0) await this.#ordered;
     const from = Math.floor(offset / sectorBytes) * sectorBytes;
     const to = Math.ceil((offset + length) / sectorBytes) * sectorBytes;
     const sectors = await this.#readSectors(from, to - from);
     return sectors.subarray(offset - from, offset - from + length);
   }
 
-  /** Taken in order; durable with the next flush. `data` is kept and must not change. ENOSPC: beyond the end. */
+  /** Taken in the order of the calls; durable with the next flush. `data` is kept and must not change. ENOSPC: beyond the end. */
   async write(offset: number, data: Uint8Array): Promise<void> {
     this.#checkSpan(offset, data.length, 'ENOSPC');
-    await this.#change(offset, data.length, async () => {
-      const whole = await this.#padded(offset, data.length, (sectors, at) => sectors.set(data, at));
-      if (whole) this.#journal.take((open) => open.write(whole.offset, whole.sectors));
-      else this.#journal.take((open) => open.write(offset, data));
-    });
+    const isWhole = areSectors(offset, data.length);
+    if (isWhole && this.#canTakeNow) return this.#journal.take((open) => open.write(offset, data));
+    await this.#inOrder(() =>
+      isWhole
+        ? this.#journal.take((open) => open.write(offset, data))
+        : this.#writePadded(offset, data.length, (sectors, at) => sectors.set(data, at)),
+    );
   }
 
   /** Reads as zeros from now on, and takes no space. ENOSPC: beyond the end. */
   async zero(offset: number, length: number): Promise<void> {
     this.#checkSpan(offset, length, 'ENOSPC');
-    await this.#change(offset, length, async () => {
+    if (areSectors(offset, length)) return this.#zeroWhole(offset, length);
+    await this.#inOrder(async () => {
       const first = Math.ceil(offset / sectorBytes) * sectorBytes;
       const last = this.#endSector(offset + length);
       if (first > offset) await this.#zeroPart(offset, Math.min(first, offset + length) - offset);
@@ -146,8 +147,7 @@ export class AttachedImage {
     this.#checkSpan(offset, length, 'ENOSPC');
     const first = Math.ceil(offset / sectorBytes) * sectorBytes;
     const last = this.#endSector(offset + length);
-    if (last <= first) return;
-    await this.#change(first, last - first, () => this.#zeroSectors(first, last - first));
+    if (last > first) await this.#zeroWhole(first, last - first);
   }
 
   /** Everything that was accepted before is durable when this resolves. */
@@ -159,7 +159,6 @@ export class AttachedImage {
   /** Which parts of a range hold data; covers a prefix of it, at least one extent. */
   async extents(offset: number, length: number): Promise<Extent[]> {
     this.#checkSpan(offset, length, 'EINVAL');
-    if (this.#orderedCount > 0) await this.#ordered;
     return this.#extentsOf(offset, offset + length);
   }
 
@@ -216,30 +215,34 @@ export class AttachedImage {
     return (isEnd ? Math.ceil(end / sectorBytes) : Math.floor(end / sectorBytes)) * sectorBytes;
   }
 
-  /** At once where whole sectors are written and nothing is being read first; else behind what came before. */
-  async #change(offset: number, length: number, work: () => Promise<void>): Promise<void> {
-    await this.#journal.room();
-    const isWhole = offset % sectorBytes === 0 && length % sectorBytes === 0;
-    if (isWhole && length < this.#objectBytes && this.#orderedCount === 0) return await work();
+  /** Nothing is being read first, and nobody waits for room: what is called now is taken before anything that is called later. */
+  get #canTakeNow(): boolean {
+    return this.#orderedCount === 0 && this.#journal.hasRoom;
+  }
+
+  /** Behind whatever came before. */
+  async #inOrder(work: () => Promise<void> | void): Promise<void> {
     this.#orderedCount++;
-    const done = this.#ordered.then(work).finally(() => this.#orderedCount--);
+    const done = this.#ordered
+      .then(() => this.#journal.room())
+      .then(work)
+      .finally(() => this.#orderedCount--);
     this.#ordered = done.catch(() => {});
     await done;
   }
 
-  /** Undefined: the range is whole sectors. Else those around it, read and changed. */
-  async #padded(
-    offset: number,
-    length: number,
-    change: (sectors: Uint8Array, at: number) => void,
-  ): Promise<{ offset: number; sectors: Uint8Array } | undefined> {
-    if (offset % sectorBytes === 0 && length % sectorBytes === 0) return undefined;
+  /** The sectors around a range, read and changed. Only the first and the last matter, but they are rarely far apart. */
+  async #writePadded(offset: number, length: number, change: (sectors: Uint8Array, at: number) => void): Promise<void> {
     const from = Math.floor(offset / sectorBytes) * sectorBytes;
     const to = Math.ceil((offset + length) / sectorBytes) * sectorBytes;
-    // Only the first and the last sector matter, but they are rarely far apart.
     const sectors = await this.#readSectors(from, to - from);
     change(sectors, offset - from);
-    return { offset: from, sectors };
+    this.#journal.take((open) => open.write(from, sectors));
+  }
+
+  async #zeroWhole(offset: number, length: number): Promise<void> {
+    if (length < this.#objectBytes && this.#canTakeNow) return this.#journal.take((open) => open.zero(offset, length));
+    await this.#inOrder(() => this.#zeroSectors(offset, length));
   }
 
   /** Of a range that is no smaller than an object, only what holds data: discarding an empty disk costs nothing. */
@@ -254,10 +257,8 @@ export class AttachedImage {
     }
   }
 
-  async #zeroPart(offset: number, length: number): Promise<void> {
-    const whole = await this.#padded(offset, length, (sectors, at) => sectors.fill(0, at, at + length));
-    assert(whole, 'a part of a sector is a whole one');
-    this.#journal.take((open) => open.write(whole.offset, whole.sectors));
+  #zeroPart(offset: number, length: number): Promise<void> {
+    return this.#writePadded(offset, length, (sectors, at) => sectors.fill(0, at, at + length));
   }
 
   /** What lies over the map in a range, and the map below: taken together at one moment. */
@@ -342,6 +343,9 @@ export class AttachedImage {
     this.#oldestTailMs = this.#segments.size === 0 ? undefined : this.#deps.clock.nowMs();
   }
 }
+
+const areSectors = (offset: number, length: number): boolean =>
+  offset % sectorBytes === 0 && length % sectorBytes === 0;
 
 function lay(layer: Layer, { pack, changes }: Segment): void {
   for (const { offset, length, entry } of changes) {

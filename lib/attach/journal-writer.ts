@@ -99,14 +99,17 @@ export class JournalWriter {
     return { seq: this.#seq, entry: this.#entry };
   }
 
-  /** Resolves when there is room for more: writers wait here while the bucket is slow or away. */
+  get hasRoom(): boolean {
+    return this.pendingBytes < this.#options.limits.pendingBytesMax;
+  }
+
+  /** Resolves when there is room for more: writers wait here while the bucket is slow or away. EIO: not within the patience. */
   async room(): Promise<void> {
     this.assertUsable();
-    while (this.pendingBytes >= this.#options.limits.pendingBytesMax) {
-      this.#start();
-      await this.#change();
-      this.assertUsable();
-    }
+    if (this.hasRoom) return;
+    if (this.#sealed.length === 0) this.#wanted = this.#taken;
+    this.#start();
+    await this.#until(() => this.hasRoom);
   }
 
   /** Takes one request at once: whole sectors. `data` must not change any more. */

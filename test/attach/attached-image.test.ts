@@ -15,7 +15,7 @@ const sizeBytes = 10 * objectBytes - 300;
 const owner = { lockId: 'auto 1', locker: 'client.1', address: 'here:0/1', sinceMs: 0 };
 const limits: AttachLimits = { ...attachLimitsDefault, segmentBytesMax: 24 * 1024, foldSegmentsMax: 5 };
 
-const attach = (deps: MemorySite, options: { force?: boolean } = {}): Promise<AttachedImage> =>
+const attach = (deps: MemorySite, options: { force?: boolean; limits?: AttachLimits } = {}): Promise<AttachedImage> =>
   AttachedImage.open(deps, spec('vm'), { owner, limits, ...options });
 
 type Request = { type: 'write' | 'zero' | 'discard'; offset: number; length: number; byte: number };
@@ -172,6 +172,23 @@ describe('an attached image', () => {
       }),
       { numRuns: 40 },
     );
+  });
+
+  test('requests that are in flight together take effect in the order of the calls, also where they wait for room', async () => {
+    const deps = await memorySite();
+    await createImage(deps, spec('vm'), { sizeBytes, objectBytes });
+    const image = await attach(deps, { limits: { ...limits, pendingBytesMax: 16 * 1024 } });
+    const model = new Model();
+    const requests = Array.from({ length: 60 }, (_, i): Request => ({
+      type: (['write', 'zero', 'discard'] as const)[i % 3]!,
+      offset: (i % 7) * 512 + (i % 5 === 0 ? 100 : 0),
+      length: i % 4 === 0 ? 6000 : 4096,
+      byte: i + 1,
+    }));
+    await Promise.all(requests.map((one) => send(image, one)));
+    for (const one of requests) model.apply(one);
+    expect((await everything(image)).equals(model.newest)).toBe(true);
+    await image.close();
   });
 
   test('a writer whose image was attached elsewhere is shut out at once, and loses nothing that it flushed', async () => {
