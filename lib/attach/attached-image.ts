@@ -20,6 +20,7 @@ import { parseEpochId } from '../image/ids.ts';
 import { headerKey } from '../image/names.ts';
 import { sectorBytes } from '../image/node.ts';
 import { compressionDefault } from '../image/options.ts';
+import { packBytesMax } from '../image/pack.ts';
 import { openStore } from '../image/pack-store.ts';
 import type { Located } from '../image/read.ts';
 import type { Segment } from '../image/segment.ts';
@@ -39,6 +40,11 @@ export type AttachOptions = OpenOptions & {
   onAdvance?: ((position: { seq: number; entry: number }) => void) | undefined;
 };
 
+/** Newer headers tried in a row by one who found what an older one names taken away. */
+const looksMax = 5;
+/** Written by one request at once; with what a segment may hold already (a quarter of a pack), it fits. */
+const takenBytesMax = packBytesMax / 2;
+
 export class AttachedImage {
   readonly #deps: ImageDeps;
   readonly #options: AttachOptions;
@@ -50,7 +56,6 @@ export class AttachedImage {
   /** Durable and not folded: by number, and as a layer over the map. */
   #segments = new Map<number, Segment>();
   #tail: Layer;
-  #oldestTailMs: number | undefined;
   #folding: Promise<void> | undefined;
   #headerAtMs: number;
   /** Requests that must read before they write, one after another, and whatever comes behind them. */
@@ -112,7 +117,7 @@ export class AttachedImage {
     this.#checkSpan(offset, length, 'EINVAL');
     const from = Math.floor(offset / sectorBytes) * sectorBytes;
     const to = Math.ceil((offset + length) / sectorBytes) * sectorBytes;
-    const sectors = await this.#readSectors(from, to - from);
+    const sectors = await this.#newest(() => this.#readSectors(from, to - from));
     return sectors.subarray(offset - from, offset - from + length);
   }
 
@@ -120,10 +125,10 @@ export class AttachedImage {
   async write(offset: number, data: Uint8Array): Promise<void> {
     this.#checkSpan(offset, data.length, 'ENOSPC');
     const isWhole = areSectors(offset, data.length);
-    if (isWhole && this.#canTakeNow) return this.#journal.take((open) => open.write(offset, data));
+    if (isWhole && this.#canTakeNow) return this.#take(offset, data);
     await this.#inOrder(() =>
       isWhole
-        ? this.#journal.take((open) => open.write(offset, data))
+        ? this.#take(offset, data)
         : this.#writePadded(offset, data.length, (sectors, at) => sectors.set(data, at)),
     );
   }
@@ -159,7 +164,7 @@ export class AttachedImage {
   /** Which parts of a range hold data; covers a prefix of it, at least one extent. */
   async extents(offset: number, length: number): Promise<Extent[]> {
     this.#checkSpan(offset, length, 'EINVAL');
-    return this.#extentsOf(offset, offset + length);
+    return this.#newest(() => this.#extentsOf(offset, offset + length));
   }
 
   /** To be called about once a second. Never throws: what went wrong shows in `failure`, or with the next flush. */
@@ -168,7 +173,8 @@ export class AttachedImage {
     this.#journal.maintain();
     const { clock } = this.#deps;
     const { limits } = this.#options;
-    const isOld = this.#oldestTailMs !== undefined && clock.nowMs() - this.#oldestTailMs >= limits.foldAgeMs;
+    const [oldest] = this.#segments.values();
+    const isOld = oldest !== undefined && clock.nowMs() - oldest.sealedAtMs >= limits.foldAgeMs;
     if (isOld || this.#segments.size >= limits.foldSegmentsMax) await this.#foldSoon();
     if (clock.nowMs() - this.#headerAtMs >= limits.headerEveryMs) await this.#look().catch(() => {});
   }
@@ -189,7 +195,7 @@ export class AttachedImage {
       if (this.failure) return;
       await this.#ordered;
       await this.#journal.drain();
-      await this.#folding;
+      await this.#folding?.catch(() => {}); // `closeEpoch` says what is wrong
       await closeEpoch(this.#deps, this.#stored.value.imageId, this.#epoch);
     } finally {
       this.#journal.stop();
@@ -231,13 +237,19 @@ export class AttachedImage {
     await done;
   }
 
+  /** In one segment, so that a crash leaves all of it or nothing; in pieces only where no pack is large enough. */
+  #take(offset: number, data: Uint8Array): void {
+    for (let at = 0; at < data.length; at += takenBytesMax)
+      this.#journal.take((open) => open.write(offset + at, data.subarray(at, at + takenBytesMax)));
+  }
+
   /** The sectors around a range, read and changed. Only the first and the last matter, but they are rarely far apart. */
   async #writePadded(offset: number, length: number, change: (sectors: Uint8Array, at: number) => void): Promise<void> {
     const from = Math.floor(offset / sectorBytes) * sectorBytes;
     const to = Math.ceil((offset + length) / sectorBytes) * sectorBytes;
-    const sectors = await this.#readSectors(from, to - from);
+    const sectors = await this.#newest(() => this.#readSectors(from, to - from));
     change(sectors, offset - from);
-    this.#journal.take((open) => open.write(from, sectors));
+    this.#take(from, sectors);
   }
 
   async #zeroWhole(offset: number, length: number): Promise<void> {
@@ -249,7 +261,7 @@ export class AttachedImage {
   async #zeroSectors(offset: number, length: number): Promise<void> {
     if (length < this.#objectBytes) return this.#journal.take((open) => open.zero(offset, length));
     for (let at = offset; at < offset + length;) {
-      for (const extent of await this.#extentsOf(at, offset + length)) {
+      for (const extent of await this.#newest(() => this.#extentsOf(at, offset + length))) {
         const from = at;
         if (!extent.hole) this.#journal.take((open) => open.zero(from, extent.length));
         at += extent.length;
@@ -304,23 +316,42 @@ export class AttachedImage {
   }
 
   #settle({ segment }: Sealed): void {
-    this.#segments.set(segment.slot.seq, segment);
-    this.#oldestTailMs ??= this.#deps.clock.nowMs();
-    lay(this.#tail, segment);
+    const { folded } = this.#stored.value.journal!;
+    // Else somebody folded it before the bucket's answer came.
+    if (segment.slot.seq >= folded.seq) {
+      this.#segments.set(segment.slot.seq, segment);
+      lay(this.#tail, segment);
+    }
     if (this.#segments.size >= this.#options.limits.foldSegmentsMax) void this.#foldSoon();
     this.#options.onAdvance?.({ seq: segment.slot.seq + 1, entry: segment.firstEntry + segment.entryCount });
   }
 
-  /** `strict`: say what went wrong. Else the next one tries again. */
+  /** `strict`: with what is durable now, and says what went wrong. Else the next one tries again. */
   async #foldSoon(strict = false): Promise<void> {
-    if (strict) await this.#folding;
+    if (strict) await this.#folding?.catch(() => {});
     this.#folding ??= this.#fold().finally(() => (this.#folding = undefined));
     await (strict ? this.#folding : this.#folding.catch(() => {}));
   }
 
   async #fold(): Promise<void> {
-    const known = new Map(this.#segments);
-    this.#adopt(await foldTail(this.#deps, this.#stored, { known }));
+    await this.#newest(async () => {
+      const known = new Map(this.#segments);
+      this.#adopt(await foldTail(this.#deps, this.#stored, { known }));
+    });
+  }
+
+  /** Others fold too, and what only an older root reaches, collection takes away: then again, from the newest root. */
+  async #newest<T>(work: () => Promise<T>): Promise<T> {
+    for (let looks = 0; ; looks++) {
+      const { revision } = this.#stored;
+      try {
+        return await work();
+      } catch (error) {
+        if (!(error instanceof FarsideError) || error.code !== 'EBADMSG' || looks === looksMax) throw error;
+        if (this.#stored.revision === revision) await this.#look();
+        if (this.#stored.revision === revision) throw error;
+      }
+    }
   }
 
   async #look(): Promise<void> {
@@ -335,12 +366,11 @@ export class AttachedImage {
   #adopt(stored: Stored<Header>): void {
     const { journal } = stored.value;
     if (!ownerOf(stored.value) || journal?.folded.epoch !== this.#epoch) return this.#journal.stop(fenced());
-    if (stored.revision < this.#stored.revision) return;
+    if (stored.revision <= this.#stored.revision) return;
     this.#stored = stored;
     for (const seq of this.#segments.keys()) if (seq < journal.folded.seq) this.#segments.delete(seq);
     this.#tail = new Layer(this.#objectBytes);
     for (const segment of this.#segments.values()) lay(this.#tail, segment);
-    this.#oldestTailMs = this.#segments.size === 0 ? undefined : this.#deps.clock.nowMs();
   }
 }
 

@@ -16,10 +16,12 @@
 // With a write-ahead log, a segment is durable when the log has it, and the bucket gets it later, in the same order.
 
 import { backOff, faultBackoff } from '../bucket/backoff.ts';
-import { FarsideError } from '../errors.ts';
+import { assert, FarsideError } from '../errors.ts';
 import type { Compression } from '../image/codec.ts';
 import type { ImageDeps } from '../image/deps.ts';
 import type { EpochId } from '../image/ids.ts';
+import { sectorBytes } from '../image/node.ts';
+import { packBytesMax } from '../image/pack.ts';
 import { fillSlot, holdsBytes } from '../image/slots.ts';
 import { Layer } from './layer.ts';
 import type { AttachLimits } from './limits.ts';
@@ -74,6 +76,12 @@ export class JournalWriter {
   #isStopped = false;
 
   constructor(deps: ImageDeps, options: JournalWriterOptions) {
+    const { segmentBytesMax } = options.limits;
+    // What one request adds to a segment that is almost full must fit too.
+    assert(
+      segmentBytesMax % sectorBytes === 0 && segmentBytesMax <= packBytesMax / 4,
+      `a segment cannot hold ${segmentBytesMax} bytes`,
+    );
     this.#deps = deps;
     this.#options = options;
     this.#open = new Layer(options.objectBytes);

@@ -1,7 +1,7 @@
 // Owns what lies over the map of an image in use: changes that are not in it yet, by place. Layers lie over one another: what is
 // being written, what is on its way into the journal, what is in the journal and not folded. Pure.
 
-import { cut, overlay } from '../image/map.ts';
+import { cut, firstEndingAfter, overlay } from '../image/map.ts';
 import { sectorBytes, type Extent } from '../image/node.ts';
 import type { Pack } from '../image/pack-store.ts';
 
@@ -87,16 +87,6 @@ function clipped(extents: LayerExtent[], offset: number, length: number): LayerE
   return sticksOut ? cut(cut(inside, end, Number.MAX_SAFE_INTEGER), 0, start) : inside;
 }
 
-function firstEndingAfter(extents: readonly LayerExtent[], sector: number): number {
-  let [low, high] = [0, extents.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (extents[middle]!.sector + extents[middle]!.sectors <= sector) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
 const located = ({ sector, sectors, pack: source, entry, skip }: LayerExtent, base: number): Covered => ({
   offset: base + sector * sectorBytes,
   length: sectors * sectorBytes,
@@ -107,18 +97,33 @@ const located = ({ sector, sectors, pack: source, entry, skip }: LayerExtent, ba
 
 /** What several layers say of a range, the uppermost last. Sectors and more: whole extents, whatever object they lie in. */
 export function layered(layers: readonly Layer[], offset: number, length: number): Covered[] {
-  let extents: LayerExtent[] = [];
-  for (const layer of layers) {
-    for (const { offset: at, length: bytes, source, entry, skipBytes } of layer.within(offset, length)) {
-      const added = {
-        sector: at / sectorBytes,
-        sectors: bytes / sectorBytes,
-        pack: source,
-        entry,
-        skip: skipBytes / sectorBytes,
-      };
-      extents = overlay(extents, added);
-    }
-  }
-  return extents.map((extent) => located(extent, 0));
+  let covered: Covered[] = [];
+  for (const layer of layers) covered = laidOver(covered, layer.within(offset, length));
+  return covered;
 }
+
+/** Both ascend without overlap. One pass: there may be hundreds of thousands. */
+function laidOver(below: Covered[], above: Covered[]): Covered[] {
+  if (below.length === 0 || above.length === 0) return [...below, ...above];
+  const laid: Covered[] = [];
+  let index = 0;
+  let told = 0;
+  const tellBelow = (end: number): void => {
+    for (; index < below.length && below[index]!.offset < end; index++) {
+      const one = below[index]!;
+      const [from, to] = [Math.max(one.offset, told), Math.min(endOf(one), end)];
+      if (from < to)
+        laid.push({ ...one, offset: from, length: to - from, skipBytes: one.skipBytes + from - one.offset });
+      if (endOf(one) > end) return; // its rest comes behind what lies over it
+    }
+  };
+  for (const one of above) {
+    tellBelow(one.offset);
+    laid.push(one);
+    told = endOf(one);
+  }
+  tellBelow(Number.MAX_SAFE_INTEGER);
+  return laid;
+}
+
+const endOf = ({ offset, length }: Covered): number => offset + length;

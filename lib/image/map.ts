@@ -229,7 +229,7 @@ export function overlay<P>(extents: Extent<P>[], added: Extent<P>): Extent<P>[] 
 }
 
 /** Index of the first extent that ends after a sector. */
-function firstEndingAfter(extents: readonly Extent<unknown>[], sector: number): number {
+export function firstEndingAfter(extents: readonly Extent<unknown>[], sector: number): number {
   let low = 0;
   let high = extents.length;
   while (low < high) {
