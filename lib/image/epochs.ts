@@ -42,7 +42,12 @@ export async function openEpoch(
     const previous = ownerOf(stored.value);
     if (previous && !force && !isGone(previous)) throw inUse(stored.value, previous);
     const whole = await endEpoch(deps, stored);
-    const opened = whole && (await swapJournal(deps, whole, (journal) => nextEpoch(deps, journal, owner)));
+    const opened =
+      whole &&
+      (await swapJournal(deps, whole, (journal, header) => {
+        assertWritable(header); // it may have been demoted since
+        return nextEpoch(deps, journal, owner);
+      }));
     if (opened) return opened;
   }
   throw new FarsideError('EAGAIN', `image ${spec.image} is being attached by others too; try again`, {
@@ -103,7 +108,7 @@ async function endEpoch(deps: ImageDeps, stored: Stored<Header>): Promise<Stored
 async function swapJournal(
   deps: ImageDeps,
   stored: Stored<Header>,
-  change: (journal: Journal | undefined) => Journal | undefined,
+  change: (journal: Journal | undefined, header: Header) => Journal | undefined,
 ): Promise<Stored<Header> | undefined> {
   let lost = false;
   const before = positionText(stored.value.journal);
@@ -112,7 +117,7 @@ async function swapJournal(
     stored,
     (header) => {
       lost = positionText(header.journal) !== before;
-      const journal = lost ? undefined : change(header.journal);
+      const journal = lost ? undefined : change(header.journal, header);
       return journal && { ...header, journal };
     },
     { byMirroring: true },

@@ -9,6 +9,7 @@
 //   slot 8: taken; reads a fence: fenced
 
 import { keyText } from '../bucket/keys.ts';
+import { FarsideError } from '../errors.ts';
 import type { ImageDeps } from './deps.ts';
 import type { EpochId } from './ids.ts';
 import type { Slot } from './node.ts';
@@ -25,6 +26,16 @@ const slotKey = (imageId: string, slot: Slot): string => keyText({ kind: 'slot',
 
 /** One read, or two when the index is long. The blocks of a segment stay where they are. EBADMSG: damaged. */
 export async function readSlot(deps: SlotDeps, imageId: string, slot: Slot): Promise<SlotContent> {
+  try {
+    return await readContent(deps, imageId, slot);
+  } catch (cause) {
+    if (!(cause instanceof FarsideError) || cause.code !== 'EBADMSG') throw cause;
+    const what = `image ${imageId}: slot ${slot.seq} of epoch ${slot.epoch} of its journal cannot be trusted: ${cause.message}`;
+    throw new FarsideError('EBADMSG', `${what}; restore the object or resync the image from its peer`, { cause });
+  }
+}
+
+async function readContent(deps: SlotDeps, imageId: string, slot: Slot): Promise<SlotContent> {
   const key = slotKey(imageId, slot);
   const found = await deps.bucket.get(key, { range: { offset: 0, length: headBytes } });
   if (found.status !== 'found') return { kind: 'free' };
