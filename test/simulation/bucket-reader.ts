@@ -7,10 +7,13 @@ import { createHash } from 'node:crypto';
 import { keyText } from '../../lib/bucket/keys.ts';
 import { decodeEntry } from '../../lib/image/codec.ts';
 import { crc32 } from '../../lib/image/digest.ts';
-import type { Root } from '../../lib/image/header.ts';
-import { parsePackId } from '../../lib/image/ids.ts';
-import { decodeNode, sectorBytes, type PackRef } from '../../lib/image/node.ts';
+import { hasTail } from '../../lib/image/fold.ts';
+import { packSources, type Header, type Root } from '../../lib/image/header.ts';
+import { parseEpochId, parsePackId } from '../../lib/image/ids.ts';
+import { decodeNode, sectorBytes, type PackRef, type Slot } from '../../lib/image/node.ts';
+import { packKeys } from '../../lib/image/pack-place.ts';
 import { parsePackIndex, type PackIndex } from '../../lib/image/pack.ts';
+import { isFence, parseSegment, type Segment } from '../../lib/image/segment.ts';
 
 /** Content, and a text that is equal for equal content. */
 export type Content = { bytes: Buffer; id: string };
@@ -30,18 +33,24 @@ type Placed = { offset: number; length: number; block: Buffer; skipBytes: number
 type Tree = { packs: Map<string, Set<number>>; placed: Placed[] };
 
 const soundOf = new WeakMap<Buffer, Sound>();
+/** By pack: where it was born, of those that references say it of. */
+const slots = new Map<string, Slot>();
 
 /** The copies of a pack that an image may use: its own, and those of the images that it was cloned from. */
 function copiesOf(objects: Objects, sources: Sources, packId: string): Sound[] {
-  const copies = sources.flatMap((imageId) => open(objects, imageId, packId) ?? []);
+  const copies = sources.flatMap((imageId) => opened(objects, imageId, packId));
   if (copies.length === 0) throw new Unreadable(`pack ${packId} of image ${sources[0]} is missing`);
   return copies;
 }
 
 const has = (copy: Sound, entryIndex: number): boolean => copy.index.isPresent(entryIndex);
 
-function open(objects: Objects, imageId: string, packId: string): Sound | undefined {
-  const key = keyText({ kind: 'pack', imageId, packId });
+const opened = (objects: Objects, imageId: string, packId: string): Sound[] =>
+  packKeys(imageId, { packId: parsePackId(packId), slot: slots.get(packId) }).flatMap(
+    (key) => open(objects, key, packId) ?? [],
+  );
+
+function open(objects: Objects, key: string, packId: string): Sound | undefined {
   const body = objects.get(key);
   if (!body) return undefined;
   const known = soundOf.get(body);
@@ -61,6 +70,7 @@ function open(objects: Objects, imageId: string, packId: string): Sound | undefi
 export class BucketReader {
   readonly #trees = new Map<string, Tree>();
   readonly #contents = new Map<string, Content>();
+  readonly #heads = new Map<string, Content>();
   readonly #blocks = new Map<string, Buffer>();
 
   /** Throws `Unreadable` unless the bucket has every entry that the root reaches. */
@@ -93,6 +103,43 @@ export class BucketReader {
     let content = this.#contents.get(key);
     if (!content) this.#contents.set(key, (content = contentOf(this.#paint(objects, sources, root, shape))));
     return content;
+  }
+
+  /** What an image shows now: its root, and over it what is in its journal and not in the root. */
+  head(objects: Objects, header: Header): Content {
+    const { root, objectBytes, sizeBytes } = header;
+    const below = this.content(objects, packSources(header), root, { objectBytes, sizeBytes });
+    if (!hasTail(header)) return below;
+    const segments = this.#tailOf(objects, header.imageId, header.journal.folded);
+    if (segments.length === 0) return below;
+    const key = `${below.id} ${segments.map(({ pack }) => pack.packId).join(' ')}`;
+    let content = this.#heads.get(key);
+    if (!content) this.#heads.set(key, (content = contentOf(this.#overlaid(objects, header, below, segments))));
+    return content;
+  }
+
+  #tailOf(objects: Objects, imageId: string, folded: { epoch: string; seq: number }): Segment[] {
+    const epoch = parseEpochId(folded.epoch);
+    const segments: Segment[] = [];
+    for (let seq = folded.seq; ; seq++) {
+      const body = objects.get(keyText({ kind: 'slot', imageId, epoch, seq }));
+      if (!body || isFence(body, { epoch, seq })) return segments;
+      const segment = parseSegment(body, { epoch, seq });
+      slots.set(segment.pack.packId, { epoch, seq });
+      segments.push(segment);
+    }
+  }
+
+  #overlaid(objects: Objects, { imageId }: Header, below: Content, segments: readonly Segment[]): Buffer {
+    const bytes = Buffer.from(below.bytes);
+    const tree: Tree = { packs: new Map(), placed: [] };
+    for (const { pack, changes } of segments)
+      for (const { offset, length, entry } of changes) {
+        if (offset >= bytes.length) continue;
+        if (entry === undefined) bytes.fill(0, offset, Math.min(offset + length, bytes.length));
+        else this.#entry({ objects, sources: [imageId], tree }, pack.packId, entry).copy(bytes, offset);
+      }
+    return bytes;
   }
 
   #paint(
@@ -128,7 +175,11 @@ export class BucketReader {
   ): void {
     const { objectBytes, tree } = context;
     const node = decodeNode(this.#entry(context, packId, entry), objectBytes / sectorBytes);
-    const nameOf = (pack: PackRef): string => (pack === 'self' ? packId : pack.packId);
+    const nameOf = (pack: PackRef): string => {
+      if (pack === 'self') return packId;
+      if (pack.slot) slots.set(pack.packId, pack.slot);
+      return pack.packId;
+    };
     for (const extent of node.extents) {
       const block = this.#entry(context, nameOf(extent.pack), extent.entry);
       const offset = firstLeaf * objectBytes + extent.sector * sectorBytes;

@@ -8,13 +8,15 @@
 import { parseKey } from '../../lib/bucket/keys.ts';
 import { mirrorSnapshots, packSources, reachableRoots, sameRoot } from '../../lib/image/header.ts';
 import type { Header, MirrorSnapshot } from '../../lib/image/header.ts';
+import { hasTail } from '../../lib/image/fold.ts';
 import { childrenOf } from '../../lib/image/lineage.ts';
 import { type BucketReader, type Content, contentOf, Unreadable } from './bucket-reader.ts';
 import type { Deletion, FaultDriver, Landing } from './fault-driver.ts';
-import { recordedView, viewOf, viewText, type ImageView } from './image-view.ts';
+import { changes, recordedView, viewOf, viewText, type Change, type ImageView } from './image-view.ts';
 import { Operation } from './operation.ts';
 import type { Origin } from './scheduler.ts';
 import { Violation } from './violation.ts';
+import type { WriterLog } from './writer-log.ts';
 
 export type Point = {
   site: string;
@@ -42,6 +44,8 @@ export class ImageTruth {
   /** A command that makes the image has said that it succeeded. */
   isAcknowledged = false;
   isResyncAsked = false;
+  /** Who has, or had, it attached. */
+  writer: WriterLog | undefined;
   /** Every name it has had: a command that opened it under an old one may still be at work. */
   readonly names: Set<string>;
   /** Everything that it has shown: what a copy may be. */
@@ -57,8 +61,8 @@ export class ImageTruth {
     this.noteShown();
   }
 
-  noteShown(): void {
-    for (const deep of [true, false]) this.#shown.add(copyText(this.view, deep));
+  noteShown(view = this.view): void {
+    for (const deep of [true, false]) this.#shown.add(copyText(view, deep));
   }
 
   hasShown(copy: ImageView, deep: boolean): boolean {
@@ -162,14 +166,33 @@ export class SiteTruth {
     if (parsed?.kind === 'header')
       this.#headerLanded(parsed.imageId, before && parseHeader(before), parseHeader(body), origin);
     else if (parsed?.kind === 'tombstone') this.#tombstones.add(parsed.globalId);
+    else if (parsed?.kind === 'slot') this.#slotLanded(parsed.imageId, before !== undefined, origin);
     else if (parsed?.kind === 'pack' && before) this.#recheck(parsed.imageId);
+  }
+
+  /** The head of an image changes with its next slot, if that is its writer's. */
+  #slotLanded(imageId: string, isRewritten: boolean, origin: Origin): void {
+    if (isRewritten) return this.#recheck(imageId);
+    const truth = this.images.get(imageId);
+    if (!truth || !hasTail(truth.header)) return;
+    const view = viewOf(this.#reader, this.#driver.objects, truth.header);
+    if (view.content.id === truth.view.content.id) return;
+    const writer = origin.operation instanceof Operation ? origin.operation.writer : undefined;
+    if (writer?.epoch !== truth.header.journal.folded.epoch)
+      throw new Violation('I6', `${truth.title} was written by ${origin.label}, which has no epoch of it`);
+    if (!isWritable(truth.role)) throw new Violation('I8', `${truth.title} is ${truth.role} and was written`);
+    if (!writer.lands(view.content))
+      throw new Violation('I5', `the head of ${truth.title} is no prefix of what ${origin.label} wrote`);
+    truth.view = view;
+    truth.isDirty = true;
+    truth.noteShown();
   }
 
   #deleted({ keys, origin }: Deletion): void {
     const touched = new Set<string>();
     for (const key of keys) {
       const parsed = parseKey(key);
-      if (parsed?.kind === 'pack') touched.add(parsed.imageId);
+      if (parsed?.kind === 'pack' || parsed?.kind === 'slot') touched.add(parsed.imageId);
       if (parsed?.kind === 'header') this.#headerDeleted(parsed.imageId, origin);
     }
     for (const imageId of touched) this.#recheck(imageId);
@@ -177,8 +200,10 @@ export class SiteTruth {
 
   /** The image, and those that were cloned from it. */
   #recheck(imageId: string): void {
-    for (const { header } of this.images.values()) {
+    for (const { header, view, title } of this.images.values()) {
       if (!packSources(header).includes(imageId)) continue;
+      if (hasTail(header) && this.#reader.head(this.#driver.objects, header).id !== view.content.id)
+        throw new Violation('I7', `${title} lost slots that are not folded`);
       try {
         this.checkReadable(header);
       } catch (error) {
@@ -225,6 +250,7 @@ export class SiteTruth {
     if (before.removing) return;
     const moment = { truth, before, header, view, origin, operation };
     this.#explain(moment);
+    this.#noteEpoch(moment);
     if (operation && (operation.imageId ?? imageId) === imageId && bears(operation, truth)) {
       operation.touchedCount += 1;
       operation.imageId = imageId;
@@ -233,6 +259,7 @@ export class SiteTruth {
     truth.view = view;
     truth.names.add(view.name);
     truth.noteShown();
+    if (hasTail(header)) truth.noteShown(this.#rootView(header));
     if (header.removing) {
       this.images.delete(imageId);
       this.#removedImages.add(truth);
@@ -301,7 +328,20 @@ export class SiteTruth {
       this.#resyncAsked(moment);
     if (added.length > 0) return this.#pointed(moment, added, isSame);
     if (!isSame) this.#written(moment);
-    else if (moment.operation && bears(moment.operation, truth)) moment.operation.take('write'); // it wrote what was there
+    else if (moment.operation && bears(moment.operation, truth) && !isFold(before, header))
+      moment.operation.take('write'); // it wrote what was there
+  }
+
+  readonly #rootView = (header: Header): ImageView => viewOf(this.#reader, this.#driver.objects, header, true);
+
+  /** Whoever's command puts a new epoch into the header is its writer. */
+  #noteEpoch({ truth, before, header, view, operation, origin }: Moment): void {
+    const { journal } = header;
+    if (journal?.state !== 'open' || journal.folded.epoch === before.journal?.folded.epoch) return;
+    if (!operation?.writer) throw unexplained(truth, `${origin.label} attached it`);
+    if (!isWritable(truth.role)) throw new Violation('I8', `${truth.title} is ${truth.role} and was attached`);
+    truth.writer = operation.writer;
+    operation.writer.begin(truth, journal.folded.epoch, view.content);
   }
 
   /** Into the trash, or out of it. */
@@ -316,7 +356,8 @@ export class SiteTruth {
     this.#expect(truth, { ...truth.view, name: effect.name ?? truth.view.name }, view, operation);
   }
 
-  #written({ truth, view, operation, origin }: Moment): void {
+  #written(moment: Moment): void {
+    const { truth, header, view, operation, origin } = moment;
     const effect = operation?.take('write', 'create');
     if (!operation || !effect) {
       const invariant =
@@ -335,8 +376,19 @@ export class SiteTruth {
         'I5',
         `${truth.title}, made by a command that succeeded, was overwritten by '${operation.title}'`,
       );
-    this.#expect(truth, effect.type === 'create' ? effect.view : effect.change(truth.view), view, operation);
+    if (effect.type === 'write' && hasTail(header)) this.#writtenInUse(moment, effect.change, operation);
+    else this.#expect(truth, effect.type === 'create' ? effect.view : effect.change(truth.view), view, operation);
     truth.isDirty ||= isWritable(truth.role);
+  }
+
+  /** What a command makes of an image, it makes of the root; what is in the journal since then is as it was. */
+  #writtenInUse({ truth, before, header, view }: Moment, change: Change, operation: Operation): void {
+    this.#expect(truth, change(this.#rootView(before)), this.#rootView(header), operation);
+    const { content } = change(truth.view);
+    this.#expect(truth, { ...view, content }, view, operation);
+    const { sizeBytes } = header;
+    if (sizeBytes !== before.sizeBytes)
+      truth.writer?.resize((one) => changes.size(sizeBytes)({ ...view, content: one }).content);
   }
 
   #expect(truth: ImageTruth, expected: ImageView, view: ImageView, operation: Operation): void {
@@ -408,7 +460,9 @@ export class SiteTruth {
       throw new Violation('model', `${truth.title} is ${truth.role} and was demoted`);
     if (slotMs !== undefined) this.#takeSlot(truth, globalId, slotMs);
     const recorded = recordedView(this.#reader, this.#driver.objects, header, snapshot);
-    const plain = { ...view, snapshots: view.snapshots.map((one) => ({ ...one, isKept: false })) };
+    // What came into the journal since it was folded is not in it.
+    const whole = hasTail(header) ? this.#rootView(header) : view;
+    const plain = { ...whole, snapshots: whole.snapshots.map((one) => ({ ...one, isKept: false })) };
     if (viewText(recorded) !== viewText(plain))
       throw new Violation(
         'model',
@@ -427,6 +481,7 @@ export class SiteTruth {
     line.add(point);
     this.#world.register(point);
     this.#moveTo(truth, point);
+    truth.isDirty = recorded.content.id !== view.content.id;
     if (kind === 'promote') truth.isResyncAsked = false;
   }
 
@@ -503,6 +558,10 @@ function dataOf({ bytes }: Content): string {
 
 export const describe = (point: Point | undefined): string =>
   point ? `snapshot ${point.snapId} of ${point.site}` : 'nothing';
+
+/** Anybody may fold, also on the way to something else. */
+const isFold = (before: Header, { journal }: Header): boolean =>
+  journal !== undefined && JSON.stringify(journal.folded) !== JSON.stringify(before.journal?.folded);
 
 const bears = (operation: Operation, truth: ImageTruth): boolean => truth.names.has(operation.imageName);
 const unexplained = (truth: ImageTruth, what: string): Violation =>

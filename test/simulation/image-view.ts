@@ -28,7 +28,8 @@ const featuresOf = (features: readonly string[]): string[] =>
 
 type Objects = ReadonlyMap<string, Buffer>;
 
-export function viewOf(reader: BucketReader, objects: Objects, header: Header): ImageView {
+/** `rootOnly`: as if there were nothing in its journal. */
+export function viewOf(reader: BucketReader, objects: Objects, header: Header, rootOnly = false): ImageView {
   const { objectBytes } = header;
   const sources = packSources(header);
   const snapshotView = ({ name, root, sizeBytes, protected: isProtected, namespace }: Snapshot): UserSnapshotView => ({
@@ -39,7 +40,9 @@ export function viewOf(reader: BucketReader, objects: Objects, header: Header): 
   });
   return {
     name: header.name,
-    content: reader.content(objects, sources, header.root, { objectBytes, sizeBytes: header.sizeBytes }),
+    content: rootOnly
+      ? reader.content(objects, sources, header.root, { objectBytes, sizeBytes: header.sizeBytes })
+      : reader.head(objects, header),
     meta: header.meta,
     features: featuresOf(header.features),
     snapshots: header.snapshots.filter(({ namespace }) => namespace.type === 'user').map(snapshotView),

@@ -2,6 +2,7 @@
 // done so far. The ground truth compares every change of a header with it.
 
 import type { Change, ImageView } from './image-view.ts';
+import type { WriterLog } from './writer-log.ts';
 
 export type Effect =
   | { type: 'create'; view: ImageView }
@@ -26,6 +27,8 @@ export type OperationOptions = {
   mustLand?: boolean;
   /** A refusal may come after an effect. */
   mayRefuseLate?: boolean;
+  /** Of one that attaches the image. */
+  writer?: WriterLog;
 };
 
 export class Operation {
@@ -34,6 +37,7 @@ export class Operation {
   readonly imageName: string;
   readonly mustLand: boolean;
   readonly mayRefuseLate: boolean;
+  readonly writer: WriterLog | undefined;
   readonly #left: Effect[];
   /** What a new image shows; another run of the same command may have made it. */
   readonly created: ImageView | undefined;
@@ -45,12 +49,14 @@ export class Operation {
   touchedCount = 0;
   landedCount = 0;
 
-  constructor({ what, siteName, imageName, effects, mustLand = false, mayRefuseLate = false }: OperationOptions) {
+  constructor(options: OperationOptions) {
+    const { what, siteName, imageName, effects, mustLand = false, mayRefuseLate = false, writer } = options;
     this.what = what;
     this.siteName = siteName;
     this.imageName = imageName;
     this.mustLand = mustLand;
     this.mayRefuseLate = mayRefuseLate;
+    this.writer = writer;
     this.#left = [...effects];
     this.created = effects.find((effect) => effect.type === 'create')?.view;
     this.copied = effects.find((effect) => effect.type === 'copy');

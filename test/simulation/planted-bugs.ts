@@ -5,6 +5,7 @@ import { keyText, parseKey } from '../../lib/bucket/keys.ts';
 import { readHeader, updateHeader } from '../../lib/image/access.ts';
 import { mirrorSnapshots, type Header } from '../../lib/image/header.ts';
 import { withoutChildren } from '../../lib/image/lineage.ts';
+import { fenceBytes } from '../../lib/image/segment.ts';
 import { changed, drawn } from '../../lib/mirror/images.ts';
 import { recentPool } from '../../lib/mirror/pool.ts';
 import type { Peer, PeerImage } from '../../lib/mirror/peer-protocol.ts';
@@ -29,7 +30,7 @@ const everyNth = (n: number): (() => boolean) => {
 const kindOf = (key: string): string | undefined => parseKey(key)?.kind;
 
 /** Every put of this kind is real but each nth, which is answered and forgotten. */
-function forgetPuts(kind: 'pack' | 'header', n: number): (world: Simulation) => void {
+function forgetPuts(kind: 'pack' | 'header' | 'slot', n: number): (world: Simulation) => void {
   return (world) => {
     for (const { driver } of world.sites) {
       const isForgotten = everyNth(n);
@@ -39,12 +40,20 @@ function forgetPuts(kind: 'pack' | 'header', n: number): (world: Simulation) => 
   };
 }
 
+/** Whoever attaches an image believes that the writer before was shut out. */
+function forgetFences(world: Simulation): void {
+  for (const { driver } of world.sites)
+    driver.sabotagePut = (key, body) =>
+      kindOf(key) === 'slot' && body.length === fenceBytes ? { status: 'stored', etag: 'never stored' } : undefined;
+}
+
 /** A collection that takes one pack more. */
 function collectTooMuch(world: Simulation): void {
   for (const { name, driver } of world.sites) {
     driver.sabotageDelete = (keys) => {
       const first = parseKey(keys[0] ?? '');
-      const truth = first?.kind === 'pack' ? world.truth.site(name)?.images.get(first.imageId) : undefined;
+      const isCollected = first?.kind === 'pack' || first?.kind === 'slot' || first?.kind === 'collect';
+      const truth = isCollected ? world.truth.site(name)?.images.get(first.imageId) : undefined;
       const alive =
         truth?.header.root &&
         [...driver.objects.keys()].find((key) => key.endsWith(`/packs/${truth.header.root!.pack}`));
@@ -194,6 +203,12 @@ export const plantedBugs: readonly PlantedBug[] = [
     invariant: 'I5',
     plant: { sabotage: forgetPuts('header', 12) },
   },
+  {
+    name: 'a bucket forgets slots of journals that it said it stored',
+    invariant: 'I5',
+    plant: { sabotage: forgetPuts('slot', 3) },
+  },
+  { name: 'a writer is not shut out by the next', invariant: 'I6', plant: { sabotage: forgetFences } },
   { name: 'a collection takes a pack that is in use', invariant: 'I7', plant: { sabotage: collectTooMuch } },
   { name: 'an image forgets its clones', invariant: 'I7', plant: { seams: { tick: forgetClones } } },
   { name: 'a writer does not ask whether the image is primary', invariant: 'I8', plant: { sabotage: writeAnyway } },

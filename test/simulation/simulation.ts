@@ -3,7 +3,8 @@
 import { isDeepStrictEqual } from 'node:util';
 
 import { FarsideError } from '../../lib/errors.ts';
-import { openHeader } from '../../lib/image/access.ts';
+import { openHeader, readHeader } from '../../lib/image/access.ts';
+import { breakEpoch } from '../../lib/image/epochs.ts';
 import { openStore } from '../../lib/image/pack-store.ts';
 import { readRange } from '../../lib/image/read.ts';
 import { settingsDefault } from '../../lib/image/deps.ts';
@@ -346,6 +347,13 @@ export class Simulation {
     await scheduler.runUntil(() => this.#active === 0, eventsMax);
     await this.#do('schedules end', async () => {
       for (const site of this.sites) await removeSchedule(site.deps, { pool });
+    });
+    await this.#do('epochs end', async () => {
+      for (const site of this.sites)
+        for (const { imageId } of this.truth.site(site.name)!.images.values()) {
+          const stored = await readHeader(site.deps, imageId);
+          if (stored) await breakEpoch(site.deps, stored);
+        }
     });
     // A peer that has not called since it registered is sent nothing.
     await this.#tickAll();

@@ -1,0 +1,64 @@
+// Owns what an attached writer did in a simulation, request by request: what the image holds after each of them, how many of
+// them are in the head of the image, and so what a flush may claim (I5), and when (I6).
+
+import type { ImageTruth } from './ground-truth.ts';
+import { contentOf, type Content } from './bucket-reader.ts';
+import { Violation } from './violation.ts';
+
+export class WriterLog {
+  /** `[0]`: when it attached the image; then after each request. */
+  #contents: Content[] = [];
+  #landed = 0;
+  #truth: ImageTruth | undefined;
+  #epoch = '';
+
+  /** The header names this writer's epoch. */
+  begin(truth: ImageTruth, epoch: string, content: Content): void {
+    this.#truth = truth;
+    this.#epoch = epoch;
+    this.#contents = [content];
+    this.#landed = 0;
+  }
+
+  get epoch(): string {
+    return this.#epoch;
+  }
+
+  get newest(): Content {
+    return this.#contents.at(-1)!;
+  }
+
+  /** A request is about to be sent. */
+  request(offset: number, data: Buffer): void {
+    const bytes = Buffer.from(this.newest.bytes);
+    data.copy(bytes, offset);
+    this.#contents.push(contentOf(bytes));
+  }
+
+  /** Whether a head with this content is a longer prefix of what was written than the one before. */
+  lands(content: Content): boolean {
+    const found = this.#contents.findIndex(({ id }, index) => index > this.#landed && id === content.id);
+    if (found < 0) return false;
+    this.#landed = found;
+    return true;
+  }
+
+  /** The image was given another size meanwhile. */
+  resize(change: (content: Content) => Content): void {
+    this.#contents = this.#contents.map(change);
+  }
+
+  get requestCount(): number {
+    return this.#contents.length - 1;
+  }
+
+  /** A flush of the first `count` requests said that it succeeded. */
+  flushed(count: number): void {
+    const { id } = this.#contents[this.#landed]!;
+    if (this.#contents.some((content, index) => index >= count && content.id === id)) return;
+    const { title, header } = this.#truth!;
+    const isAccepted = header.journal?.state === 'open' && header.journal.folded.epoch === this.#epoch;
+    const what = `a flush of ${count} requests of ${title}, of which ${this.#landed} are in its head, succeeded`;
+    throw isAccepted ? new Violation('I5', what) : new Violation('I6', `${what}, and epoch ${this.#epoch} has ended`);
+  }
+}
