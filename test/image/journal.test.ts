@@ -477,8 +477,7 @@ describe('folding', () => {
       await writeThrough(second, 0, bytes(2, 4096));
       second.abandon();
     });
-    await first.settle();
-    await expect(first.write(0, bytes(3, 512))).rejects.toMatchObject({ code: 'ESHUTDOWN' });
+    await expect(first.settle()).rejects.toMatchObject({ code: 'ESHUTDOWN' });
     await breakEpoch(deps, await openHeader(deps, spec('vm')));
     expect(await contentOf(deps, 0, 4096)).toEqual(bytes(2, 4096));
   });
