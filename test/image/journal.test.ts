@@ -419,7 +419,7 @@ function withPuts(deps: MemorySite, around: (key: string, put: () => ReturnType<
   return { ...deps, bucket: new Bucket(driver, { clock: deps.clock, random: deps.random }) };
 }
 
-type Overtaking = { site: MemorySite; by(work: () => Promise<unknown>): void };
+type Overtaking = { site: MemorySite; by: (work: () => Promise<unknown>) => void };
 
 /** Something comes in between, right before the next swap of a header. */
 function overtaking(deps: MemorySite): Overtaking {
@@ -516,11 +516,10 @@ describe('collection', () => {
     const left = await objectsOf(deps);
     expect(left.filter((object) => object.bytes === fenceBytes)).toHaveLength(1);
     // What the first wrote is dead once what the second wrote is folded, and not before.
-    expect(left.map(({ key }) => key.split('/').at(-1)).toSorted()).toEqual([
-      '000000000000',
-      '000000000001',
-      '000000000002',
-    ]);
+    expect(left).toHaveLength(3);
+    expect(new Set(left.map(({ key }) => key.slice(-12)))).toEqual(
+      new Set(['000000000000', '000000000001', '000000000002']),
+    );
     await second.settle();
     await collectOld(deps);
     expect((await objectsOf(deps)).filter((object) => object.bytes > fenceBytes)).toHaveLength(1);
