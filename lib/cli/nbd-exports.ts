@@ -9,7 +9,9 @@ import type { ImageDeps, ImageSpec } from '../image/deps.ts';
 import type { JournalOwner } from '../image/header.ts';
 import type { Device, ExportEntry, ExportSource } from '../nbd/device.ts';
 import { isOwnerGone } from '../node/attach-owner.ts';
+import type { JournalClient } from './client-journal.ts';
 import { formatBytes, formatSpec } from './grammar.ts';
+import { journalTeller } from './journal-teller.ts';
 import { readOnlyDevice, writableDevice } from './nbd-device.ts';
 import { openContent } from './transfer-export.ts';
 
@@ -21,7 +23,14 @@ export type ImageExport = {
   image?: AttachedImage;
 };
 
-export type OpenOptions = { owner: JournalOwner; limits: AttachLimits; readOnly: boolean; force: boolean };
+export type OpenOptions = {
+  owner: JournalOwner;
+  limits: AttachLimits;
+  readOnly: boolean;
+  force: boolean;
+  /** The site, to be told how far the journals are. */
+  journal: Pick<JournalClient, 'advance'>;
+};
 
 /** Opens them all; those that were open are given back when one cannot be. EBUSY, EROFS, ENOENT. */
 export async function openExports(
@@ -57,9 +66,11 @@ async function openReadOnly(deps: ImageDeps, spec: ImageSpec, { limits }: OpenOp
 async function openWritable(
   deps: ImageDeps,
   spec: ImageSpec,
-  { owner, limits, force }: OpenOptions,
+  { owner, limits, force, journal }: OpenOptions,
 ): Promise<ImageExport> {
-  const image = await AttachedImage.open(deps, spec, { owner, limits, force, isGone: isOwnerGone });
+  const tell = journalTeller(deps.clock, (advance) => journal.advance(spec, advance));
+  const onAdvance = (position: { seq: number; entry: number }): void => tell({ epoch: image.epoch, ...position });
+  const image = await AttachedImage.open(deps, spec, { owner, limits, force, isGone: isOwnerGone, onAdvance });
   const device = writableDevice(image);
   return { name: formatSpec(spec), description: `${formatBytes(device.sizeBytes)}, read-write`, device, image };
 }

@@ -295,6 +295,10 @@ export const mirrorSnapshots = (header: Header): MirrorSnapshot[] => header.snap
 export const userSnapshots = (header: Header): Snapshot[] =>
   header.snapshots.filter((s) => s.namespace.type === 'user');
 
+/** Those that users are shown. Points of a journal are mirror snapshots that nobody took, and rbd has none there. */
+export const shownSnapshots = (header: Header): Snapshot[] =>
+  header.mirror?.mode === 'journal' ? header.snapshots.filter((s) => !isMirrorSnapshot(s)) : header.snapshots;
+
 export const trashSnapshots = (header: Header): Snapshot[] =>
   header.snapshots.filter((s) => s.namespace.type === 'trash');
 

@@ -5,7 +5,7 @@
 import { FarsideError } from '../errors.ts';
 import { isNonPrimary, openHeader, readHeader } from './access.ts';
 import type { ImageSpec } from './deps.ts';
-import { trashSnapshots, userSnapshots, type Header, type Snapshot } from './header.ts';
+import { shownSnapshots, trashSnapshots, userSnapshots, type Header, type Snapshot } from './header.ts';
 import { childrenOf } from './lineage.ts';
 import { lockOf, type LockType } from './locks.ts';
 import type { NameDeps } from './names.ts';
@@ -44,6 +44,8 @@ export type ImageInfo = {
   snapshot_limit?: number;
   /** Of a clone. */
   parent?: ParentInfo & { overlap: number };
+  /** The journal is found by the image's own id. */
+  journal?: string;
   mirroring?: { mode: 'journal' | 'snapshot'; state: string; global_id: string; primary: boolean };
 };
 
@@ -102,7 +104,7 @@ export function infoOf(header: Header, snapshot?: Snapshot): ImageInfo {
     objects: Math.ceil(sizeBytes / header.objectBytes),
     order: Math.log2(header.objectBytes),
     object_size: header.objectBytes,
-    snapshot_count: header.snapshots.length,
+    snapshot_count: shownSnapshots(header).length,
     ...(header.dataPool === undefined ? {} : { data_pool: header.dataPool }),
     block_name_prefix: `rbd_data.${header.imageId}`,
     format: 2,
@@ -112,6 +114,7 @@ export function infoOf(header: Header, snapshot?: Snapshot): ImageInfo {
     create_timestamp: timestampText(header.createdAtMs),
     access_timestamp: timestampText(header.modifiedAtMs),
     modify_timestamp: timestampText(header.modifiedAtMs),
+    ...(header.features.includes('journaling') ? { journal: header.imageId } : {}),
     ...(snapshot ? { protected: snapshot.protected ? 'true' : 'false' } : {}),
     ...(header.snapshotLimit === undefined ? {} : { snapshot_limit: header.snapshotLimit }),
     ...mirroringOf(header),
@@ -128,7 +131,8 @@ const operationFeatures = (header: Header): string[] => [
 function shownFeatures(header: Header): string[] {
   const plain = header.features.filter((feature) => feature !== 'non-primary');
   const features = operationFeatures(header).length > 0 ? [...plain, 'operations'] : plain;
-  return isNonPrimary(header) ? [...features, 'non-primary'] : features;
+  // In journal mode rbd has no such feature: there the journal says it.
+  return isNonPrimary(header) && header.mirror?.mode !== 'journal' ? [...features, 'non-primary'] : features;
 }
 
 function mirroringOf(header: Header): Pick<ImageInfo, 'mirroring'> {

@@ -66,6 +66,11 @@ const definitions = {
   rbd_mirroring_max_mirroring_snapshots: uint(5, { min: 3, max: 1000 }),
   /** Seconds that a replica stays in the trash after its primary gave up mirroring. */
   rbd_mirroring_delete_delay: uint(0),
+  /** Seconds that a segment has to be old before a replica takes it. */
+  rbd_mirroring_replay_delay: uint(0),
+  rbd_mirroring_resync_after_disconnect: bool(false),
+  /** Segments that a replica may be behind before it is disconnected; 0: any number. */
+  rbd_journal_max_concurrent_object_sets: uint(0),
   /** `rm` moves to the trash instead, for so many seconds. */
   rbd_move_to_trash_on_remove: bool(false),
   rbd_move_to_trash_on_remove_expire_seconds: uint(0),
@@ -207,8 +212,7 @@ export function checkMetaOption(key: string, value: string): void {
 
 /** Options of rbd and rbd-mirror that a script may set, by the beginning of their names; the first that fits tells why they are refused. */
 const meaningless: readonly { prefix: string; reason: string }[] = [
-  { prefix: 'rbd_mirroring_re', reason: 'it is about journal mode, which is not available yet' },
-  { prefix: 'rbd_journal_', reason: 'it is about journal mode, which is not available yet' },
+  { prefix: 'rbd_journal_', reason: 'segments are cut by size and age, wherever their image is' },
   {
     prefix: 'rbd_mirror_concurrent_image_',
     reason: 'no daemon grants slots; how many images are copied at once is up to the queue of the site',

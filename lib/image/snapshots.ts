@@ -11,7 +11,7 @@ import { assertNotAttached } from './attachment.ts';
 import { forgetGone } from './children.ts';
 import type { ImageDeps, ImageSpec } from './deps.ts';
 import { openHead } from './fold.ts';
-import { isMirrorSnapshot, userSnapshots } from './header.ts';
+import { isMirrorSnapshot, shownSnapshots, userSnapshots } from './header.ts';
 import type { Child, Header, MirrorNamespace, Snapshot } from './header.ts';
 import { findSnapshot, findUserSnapshot, timestampText, type SnapshotRef } from './info.ts';
 import { childrenOf, resized } from './lineage.ts';
@@ -208,7 +208,7 @@ export async function listSnapshots(
 ): Promise<SnapshotListing[]> {
   const { value: header } = await openHeader(deps, spec);
   const all = options.all === true;
-  const shown = all ? header.snapshots : userSnapshots(header);
+  const shown = all ? shownSnapshots(header) : userSnapshots(header);
   return shown.map((snapshot) => ({
     ...snapshotListing(snapshot),
     ...(all ? { namespace: namespaceListing(header, snapshot) } : {}),

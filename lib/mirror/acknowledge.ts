@@ -90,6 +90,21 @@ export async function noteSeen(
   await keepStatus(deps, keyText({ kind: 'status', pool, globalId, peerUuid }), { ...status, updatedAtMs });
 }
 
+/** No peer's uuid: where this site notes how its own copy follows a journal, which its header does not tell. */
+const ownUuid = 'local';
+
+export async function keepOwnStatus(
+  deps: MirrorDeps,
+  pool: string,
+  globalId: string,
+  status: PeerStatus,
+): Promise<void> {
+  await keepStatus(deps, keyText({ kind: 'status', pool, globalId, peerUuid: ownUuid }), status);
+}
+
+export const ownStatus = (deps: MirrorDeps, pool: string, globalId: string): Promise<PeerStatus | undefined> =>
+  statusFrom(deps, pool, globalId, ownUuid);
+
 /** What a peer last said about its copy. */
 export async function statusFrom(
   deps: MirrorDeps,

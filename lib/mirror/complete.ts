@@ -22,7 +22,7 @@ import { FarsideError } from '../errors.ts';
 import { readHeader } from '../image/access.ts';
 import type { ImageSpec } from '../image/deps.ts';
 import { mirrorSnapshots } from '../image/header.ts';
-import type { Header, Mirror } from '../image/header.ts';
+import type { Header } from '../image/header.ts';
 import { parseImageId } from '../image/ids.ts';
 import { keepParents } from '../image/lineage.ts';
 import { claimName, freeName } from '../image/names.ts';
@@ -44,7 +44,7 @@ import { isFlattenDue } from './replica-parent.ts';
 import { report } from './report.ts';
 import { effectivePolicy } from './retention-verbs.ts';
 import { stopStatus } from './roles.ts';
-import { replayingStatus } from './status-report.ts';
+import { journalOf, replayingStatus } from './status-report.ts';
 
 export type Commit = {
   plan: Plan;
@@ -180,21 +180,18 @@ export async function tellOfCopy(
   plan: Plan,
   delta: Pick<NonNullable<Ack['synced']>, 'deltaId' | 'steps'>,
 ): Promise<void> {
-  const { globalId, lastSync, problem } = header.mirror!;
-  const status = statusAfter(plan, lastSync, problem);
+  const { globalId } = header.mirror!;
+  const status = statusAfter(plan, header);
   if (connection) await report(deps, connection, globalId, status, { snapId: plan.target.id, ...delta });
   await announceCopy(deps, header, plan);
 }
 
-function statusAfter(
-  plan: Plan,
-  lastSync: Mirror['lastSync'],
-  problem: Mirror['problem'],
-): Parameters<typeof report>[3] {
+function statusAfter(plan: Plan, header: Header): Parameters<typeof report>[3] {
+  const { lastSync, problem } = header.mirror!;
   if (problem) return { state: 'error', description: problem.description };
   return plan.demoted
     ? stopStatus['remote-demoted']
-    : replayingStatus({ remoteSnapshotMs: takenAtMs(plan.target), lastSync });
+    : replayingStatus({ remoteSnapshotMs: takenAtMs(plan.target), lastSync, journal: journalOf(header) });
 }
 
 /** A `complete` message: looks again later while the copy moves; when it stands still, a sync takes it up. */

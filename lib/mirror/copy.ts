@@ -41,7 +41,7 @@ import { isBeforeOurs } from './replica-journal.ts';
 import { isFlattenDue } from './replica-parent.ts';
 import { report } from './report.ts';
 import type { SyncDecision } from './roles.ts';
-import { replayingStatus } from './status-report.ts';
+import { journalOf, replayingStatus } from './status-report.ts';
 import { abandon, takeSteps } from './steps.ts';
 import type { Copying, Progress, Running } from './steps.ts';
 
@@ -166,6 +166,7 @@ async function reportBegin(deps: MirrorDeps, { copying, sync }: Running, bytesTo
     remoteSnapshotMs: sync.targetCreatedAtMs,
     lastSync: stored.value.mirror?.lastSync,
     syncing,
+    journal: journalOf(stored.value),
   });
   await report(deps, connection, globalId, status);
 }

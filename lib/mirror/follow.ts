@@ -42,7 +42,12 @@ export type Following = { peer: Peer; primaryImageId: string; stored: Stored<Tai
  * `settled`: nothing new for a while. `fresh`: in step, and more is to be expected. `more`: the bounds are reached. `gone`: the next
  * slot is not at the primary any more.
  */
-export type Followed = { state: 'settled' | 'fresh' | 'more' | 'gone'; end: JournalPosition; bytes: number };
+export type Followed = {
+  state: 'settled' | 'fresh' | 'more' | 'gone';
+  end: JournalPosition;
+  bytes: number;
+  entries: number;
+};
 
 /** Of a replica whose newest point lies in an epoch that is open at the primary. */
 export const follows = (header: Header, position: JournalPosition | undefined): header is Tailed =>
@@ -67,7 +72,8 @@ export async function followJournal(
   const copied = await copySegments(deps, following, { epoch, from: begin, untilMs });
   const last = copied.segments.at(-1) ?? (await newestHere(deps, header, epoch, begin));
   const end = last && last.slot.seq >= header.journal.folded.seq ? behind(header, last) : header.journal.folded;
-  const result = { end, bytes: copied.bytes };
+  const entries = copied.segments.reduce((sum, { entryCount }) => sum + entryCount, 0);
+  const result = { end, bytes: copied.bytes, entries };
   if (copied.stopped === 'bound') return { ...result, state: 'more' };
   const isGone = foldedThere?.epoch === epoch && foldedThere.seq > end.seq;
   if (copied.stopped === 'absent' && isGone) return { ...result, state: 'gone' };

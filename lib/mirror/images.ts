@@ -47,11 +47,20 @@ export function refuse(refusal: Refusal | undefined): void {
   if (refusal) throw new FarsideError(refusal.code, refusal.message);
 }
 
+/** `byFeature`: the pool is in the mode in which an image's features decide (by-feature.ts). */
+export type EnableOptions = { byFeature?: boolean };
+
 /** `mirror image enable`. Enabling twice is fine, also on a replica. EINVAL: mode, pool. */
-export async function enableImage(deps: MirrorDeps, spec: ImageSpec, modeName = 'journal'): Promise<void> {
+export async function enableImage(
+  deps: MirrorDeps,
+  spec: ImageSpec,
+  modeName = 'journal',
+  { byFeature = false }: EnableOptions = {},
+): Promise<void> {
+  const poolMode = byFeature ? 'pool' : 'image';
   const mode = checkedMode(modeName);
   const opened = await openHeader(deps, spec);
-  await checkPoolEarly(deps, spec);
+  await checkPoolEarly(deps, spec, poolMode);
   if (opened.value.mirror) return checkSameMode(opened.value.mirror, mode);
   await assertParentMirrored(deps, opened.value);
   const stored = await foldTail(deps, opened);
@@ -67,7 +76,7 @@ export async function enableImage(deps: MirrorDeps, spec: ImageSpec, modeName = 
   try {
     // Read again, now that the catalog has the image: see `disablePool`.
     const pool = (await readPool(deps, spec.pool)).value;
-    checkPool(pool, namespace);
+    checkPool(pool, namespace, poolMode);
     const now = await drawn(deps, pool, stored.value);
     const enabled = await swap(deps, pool, stored, globalId, (header) =>
       enabledHeader(deps, header, { mode, globalId }, pool, now),
@@ -141,14 +150,14 @@ function checkSameMode(mirror: Mirror, mode: string): void {
 }
 
 /** What is remembered may be out of date: a refusal is checked again. */
-async function checkPoolEarly(deps: MirrorDeps, { pool, namespace }: ImageSpec): Promise<void> {
-  if (mirrorOf(await recentPool(deps, pool), namespace)?.mode !== 'image')
-    checkPool((await readPool(deps, pool)).value, namespace);
+async function checkPoolEarly(deps: MirrorDeps, { pool, namespace }: ImageSpec, mode: 'image' | 'pool'): Promise<void> {
+  if (mirrorOf(await recentPool(deps, pool), namespace)?.mode !== mode)
+    checkPool((await readPool(deps, pool)).value, namespace, mode);
 }
 
-function checkPool(pool: Pool, namespace: string): void {
+function checkPool(pool: Pool, namespace: string, mode: 'image' | 'pool'): void {
   const mirror = mirrorOf(pool, namespace);
-  if (mirror?.mode === 'image') return;
+  if (mirror?.mode === mode) return;
   const where = namespace === '' ? 'pool' : 'namespace';
   const why = mirrorsImages(mirror) ? 'pool is not in image mirror mode' : `mirroring is not enabled on a ${where}`;
   throw new FarsideError('EINVAL', `cannot enable mirroring: ${why}`);
@@ -171,7 +180,12 @@ export async function disableImage(
 }
 
 /** Whatever the mode: an image that is removed takes its mirroring with it. EBUSY: it has mirrored clones. */
-async function stopMirroring(deps: MirrorDeps, pool: Pool, first: Stored<Header>, force: boolean): Promise<void> {
+export async function stopMirroring(
+  deps: MirrorDeps,
+  pool: Pool,
+  first: Stored<Header>,
+  force: boolean,
+): Promise<void> {
   let stored: Stored<Header> | undefined = first;
   for (let lostCount = 0; stored; lostCount++) {
     await assertNoMirroredChildren(deps, stored.value);

@@ -134,6 +134,8 @@ export const peerStatusSchema = z.object({
   state: z.enum(['unknown', 'error', 'syncing', 'starting_replay', 'replaying', 'stopping_replay', 'stopped']),
   description: z.string().max(4096),
   updatedAtMs: z.number(),
+  /** In journal mode: up to where its copy is. Ceph's commit position of the client. */
+  position: journalPositionSchema.optional(),
 });
 export type PeerStatus = z.infer<typeof peerStatusSchema>;
 

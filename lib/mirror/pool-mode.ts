@@ -1,16 +1,15 @@
 // Owns the verbs that switch mirroring of a pool or of one of its namespaces: enable, change of mode, disable. Modes are rbd's:
 //
 // - `image`: images are mirrored one by one.
-// - `pool`: images that have the journaling feature are mirrored by that alone. That is for journal mode to do, when it comes:
-//   in `enablePool` for images that are there, where an image gets the feature for others, and `checkNoImages` for the end.
-//   Snapshot-mode images never are automatic, as in rbd; those enabled before the switch stay mirrored.
+// - `pool`: images that have the journaling feature are mirrored by that alone (by-feature.ts). Snapshot-mode images never are automatic, as in rbd; those enabled before the switch stay mirrored.
 // - `init-only`: the default namespace mirrors nothing, the pool may have peers and mirrored namespaces.
 //
-// No verb stops the mirroring of an image in passing: real rbd does when a pool in mode `pool` is disabled.
+// Disabling a pool in mode `pool` ends the mirroring of those images. Of no other: real rbd also gives up snapshot-mode images then.
 
 import { checkName, keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { readHeader } from '../image/access.ts';
+import { mirrorAllByFeature, stopAllByFeature } from './by-feature.ts';
 import { readCatalog } from './catalog.ts';
 import type { MirrorDeps } from './deps.ts';
 import { noNamespace } from './namespace.ts';
@@ -53,6 +52,8 @@ export async function enablePool(
   else await updatePool(deps, pool, enable);
   if (checked !== 'init-only' && result.outcome !== 'unchanged' && result.from !== 'image' && result.from !== 'pool')
     await compareWithPeers(deps, pool);
+  // Also when the pool was in that mode before: what was left out is made up for.
+  if (checked === 'pool') await mirrorAllByFeature(deps, pool, namespace);
   return result;
 }
 
@@ -135,6 +136,7 @@ export async function disablePool(
     return rest;
   };
   if (namespace === '') checkPeers(value);
+  if (mirrorOf(value, namespace)?.mode === 'pool') await stopAllByFeature(deps, pool, namespace);
   await leavingImages(deps, pool, namespace, disable);
   return 'disabled';
 }

@@ -24,7 +24,12 @@ export async function report(
   const description = status.description.slice(0, descriptionMax);
   try {
     await peer.ack(globalId, {
-      status: { state: status.state, description, updatedAtMs: deps.clock.nowMs() },
+      status: {
+        state: status.state,
+        description,
+        updatedAtMs: deps.clock.nowMs(),
+        ...(status.position && { position: status.position }),
+      },
       ...(synced ? { synced } : {}),
     });
     remember(deps, key, text);

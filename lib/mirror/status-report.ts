@@ -4,7 +4,7 @@
 // Every site writes a status about its own copy (`StoredStatus`) and sends it to its peers. `up` means a fresh heartbeat of
 // the site that wrote it, so a dead site shows as `down+<its last state>` within `heartbeatFreshMs`.
 
-import type { Mirror, MirrorSnapshot } from '../image/header.ts';
+import type { Header, JournalPosition, Mirror, MirrorSnapshot } from '../image/header.ts';
 import { inOrder, isOwn } from './history.ts';
 import { stopStatus } from './roles.ts';
 import type { Decision } from './roles.ts';
@@ -134,10 +134,60 @@ export type ReplayProgress = {
   remoteSnapshotMs?: number | undefined;
   lastSync?: Mirror['lastSync'] | undefined;
   syncing?: { snapshotMs: number; bytesDone: number; bytesTotal: number; elapsedMs: number } | undefined;
+  /** In journal mode. */
+  journal?: JournalProgress | undefined;
 };
 
+/** Where a replica is in the journal, and the primary as far as is known. */
+export type JournalProgress = {
+  position: JournalPosition | undefined;
+  primary: JournalPosition | undefined;
+  bytesPerSecond: number;
+  entriesPerSecond: number;
+};
+
+/** Of a replica that has what its header says and no more; undefined in snapshot mode. */
+export function journalOf({ mirror, journal }: Pick<Header, 'mirror' | 'journal'>): JournalProgress | undefined {
+  if (mirror?.mode !== 'journal') return undefined;
+  const position = journal?.folded;
+  return { position, primary: position, bytesPerSecond: 0, entriesPerSecond: 0 };
+}
+
+/** Requests between two positions; across epochs it is not known how many there were, so those of the newest count. */
+export function entriesBehind({ position, primary }: Pick<JournalProgress, 'position' | 'primary'>): number {
+  if (!primary) return 0;
+  return Math.max(0, primary.entry - (position?.epoch === primary.epoch ? position.entry : 0));
+}
+
+function journalJson(progress: JournalProgress): string {
+  const { position, primary, bytesPerSecond, entriesPerSecond } = progress;
+  const behind = entriesBehind(progress);
+  const fields: [string, string | undefined][] = [
+    ['bytes_per_second', double(bytesPerSecond)],
+    ['entries_behind_primary', String(behind)],
+    ['entries_per_second', double(entriesPerSecond)],
+    ['non_primary_position', positionJson(position)],
+    ['primary_position', positionJson(primary)],
+    [
+      'seconds_until_synced',
+      behind > 0 && entriesPerSecond > 0 ? whole(Math.ceil(behind / entriesPerSecond)) : undefined,
+    ],
+  ];
+  return `{${fields.flatMap(([key, value]) => (value === undefined ? [] : [`"${key}":${value}`])).join(',')}}`;
+}
+
+/** In Ceph's words; its objects are our segments, counted from 0. */
+export const positionOf = (position: JournalPosition | undefined) => ({
+  entry_tid: position?.entry ?? 0,
+  object_number: position?.seq ?? 0,
+  tag_tid: position?.tag ?? 0,
+});
+
+const positionJson = (position: JournalPosition | undefined): string => JSON.stringify(positionOf(position));
+
 /** The JSON inside `description`. Keys are sorted, as Ceph's are; `syncing_bytes_done` and `syncing_bytes_total` are farside's. */
-export function replayJson({ remoteSnapshotMs, lastSync, syncing }: ReplayProgress): string {
+export function replayJson({ remoteSnapshotMs, lastSync, syncing, journal }: ReplayProgress): string {
+  if (journal) return journalJson(journal);
   const rate = syncing
     ? perSecond(syncing.bytesDone, syncing.elapsedMs / 1000)
     : perSecond(lastSync?.bytes ?? 0, lastSync?.seconds ?? 0);
@@ -181,11 +231,12 @@ function double(value: number): string {
   return Number.isInteger(rounded) ? `${rounded}.0` : String(rounded);
 }
 
-export type StatusText = Pick<StoredStatus, 'state' | 'description'>;
+export type StatusText = Pick<StoredStatus, 'state' | 'description'> & { position?: JournalPosition | undefined };
 
 export const replayingStatus = (progress: ReplayProgress): StatusText => ({
   state: 'replaying',
   description: `replaying, ${replayJson(progress)}`,
+  ...(progress.journal?.position && { position: progress.journal.position }),
 });
 
 /** What a site reports about its copy, from what `decideSync` said to do. `stopped` for a primary needs no peer to ask. */

@@ -13,7 +13,7 @@ import { openHeader, readHeader } from '../image/access.ts';
 import type { ImageSpec } from '../image/deps.ts';
 import { mirrorSnapshots } from '../image/header.ts';
 import type { Header, Mirror, Sync } from '../image/header.ts';
-import { statusFrom } from './acknowledge.ts';
+import { ownStatus, statusFrom } from './acknowledge.ts';
 import { readCatalog } from './catalog.ts';
 import { listCheckpoints, readCheckpoint } from './checkpoints.ts';
 import type { MirrorDeps } from './deps.ts';
@@ -26,7 +26,7 @@ import { mirrorOf, notMirroring, readPool, receives } from './pool.ts';
 import type { PeerRecord, Pool } from './pool.ts';
 import { mirroringNotEnabled } from './role-changes.ts';
 import { promotionState, stopStatus } from './roles.ts';
-import { imageStatusReport, primaryStatus, replayingStatus } from './status-report.ts';
+import { imageStatusReport, journalOf, primaryStatus, replayingStatus } from './status-report.ts';
 import type {
   ImageStatusInput,
   ImageStatusReport,
@@ -43,9 +43,8 @@ export async function imageStatus(deps: MirrorDeps, spec: ImageSpec): Promise<Im
   if (!header.mirror) throw new FarsideError(mirroringNotEnabled.code, mirroringNotEnabled.message);
   const pool = await mirroringPool(deps, spec.pool, spec.namespace);
   const input = await statusInput(deps, header, await contextOf(deps, pool));
-  return imageStatusReport(
-    promotionState(mirrorSnapshots(header)) === 'primary' ? { ...input, snapshots: mirrorSnapshots(header) } : input,
-  );
+  const showsSnapshots = header.mirror.mode === 'snapshot' && promotionState(mirrorSnapshots(header)) === 'primary';
+  return imageStatusReport(showsSnapshots ? { ...input, snapshots: mirrorSnapshots(header) } : input);
 }
 
 const headersMax = 16;
@@ -188,6 +187,7 @@ async function localStatus(deps: MirrorDeps, header: Header): Promise<StatusText
       remoteSnapshotMs: sync.targetCreatedAtMs,
       lastSync,
       syncing: await progressOf(deps, header, sync),
+      journal: journalOf(header),
     });
   if (resyncRequestedAtMs !== undefined) return { state: 'starting_replay', description: 'resync requested' };
   if (problem) return problemStatus(problem);
@@ -196,7 +196,11 @@ async function localStatus(deps: MirrorDeps, header: Header): Promise<StatusText
     return stopStatus[
       mirrorSnapshots(header).at(-1)?.namespace.state === 'primary-demoted' ? 'remote-not-primary' : 'remote-demoted'
     ];
-  return replayingStatus({ remoteSnapshotMs: lastSync?.remoteTimestampMs, lastSync });
+  const told =
+    header.mirror?.mode === 'journal' ? await ownStatus(deps, header.pool, header.mirror.globalId) : undefined;
+  const isCurrent = told !== undefined && told.updatedAtMs >= (lastSync?.completedAtMs ?? 0);
+  if (isCurrent && told.state === 'replaying') return { state: told.state, description: told.description };
+  return replayingStatus({ remoteSnapshotMs: lastSync?.remoteTimestampMs, lastSync, journal: journalOf(header) });
 }
 
 const problemStatus = ({ description, error }: NonNullable<Mirror['problem']>): StatusText => ({

@@ -38,7 +38,7 @@ import { decideSync, promotionState, stopStatus } from './roles.ts';
 import type { Decision, LocalView, RemoteView, StopDecision, SyncDecision } from './roles.ts';
 import { replayingStatus } from './status-report.ts';
 import { continueCopy } from './steps.ts';
-import { followTail, lookNextTick, withTail } from './tail.ts';
+import { followTail, lookNextTick, reportTail, withTail } from './tail.ts';
 import { putTombstone, readTombstone } from './tombstone.ts';
 import type { Progress } from './steps.ts';
 
@@ -263,16 +263,13 @@ async function idle(deps: MirrorDeps, both: Both, acknowledge: number | undefine
   const status =
     problem && nameDiffers
       ? { state: 'error' as const, description: problem.description }
-      : replayingStatus({ remoteSnapshotMs: newest && takenAtMs(newest), lastSync });
-  await report(
-    deps,
-    connection,
-    globalId,
-    status,
-    acknowledge === undefined ? undefined : { snapId: acknowledge, steps: 0 },
-  );
+      : replayingStatus({ remoteSnapshotMs: newest && takenAtMs(newest), lastSync, journal: tail.journal });
+  const synced = acknowledge === undefined ? undefined : { snapId: acknowledge, steps: 0 };
+  if (tail.journal)
+    await reportTail(deps, connection, globalId, { status, synced, isLast: tail.progress === 'settled' });
+  else await report(deps, connection, globalId, status, synced);
   const progress = await flattenToo(deps, both);
-  return tail === 'settled' ? progress : tail;
+  return tail.progress === 'settled' ? progress : tail.progress;
 }
 
 /** Cannot go on, for a reason that only a change on one of the sides removes. */

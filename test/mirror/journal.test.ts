@@ -7,16 +7,20 @@ import { AttachedImage } from '../../lib/attach/attached-image.ts';
 import { attachLimitsDefault } from '../../lib/attach/limits.ts';
 import { openHead } from '../../lib/image/fold.ts';
 import { mirrorSnapshots, userSnapshots } from '../../lib/image/header.ts';
-import { renameImage, resizeImage, updateFeatures } from '../../lib/image/images.ts';
+import { createImage, renameImage, resizeImage, updateFeatures } from '../../lib/image/images.ts';
 import { setMeta } from '../../lib/image/meta.ts';
 import {
   createSnapshot,
+  listSnapshots,
   protectSnapshot,
   removeSnapshot,
   renameSnapshot,
   rollbackSnapshot,
 } from '../../lib/image/snapshots.ts';
 import { setSnapshotLimit } from '../../lib/image/snapshot-limit.ts';
+import { updateMirroredFeatures } from '../../lib/mirror/by-feature.ts';
+import { enablePool } from '../../lib/mirror/pool-mode.ts';
+import { imageStatus } from '../../lib/mirror/status.ts';
 import { announce } from '../../lib/mirror/announce.ts';
 import { demoteImage, disableImage, enableImage, resyncImage } from '../../lib/mirror/images.ts';
 import { promoteImage } from '../../lib/mirror/promote.ts';
@@ -250,6 +254,73 @@ describe('a replica in journal mode', () => {
     await world.minute();
     await expectEqual(world);
     expect((await headerOf(world.b, 'disk')).journal?.folded.epoch).toBe(second.epoch);
+  });
+});
+
+describe('what is shown', () => {
+  test('the status tells positions, and points are no snapshots', async () => {
+    const world = await mirrored();
+    const image = await attach(world, world.a);
+    await world.settle();
+    await put(world, image, 0, 1);
+    await advance(world, world.a);
+    await world.minute();
+    await put(world, image, 16 * kib, 2);
+    await advance(world, world.a);
+    await world.minute();
+    const local = await world.run(imageStatus(world.b.deps, spec('disk')));
+    const json = /^replaying, (\{.*\})$/.exec(local.description ?? '')?.[1] ?? '{}';
+    const position = { entry_tid: 2, object_number: 2, tag_tid: 1 };
+    expect(JSON.parse(json)).toMatchObject({
+      entries_behind_primary: 0,
+      non_primary_position: position,
+      primary_position: position,
+    });
+    expect(Object.keys(JSON.parse(json)).slice(0, 2)).toEqual(['bytes_per_second', 'entries_behind_primary']);
+    const primary = await world.run(imageStatus(world.a.deps, spec('disk')));
+    expect(primary.snapshots).toBeUndefined();
+    expect(primary.peer_sites?.[0]?.description).toBe(local.description);
+    expect(await world.run(listSnapshots(world.a.deps, spec('disk'), { all: true }))).toEqual([]);
+  });
+
+  test('a replica that is late on purpose takes a segment when it is old enough', async () => {
+    const world = await mirrored();
+    await world.run(setMeta(world.a.deps, spec('disk'), 'conf_rbd_mirroring_replay_delay', '300'));
+    const image = await attach(world, world.a);
+    await world.settle();
+    await put(world, image, 512 * kib, 7);
+    await advance(world, world.a);
+    expect((await headOf(world, world.b)).readUInt8(512 * kib)).toBe(0);
+    for (let minutes = 0; minutes < 6; minutes++) await world.minute();
+    expect((await headOf(world, world.b)).readUInt8(512 * kib)).toBe(7);
+  });
+});
+
+describe('mode pool', () => {
+  test('images with journaling are mirrored for that alone, until they lose it', async () => {
+    const world = await paired();
+    await world.run(createImage(world.a.deps, spec('old'), { sizeBytes, features: ['exclusive-lock', 'journaling'] }));
+    await world.run(enablePool(world.a.deps, 'rbd', 'pool'));
+    await world.run(enablePool(world.b.deps, 'rbd', 'pool'));
+    await world.settle();
+    expect((await headerOf(world.b, 'old')).mirror).toMatchObject({ mode: 'journal', state: 'enabled' });
+    await expect(headerOf(world.b, 'disk')).rejects.toMatchObject({ code: 'ENOENT' });
+    await world.run(updateMirroredFeatures(world.a.deps, spec('disk'), ['journaling'], 'enable'));
+    await world.settle();
+    await expectEqual(world);
+    await world.run(updateMirroredFeatures(world.a.deps, spec('disk'), ['journaling'], 'disable'));
+    await world.settle();
+    expect((await headerOf(world.a, 'disk')).mirror).toBeUndefined();
+    expect((await headerOf(world.a, 'disk')).features).not.toContain('journaling');
+    await expect(headerOf(world.b, 'disk')).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(disableImage(world.a.deps, spec('old'))).rejects.toMatchObject({ code: 'EINVAL' });
+  });
+
+  test('in mode image a mirrored image keeps the feature that it needs', async () => {
+    const world = await mirrored();
+    await expect(updateMirroredFeatures(world.a.deps, spec('disk'), ['journaling'], 'disable')).rejects.toMatchObject({
+      code: 'EINVAL',
+    });
   });
 });
 

@@ -71,6 +71,7 @@ A flush returns when the bucket has what was written. Whoever can connect can re
       limits: limitsOf(options),
       readOnly: options.readOnly,
       force: options.force,
+      journal: (await context.client()).journal,
     });
     await serveExports({ exports, address, tls, ended, note: (line) => output.note(line) }, (one, { addresses }) => {
       output.line(`${one.name} is served (${one.description}): ${one.uri}`);

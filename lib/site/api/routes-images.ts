@@ -2,10 +2,11 @@
 
 import { createRoute } from '@hono/zod-openapi';
 
-import { createImage, imageInfo, listImages, renameImage, resizeImage, updateFeatures } from '../../image/images.ts';
+import { createImage, imageInfo, listImages, renameImage, resizeImage } from '../../image/images.ts';
 import { getMeta, listMeta, removeMeta, setMeta } from '../../image/meta.ts';
 import { creationOf } from '../../image/options.ts';
 import { recentLevels } from '../../mirror/config.ts';
+import { mirrorByFeature, updateMirroredFeatures } from '../../mirror/by-feature.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
 import { removeMirroredImage } from '../../mirror/images.ts';
 import { access } from './access.ts';
@@ -94,7 +95,9 @@ export function imageRoutes(deps: MirrorDeps): Api {
     const { name, sizeBytes, ...asked } = c.req.valid('json');
     const spec = specOf({ pool: c.req.valid('param').pool, image: name }, c.req.valid('query'));
     const creation = creationOf(asked, spec.pool, await recentLevels(deps, spec.pool));
-    return c.json({ id: await createImage(deps, spec, { sizeBytes, ...creation }) }, 201);
+    const id = await createImage(deps, spec, { sizeBytes, ...creation });
+    await mirrorByFeature(deps, spec);
+    return c.json({ id }, 201);
   });
   api.openapi(info, async (c) => {
     const query = c.req.valid('query');
@@ -115,8 +118,8 @@ export function imageRoutes(deps: MirrorDeps): Api {
   api.openapi(features, async (c) => {
     const change = c.req.valid('json');
     const spec = specOf(c.req.valid('param'), c.req.valid('query'));
-    if ('enable' in change) await updateFeatures(deps, spec, change.enable, 'enable');
-    else await updateFeatures(deps, spec, change.disable, 'disable');
+    if ('enable' in change) await updateMirroredFeatures(deps, spec, change.enable, 'enable');
+    else await updateMirroredFeatures(deps, spec, change.disable, 'disable');
     return c.body(null, 204);
   });
   addMetaRoutes(api, deps);
