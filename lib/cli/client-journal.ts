@@ -10,9 +10,13 @@ import { pointTaker, type PointTerms } from '../mirror/points.ts';
 import type { Random } from '../random.ts';
 import { requestImage } from './client-replicas.ts';
 import type { SiteHttp } from './http.ts';
+import * as shapes from './shapes.ts';
 
 /** `record`: also for replicas that get no wake-up: the first after a pause, one each half minute, the last. */
 export type Advance = { epoch: string; seq: number; entry: number; record: boolean };
+
+/** A journal that goes on for so many requests is one that repeats itself. */
+const pagesMax = 100_000;
 
 const termsShape = z.looseObject({ peerUuids: z.array(z.string()), snapshotsMax: z.number() });
 
@@ -26,6 +30,40 @@ export class JournalClient {
   /** To be called at most once a second. */
   async advance(spec: ImageSpec, advance: Advance): Promise<void> {
     await requestImage(this.#http, 'POST', spec, ['journal', 'advance'], { body: advance });
+  }
+
+  async info(spec: ImageSpec): Promise<shapes.JournalInfo> {
+    return this.#http.checked(shapes.journalInfoShape, await requestImage(this.#http, 'GET', spec, ['journal']));
+  }
+
+  async status(spec: ImageSpec): Promise<shapes.JournalStatus> {
+    const answer = await requestImage(this.#http, 'GET', spec, ['journal', 'status']);
+    return this.#http.checked(shapes.journalStatusShape, answer);
+  }
+
+  /** All of it, in bounded steps. */
+  async inspect(spec: ImageSpec): Promise<shapes.JournalInspection> {
+    const whole: shapes.JournalInspection = { entries: 0, errors: [] };
+    let from: number | undefined;
+    for (let pages = 0; pages < pagesMax; pages++) {
+      const answer = await requestImage(this.#http, 'GET', spec, ['journal', 'inspection'], { query: { from } });
+      const page = this.#http.checked(shapes.journalInspectionShape, answer);
+      whole.entries += page.entries;
+      whole.errors.push(...page.errors);
+      if (page.next === undefined) break;
+      from = page.next;
+    }
+    return whole;
+  }
+
+  async reset(spec: ImageSpec): Promise<void> {
+    await requestImage(this.#http, 'POST', spec, ['journal', 'reset']);
+  }
+
+  /** Gives the ids that are disconnected. */
+  async disconnect(spec: ImageSpec, clientId: string | undefined): Promise<string[]> {
+    const answer = await requestImage(this.#http, 'POST', spec, ['journal', 'disconnect'], { body: { clientId } });
+    return this.#http.checked(z.looseObject({ clients: z.array(z.string()) }), answer).clients;
   }
 
   async terms(spec: ImageSpec): Promise<PointTerms> {

@@ -307,3 +307,31 @@ export const enabledPoolShape = z.looseObject({
   from: z.string().optional(),
 });
 export const disabledPoolShape = z.looseObject({ outcome: z.enum(['disabled', 'unchanged']) });
+
+export const journalInfoShape = z.looseObject({
+  journal_id: z.string(),
+  header_oid: z.string(),
+  object_oid_prefix: z.string(),
+  order: z.number(),
+  splay_width: z.number(),
+});
+export type JournalInfo = z.infer<typeof journalInfoShape>;
+const objectPositionShape = z.looseObject({ object_number: z.number(), tag_tid: z.number(), entry_tid: z.number() });
+export const journalStatusShape = z.looseObject({
+  minimum_set: z.number(),
+  active_set: z.number(),
+  registered_clients: z.array(
+    z.looseObject({
+      id: z.string(),
+      commit_position: z.looseObject({ object_positions: z.array(objectPositionShape) }),
+      state: z.string(),
+    }),
+  ),
+});
+export type JournalStatus = z.infer<typeof journalStatusShape>;
+export const journalInspectionShape = z.looseObject({
+  entries: z.number(),
+  errors: z.array(z.looseObject({ object_number: z.number(), error: z.string() })),
+  next: z.number().optional(),
+});
+export type JournalInspection = z.infer<typeof journalInspectionShape>;

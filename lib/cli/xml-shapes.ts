@@ -29,6 +29,11 @@ export const xmlShapes = {
   /** Names; or with -l images, each followed by its snapshots. */
   images: { root: 'images', items: { images: listed } },
   info: { root: 'image', items: imageItems },
+  journal: { root: 'journal' },
+  journalStatus: {
+    root: 'status',
+    items: { registered_clients: 'client', object_positions: 'object_position' },
+  },
   locks: { root: 'locks', items: { locks: 'lock' } },
   namespaces: { root: 'namespaces', items: { namespaces: 'namespace' } },
   poolInfo: { root: 'mirror', items: { peers: 'peer' } },

@@ -181,6 +181,8 @@ export const mirrorSchema = z.object({
   state: z.enum(['enabled', 'disabling', 'creating']),
   globalId: uuid,
   resyncRequestedAtMs: z.number().optional(),
+  /** Peers, by our records of them, that get nothing of the journal until they are resynced. */
+  disconnected: z.array(uuid).optional(),
   /** Which points in time are kept here, as `24h,7d`; absent: as the pool says. */
   retention: z.string().optional(),
   sync: syncSchema.optional(),

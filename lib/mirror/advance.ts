@@ -6,13 +6,20 @@ import { openHeader } from '../image/access.ts';
 import type { ImageSpec } from '../image/deps.ts';
 import { announce } from './announce.ts';
 import type { MirrorDeps } from './deps.ts';
+import { disconnectLaggards } from './disconnect.ts';
 import { recentPool } from './pool.ts';
 import { recent } from './recent.ts';
 
 /** Nothing happens for an image that is not mirrored by its journal. `record`: see above. */
-export async function advanceJournal(deps: MirrorDeps, spec: ImageSpec, record: boolean): Promise<void> {
+export async function advanceJournal(
+  deps: MirrorDeps,
+  spec: ImageSpec,
+  { record, ...position }: { epoch: string; seq: number; record: boolean },
+): Promise<void> {
   const globalId = await globalIdOf(deps, spec);
-  if (globalId !== '') await announce(deps, await recentPool(deps, spec.pool), { globalId }, { record });
+  if (globalId === '') return;
+  if (record) await disconnectLaggards(deps, spec, position);
+  await announce(deps, await recentPool(deps, spec.pool), { globalId }, { record });
 }
 
 /** Empty: there is nobody to be told. A few seconds old at most. */

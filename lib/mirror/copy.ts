@@ -66,6 +66,7 @@ export async function beginCopy(
     step: 0,
     linkSnapId: linkOf(decision, header, remote),
     held: heldRoots(header, remote),
+    ...(decision.resync && { resync: true }),
   };
   const isBehind = remote.snapshots.some(({ id }) => id > plan.target.id);
   const begin = { plan, primaryImageId: remote.imageId, startedAtMs, isBehind };

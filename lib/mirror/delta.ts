@@ -27,6 +27,7 @@ import type { MirrorDeps } from './deps.ts';
 import { manifestSchema } from './messages.ts';
 import type { Manifest, Message, Outcome } from './messages.ts';
 import type { DeltaAnswer, DeltaRequest } from './peer-protocol.ts';
+import { withoutDisconnected } from './disconnected.ts';
 import { PieceCutter } from './pieces.ts';
 import { claimTarget, pruned, withPeerSets } from './retention.ts';
 
@@ -107,14 +108,15 @@ async function claimed(
   deps: MirrorDeps,
   stored: Stored<Header>,
   peerUuid: string,
-  { linkSnapId, targetSnapId }: DeltaRequest,
+  { linkSnapId, targetSnapId, resync }: DeltaRequest,
 ): Promise<Header | undefined> {
   let found = true;
   const claim = (header: Header): Header | undefined => {
     const peerSets = claimTarget(mirrorSnapshots(header), peerUuid, { linkSnapId, targetSnapId });
     found = peerSets !== undefined;
-    return peerSets && peerSets.length > 0
-      ? { ...header, snapshots: pruned(withPeerSets(header.snapshots, peerSets)) }
+    const connected = resync === true ? withoutDisconnected(header, peerUuid) : header;
+    return peerSets && (peerSets.length > 0 || connected !== header)
+      ? { ...connected, snapshots: pruned(withPeerSets(header.snapshots, peerSets)) }
       : undefined;
   };
   const { value } = await updateHeader(deps, stored, claim, { byMirroring: true });

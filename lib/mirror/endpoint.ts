@@ -75,7 +75,7 @@ export class PeerEndpoint implements Peer {
 
   async #present(header: Header): Promise<PeerImage> {
     const { imageId, namespace, name, objectBytes, createdAtMs } = header;
-    const { mode, state } = header.mirror!;
+    const { mode, state, disconnected } = header.mirror!;
     const mirrorUuid = mirrorOf(await recentPool(this.#deps, this.#pool), namespace)?.mirrorUuid ?? '';
     // The replica asks for packs next.
     remember(this.#deps, servedKey(this.#pool, imageId), servedOf(header));
@@ -94,6 +94,7 @@ export class PeerEndpoint implements Peer {
       peerUuid: this.#record.uuid,
       snapshots,
       ...(mode === 'journal' && header.journal?.state === 'open' && { position: header.journal.folded }),
+      ...(disconnected?.includes(this.#record.uuid) === true && { disconnected: true }),
       ...(parent && { parent }),
     };
   }

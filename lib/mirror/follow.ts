@@ -136,7 +136,11 @@ async function copySegments(deps: MirrorDeps, following: Following, { epoch, fro
   const { segmentsMax, segmentsConcurrency, inlineBytesMax } = deps.limits;
   const copied: Omit<Copied, 'stopped'> = { segments: [], bytes: 0 };
   // One at first: mostly there is one, or none.
-  for (let seq = from, width = 1; copied.segments.length < segmentsMax; width = segmentsConcurrency) {
+  for (
+    let seq = from, width = 1;
+    copied.segments.length < segmentsMax;
+    width = Math.min(segmentsConcurrency, 2 * width)
+  ) {
     if (copied.bytes >= inlineBytesMax) break;
     const fetched = await fetchAll(following, epoch, seq, width);
     for (const answer of fetched) {

@@ -53,6 +53,8 @@ export const peerImageSchema = z.discriminatedUnion('status', [
     snapshots: z.array(peerSnapshotSchema),
     /** Of an image in use that is mirrored by its journal: what is folded there. */
     position: journalPositionSchema.optional(),
+    /** The asking peer gets nothing more until it is resynced. */
+    disconnected: z.boolean().optional(),
     /** Of a clone: its parent there, and how that is mirrored. */
     parent: z
       .object({ imageId: z.string().regex(/^[0-9a-f]{24}$/), pool: name, name, globalId: id.optional() })
@@ -88,6 +90,8 @@ export const deltaRequestSchema = z.object({
   linkSnapId: count.optional(),
   deltaId: z.string().max(64).optional(),
   held: z.array(rootSchema).max(10_000).optional(),
+  /** The replica begins anew: it is connected again. */
+  resync: z.boolean().optional(),
 });
 export type DeltaRequest = z.infer<typeof deltaRequestSchema>;
 /** `gone`: the snapshot or the delta is not there (any more); begin again with a newer target. */

@@ -82,7 +82,8 @@ export type StopReason =
   | 'remote-not-primary'
   | 'remote-gone'
   | 'split-brain'
-  | 'name-clash';
+  | 'name-clash'
+  | 'disconnected';
 
 /** Ceph's words for why replication stands still, and the image status that goes with them (reference §2.7). */
 export const stopStatus: Record<StopReason, { state: 'stopped' | 'unknown' | 'error'; description: string }> = {
@@ -92,6 +93,7 @@ export const stopStatus: Record<StopReason, { state: 'stopped' | 'unknown' | 'er
   'remote-not-primary': { state: 'unknown', description: 'remote image is not primary' },
   'remote-gone': { state: 'error', description: 'remote image no longer exists' },
   'split-brain': { state: 'error', description: 'split-brain' },
+  disconnected: { state: 'error', description: 'disconnected' },
   'name-clash': { state: 'error', description: 'name clash: another image has the name of this one' },
 };
 

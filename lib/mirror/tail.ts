@@ -2,10 +2,11 @@
 // newest point, and sees to it that what was copied is never passed over in silence.
 
 import type { Stored } from '../bucket/document.ts';
+import { updateHeader } from '../image/access.ts';
 import type { Header, JournalPosition, MirrorSnapshot } from '../image/header.ts';
 import { optionOf } from '../image/options.ts';
 import { keepOwnStatus } from './acknowledge.ts';
-import { addPending } from './announce.ts';
+import { addPending, announce } from './announce.ts';
 import { recentLevels } from './config.ts';
 import type { MirrorDeps } from './deps.ts';
 import { followJournal, follows, reachesBeyond } from './follow.ts';
@@ -13,6 +14,7 @@ import type { Followed } from './follow.ts';
 import type { Message } from './messages.ts';
 import type { Ack, PeerImage, PresentImage } from './peer-protocol.ts';
 import type { Connection } from './peer-state.ts';
+import { sends } from './pool.ts';
 import { recall, recent, remember } from './recent.ts';
 import { report } from './report.ts';
 import { stopStatus } from './roles.ts';
@@ -51,10 +53,17 @@ export async function followTail(
   });
   const { pool, record, peer } = connection;
   if (followed.state === 'gone') await peer.requestPoint(globalId);
+  if (followed.entries > 0) await announceOnward(deps, connection, globalId);
   if (followed.state === 'more')
     await deps.queue.send([{ type: 'sync', pool: pool.name, peerUuid: record.uuid, globalId }]);
   const journal = progressOf(followed, remote.position, deps.clock.nowMs() - beganAtMs);
   return { progress: progressAfter[followed.state], journal };
+}
+
+/** The next site of a chain follows the slots here as we do those of the primary. */
+async function announceOnward(deps: MirrorDeps, { pool, record }: Connection, globalId: string): Promise<void> {
+  const peers = pool.peers.filter((one) => sends(one) && one.uuid !== record.uuid);
+  if (peers.length > 0) await announce(deps, { ...pool, peers }, { globalId });
 }
 
 const progressAfter: Record<Followed['state'], Progress> = {
@@ -114,11 +123,31 @@ export async function withTail(
   { stored, remote }: Replica & { remote: PeerImage },
   decision: Decision,
 ): Promise<Decision> {
-  if (decision.kind !== 'sync' || !stored || remote.status !== 'present') return decision;
+  if (!stored || remote.status !== 'present') return decision;
+  if (remote.disconnected === true && stored.value.mirror?.mode === 'journal' && isReplaying(decision))
+    return disconnected(deps, stored);
+  if (decision.kind !== 'sync') return decision;
   if (!(await reachesBeyond(deps, stored.value, remote.snapshots))) return decision;
   return decision.resync
     ? { ...decision, losesTail: true }
     : { kind: 'stop', reason: 'split-brain', ...stopStatus['split-brain'] };
+}
+
+const isReplaying = (decision: Decision): boolean =>
+  decision.kind === 'idle' || (decision.kind === 'sync' && !decision.resync);
+
+/** Stays as it is until a resync is asked for: by the user, or by the option. */
+async function disconnected(deps: MirrorDeps, stored: Stored<Header>): Promise<Decision> {
+  const { pool, meta } = stored.value;
+  if (!optionOf('rbd_mirroring_resync_after_disconnect', await recentLevels(deps, pool, meta)))
+    return { kind: 'stop', reason: 'disconnected', ...stopStatus.disconnected };
+  const resyncRequestedAtMs = deps.clock.nowMs();
+  const request = (header: Header): Header | undefined =>
+    header.mirror && header.mirror.resyncRequestedAtMs === undefined
+      ? { ...header, mirror: { ...header.mirror, resyncRequestedAtMs } }
+      : undefined;
+  await updateHeader(deps, stored, request, { byMirroring: true });
+  return { kind: 'wait', why: 'disconnected; a resync is requested' };
 }
 
 /** The next polls look at the image, though no wake-up and no record may come. Not noted anew by each of many wake-ups. */

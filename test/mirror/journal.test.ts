@@ -3,9 +3,6 @@
 
 import { describe, expect, test } from 'vitest';
 
-import { AttachedImage } from '../../lib/attach/attached-image.ts';
-import { attachLimitsDefault } from '../../lib/attach/limits.ts';
-import { openHead } from '../../lib/image/fold.ts';
 import { mirrorSnapshots, userSnapshots } from '../../lib/image/header.ts';
 import { createImage, renameImage, resizeImage, updateFeatures } from '../../lib/image/images.ts';
 import { setMeta } from '../../lib/image/meta.ts';
@@ -21,61 +18,10 @@ import { setSnapshotLimit } from '../../lib/image/snapshot-limit.ts';
 import { updateMirroredFeatures } from '../../lib/mirror/by-feature.ts';
 import { enablePool } from '../../lib/mirror/pool-mode.ts';
 import { imageStatus } from '../../lib/mirror/status.ts';
-import { announce } from '../../lib/mirror/announce.ts';
 import { demoteImage, disableImage, enableImage, resyncImage } from '../../lib/mirror/images.ts';
 import { promoteImage } from '../../lib/mirror/promote.ts';
-import { readPool } from '../../lib/mirror/pool.ts';
-import { checkReadable, contentOf, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
-
-const kib = 1024;
-const sizeBytes = 1024 * kib;
-const owner = { lockId: 'auto 1', locker: 'client.1', address: 'here:0/1', sinceMs: 0 };
-
-async function paired(): Promise<World> {
-  const world = new World();
-  await world.pair();
-  await world.run(makeImage(world.a, 'disk', sizeBytes));
-  await world.run(write(world.a, 'disk', 1, [{ offset: 0, length: 200 * kib }]));
-  return world;
-}
-
-async function mirrored(): Promise<World> {
-  const world = await paired();
-  await world.run(enableImage(world.a.deps, spec('disk'), 'journal'));
-  await world.settle();
-  return world;
-}
-
-const attach = (world: World, site: TestSite, image = 'disk'): Promise<AttachedImage> =>
-  world.run(
-    AttachedImage.open(site.deps, spec(image), { owner, limits: attachLimitsDefault, force: true, isGone: () => true }),
-  );
-
-/** Writes and flushes: one segment. */
-async function put(world: World, image: AttachedImage, offset: number, byte: number, length = 8 * kib): Promise<void> {
-  await world.run(image.write(offset, Buffer.alloc(length, byte)).then(() => image.flush()));
-}
-
-/** As the route does that writers call. */
-async function advance(world: World, site: TestSite, { record = false } = {}): Promise<void> {
-  const { value: pool } = await world.run(readPool(site.deps, 'rbd'));
-  const { mirror } = await headerOf(site, 'disk');
-  await world.run(announce(site.deps, pool, { globalId: mirror!.globalId }, { record }));
-  await world.settle();
-}
-
-/** The head: root and slots. */
-async function headOf(world: World, site: TestSite, image = 'disk'): Promise<Buffer> {
-  const { value } = await world.run(openHead(site.deps, spec(image)));
-  return world.run(contentOf(site, value, value.root, value.sizeBytes));
-}
-
-async function expectEqual(world: World, image = 'disk'): Promise<void> {
-  const [a, b] = [await headOf(world, world.a, image), await headOf(world, world.b, image)];
-  expect(b.equals(a)).toBe(true);
-  await world.run(checkReadable(world.b, image));
-  expect([...world.a.failures, ...world.b.failures]).toEqual([]);
-}
+import { advance, attach, expectEqual, headOf, kib, mirrored, paired, put, sizeBytes } from './journal-world.ts';
+import { contentOf, headerOf, spec, write, type TestSite } from './two-sites.ts';
 
 const userState = async (site: TestSite, image = 'disk'): Promise<unknown> => {
   const header = await headerOf(site, image);

@@ -57,6 +57,7 @@ const goodBodies: Record<string, unknown> = {
   'PATCH /v1/pools/:pool/mirror/peers/:uuid': { key: 'client', value: 'x' },
   'POST /v1/pools/:pool/images/:image/mirror': { mode: 'snapshot' },
   'POST /v1/pools/:pool/images/:image/mirror/promote': { force: true },
+  'POST /v1/pools/:pool/images/:image/journal/disconnect': { clientId: 'm' },
   'POST /v1/pools/:pool/images/:image/journal/advance': {
     epoch: '0123456789abcdef',
     seq: 3,

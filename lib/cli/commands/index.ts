@@ -35,6 +35,11 @@ import { importDiff } from './import-diff.ts';
 import { importCommand } from './import.ts';
 import { info } from './info.ts';
 import { list } from './list.ts';
+import { journalClientDisconnect } from './journal-client-disconnect.ts';
+import { journalInfo } from './journal-info.ts';
+import { journalInspect } from './journal-inspect.ts';
+import { journalReset } from './journal-reset.ts';
+import { journalStatus } from './journal-status.ts';
 import { lockAdd } from './lock-add.ts';
 import { lockList } from './lock-list.ts';
 import { lockRemove } from './lock-remove.ts';
@@ -146,6 +151,11 @@ export const commands: readonly Command[] = [
   importCommand,
   importDiff,
   info,
+  journalClientDisconnect,
+  journalInfo,
+  journalInspect,
+  journalReset,
+  journalStatus,
   list,
   lockAdd,
   lockList,

@@ -6,9 +6,11 @@ import { createRoute, z } from '@hono/zod-openapi';
 import { openHeader } from '../../image/access.ts';
 import { advanceJournal } from '../../mirror/advance.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
+import { disconnectClients } from '../../mirror/disconnect.ts';
+import { inspectJournal, journalInfo, journalStatus, resetJournal } from '../../mirror/journal-report.ts';
 import { pointTerms } from '../../mirror/points.ts';
 import { access } from './access.ts';
-import { body, done, newApi, ok, specOf, type Api } from './routing.ts';
+import { body, done, newApi, ok, optionalBody, specOf, type Api } from './routing.ts';
 import * as schemas from './schemas.ts';
 
 const tags = ['journal'];
@@ -48,16 +50,113 @@ const terms = createRoute({
   responses: ok(termsSchema, 'The peers that it is for, and how many are kept'),
 });
 
+const infoSchema = z
+  .object({
+    journal_id: z.string(),
+    header_oid: z.string(),
+    object_oid_prefix: z.string(),
+    order: count,
+    splay_width: count,
+  })
+  .openapi('JournalInfo');
+const positionSchema = z.object({ object_number: count, tag_tid: count, entry_tid: count });
+const statusSchema = z
+  .object({
+    minimum_set: count,
+    active_set: count,
+    registered_clients: z.array(
+      z.object({
+        id: z.string().openapi({ description: 'Empty: the image itself; else the mirror uuid of a peer' }),
+        commit_position: z.object({ object_positions: z.array(positionSchema) }),
+        state: z.enum(['connected', 'disconnected']),
+      }),
+    ),
+  })
+  .openapi('JournalStatus');
+const inspectionSchema = z
+  .object({
+    entries: count,
+    errors: z.array(z.object({ object_number: count, error: z.string() })),
+    next: count.optional().openapi({ description: 'Where to go on' }),
+  })
+  .openapi('JournalInspection');
+const disconnectBody = z.object({ clientId: z.string().max(64).optional() }).openapi('DisconnectJournalClient');
+const disconnectedSchema = z.object({ clients: z.array(z.string()) }).openapi('DisconnectedJournalClients');
+
+const info = createRoute({
+  method: 'get',
+  path: journalPath,
+  tags,
+  summary: 'Where the journal of an image is',
+  ...access.client,
+  request: imageRequest,
+  responses: ok(infoSchema, 'rbd `journal info`'),
+});
+const status = createRoute({
+  method: 'get',
+  path: `${journalPath}/status`,
+  tags,
+  summary: 'Who reads the journal of an image, and how far they are',
+  ...access.client,
+  request: imageRequest,
+  responses: ok(statusSchema, 'rbd `journal status`'),
+});
+const inspection = createRoute({
+  method: 'get',
+  path: `${journalPath}/inspection`,
+  tags,
+  summary: 'Verifies a bounded part of what is in the journal and not in the map',
+  ...access.client,
+  request: { params: imageParams, query: namespaceQuery.extend({ from: z.coerce.number().int().min(0).optional() }) },
+  responses: ok(inspectionSchema, 'What was found'),
+});
+const reset = createRoute({
+  method: 'post',
+  path: `${journalPath}/reset`,
+  tags,
+  summary: 'Everything that is in the journal goes into the map',
+  ...access.client,
+  request: imageRequest,
+  responses: done('Done'),
+});
+const disconnect = createRoute({
+  method: 'post',
+  path: `${journalPath}/disconnect`,
+  tags,
+  summary: 'Replicas get nothing more until they are resynced',
+  ...access.client,
+  request: { ...imageRequest, body: optionalBody(disconnectBody) },
+  responses: ok(disconnectedSchema, 'Those that are disconnected'),
+});
+
 export function journalRoutes(deps: MirrorDeps): Api {
   const api = newApi();
   api.openapi(advance, async (c) => {
     const spec = specOf(c.req.valid('param'), c.req.valid('query'));
-    await advanceJournal(deps, spec, c.req.valid('json').record);
+    await advanceJournal(deps, spec, c.req.valid('json'));
     return c.body(null, 204);
   });
   api.openapi(terms, async (c) => {
     const { value } = await openHeader(deps, specOf(c.req.valid('param'), c.req.valid('query')));
     return c.json(await pointTerms(deps, value), 200);
+  });
+  api.openapi(info, async (c) =>
+    c.json(await journalInfo(deps, specOf(c.req.valid('param'), c.req.valid('query'))), 200),
+  );
+  api.openapi(status, async (c) =>
+    c.json(await journalStatus(deps, specOf(c.req.valid('param'), c.req.valid('query'))), 200),
+  );
+  api.openapi(inspection, async (c) => {
+    const { from, ...query } = c.req.valid('query');
+    return c.json(await inspectJournal(deps, specOf(c.req.valid('param'), query), from), 200);
+  });
+  api.openapi(reset, async (c) => {
+    await resetJournal(deps, specOf(c.req.valid('param'), c.req.valid('query')));
+    return c.body(null, 204);
+  });
+  api.openapi(disconnect, async (c) => {
+    const spec = specOf(c.req.valid('param'), c.req.valid('query'));
+    return c.json({ clients: await disconnectClients(deps, spec, c.req.valid('json').clientId) }, 200);
   });
   return api;
 }
