@@ -16,6 +16,8 @@ const debianPackageOf: Record<string, string> = {
   mke2fs: 'e2fsprogs',
   e2fsck: 'e2fsprogs',
   debugfs: 'e2fsprogs',
+  'mkfs.xfs': 'xfsprogs',
+  xfs_repair: 'xfsprogs',
   script: 'bsdutils',
   radosgw: 'radosgw',
   'ceph-mon': 'ceph-mon',
