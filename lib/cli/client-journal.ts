@@ -66,16 +66,22 @@ export class JournalClient {
     return this.#http.checked(z.looseObject({ clients: z.array(z.string()) }), answer).clients;
   }
 
+  /** What a replica copied goes into its map. */
+  async fold(spec: ImageSpec): Promise<void> {
+    await requestImage(this.#http, 'POST', spec, ['journal', 'fold']);
+  }
+
   async terms(spec: ImageSpec): Promise<PointTerms> {
     return this.#http.checked(termsShape, await requestImage(this.#http, 'GET', spec, ['journal', 'terms']));
   }
 }
 
-const specOf = ({ pool, namespace, imageId }: Header): ImageSpec => ({ pool, namespace, image: imageId, byId: true });
+const specOf = ({ pool, namespace, name }: Header): ImageSpec => ({ pool, namespace, image: name });
 
 /** For who changes headers in the bucket and has the site announce what replicas have to see. */
 export const clientPoints = (journal: JournalClient, parts: { clock: Clock; random: Random }): JournalPoints => ({
   withPoint: pointTaker(parts, (header) => journal.terms(specOf(header))),
+  foldReplica: (header) => journal.fold(specOf(header)),
   announce: async (header) => {
     const { epoch, seq, entry } = header.journal?.folded ?? { epoch: '0'.repeat(16), seq: 0, entry: 0 };
     // The replicas find the point when they look next.

@@ -37,6 +37,8 @@ export interface JournalPoints {
   withPoint(before: Header, after: Header): Promise<Header>;
   /** Tells the peers of the newest point of a header just written. Never throws. */
   announce(header: Header): Promise<void>;
+  /** For who may not write a replica: has its site fold what it copied of the journal. */
+  foldReplica?(header: Header): Promise<void>;
 }
 
 export type ImageDeps = {

@@ -59,8 +59,20 @@ export async function foldTail(
 }
 
 /** As `openHeader`, with everything durable in the root: for who reads or keeps the head of an image that may be in use. */
-export const openHead = async (deps: ImageDeps, spec: ImageSpec): Promise<Stored<Header>> =>
-  foldTail(deps, await openHeader(deps, spec));
+export async function openHead(deps: ImageDeps, spec: ImageSpec): Promise<Stored<Header>> {
+  const stored = await openHeader(deps, spec);
+  const isFolded = stored.value.journal?.state === 'following' && (await isFoldedThere(deps, stored.value));
+  return isFolded ? openHeader(deps, spec) : foldTail(deps, stored);
+}
+
+/** By the site, if there is one that can be asked. */
+async function isFoldedThere({ points }: ImageDeps, header: Header): Promise<boolean> {
+  if (!points?.foldReplica) return false;
+  return points.foldReplica(header).then(
+    () => true,
+    () => false,
+  );
+}
 
 async function reread(deps: ImageDeps, { imageId, name }: Header): Promise<Stored<Header>> {
   const stored = await readHeader(deps, imageId);

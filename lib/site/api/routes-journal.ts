@@ -4,6 +4,7 @@
 import { createRoute, z } from '@hono/zod-openapi';
 
 import { openHeader } from '../../image/access.ts';
+import { openHead } from '../../image/fold.ts';
 import { advanceJournal } from '../../mirror/advance.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
 import { disconnectClients } from '../../mirror/disconnect.ts';
@@ -119,6 +120,15 @@ const reset = createRoute({
   request: imageRequest,
   responses: done('Done'),
 });
+const fold = createRoute({
+  method: 'post',
+  path: `${journalPath}/fold`,
+  tags,
+  summary: 'What is durable in the journal goes into the map: for who reads the head in the bucket',
+  ...access.client,
+  request: imageRequest,
+  responses: done('Folded'),
+});
 const disconnect = createRoute({
   method: 'post',
   path: `${journalPath}/disconnect`,
@@ -149,6 +159,10 @@ export function journalRoutes(deps: MirrorDeps): Api {
   api.openapi(inspection, async (c) => {
     const { from, ...query } = c.req.valid('query');
     return c.json(await inspectJournal(deps, specOf(c.req.valid('param'), query), from), 200);
+  });
+  api.openapi(fold, async (c) => {
+    await openHead(deps, specOf(c.req.valid('param'), c.req.valid('query')));
+    return c.body(null, 204);
   });
   api.openapi(reset, async (c) => {
     await resetJournal(deps, specOf(c.req.valid('param'), c.req.valid('query')));
