@@ -16,7 +16,7 @@ import type { ImageDeps, ImageSpec } from '../image/deps.ts';
 import { closeEpoch, openEpoch, type OpenOptions } from '../image/epochs.ts';
 import { foldTail } from '../image/fold.ts';
 import { headerSchema, type Header, type JournalOwner, type Root } from '../image/header.ts';
-import { parseEpochId } from '../image/ids.ts';
+import { parseEpochId, type EpochId } from '../image/ids.ts';
 import { headerKey } from '../image/names.ts';
 import { sectorBytes } from '../image/node.ts';
 import { compressionDefault } from '../image/options.ts';
@@ -35,7 +35,8 @@ import type { Sealed } from './seal.ts';
 export type AttachOptions = OpenOptions & {
   owner: JournalOwner;
   limits: AttachLimits;
-  wal?: WriteAheadLog | undefined;
+  /** Makes the log of the epoch that begins. */
+  wal?: ((image: { imageId: string; epoch: EpochId }) => WriteAheadLog) | undefined;
   /** Told after each segment that is in the bucket: mirroring wants to know. Must not throw. */
   onAdvance?: ((position: { seq: number; entry: number }) => void) | undefined;
 };
@@ -90,7 +91,7 @@ export class AttachedImage {
       blockBytes: Math.min(deps.settings.blockBytes, objectBytes),
       compression,
       limits: options.limits,
-      wal: options.wal,
+      wal: options.wal?.({ imageId, epoch: parseEpochId(journal.folded.epoch) }),
       onDurable: (sealed) => this.#settle(sealed),
     });
   }

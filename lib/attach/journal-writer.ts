@@ -137,8 +137,15 @@ export class JournalWriter {
     const upTo = this.#taken;
     if (this.#durable >= upTo) return this.assertUsable();
     this.#wanted = Math.max(this.#wanted, upTo);
+    if (this.#options.wal) await this.#sealForLog();
     this.#start();
     await this.#until(() => this.#durable >= upTo);
+  }
+
+  /** A log does not wait for the segment that the bucket is being given; flushes that come at once share one. */
+  async #sealForLog(): Promise<void> {
+    await Promise.resolve();
+    if (!this.#failure && this.#wanted > this.#taken - this.#openEntries) this.#seal();
   }
 
   /** Everything taken so far is in the bucket when this resolves, whatever the log has. */

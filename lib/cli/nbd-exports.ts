@@ -7,8 +7,10 @@ import { ReadOnlyImage } from '../attach/read-only-image.ts';
 import { FarsideError } from '../errors.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
 import type { JournalOwner } from '../image/header.ts';
+import type { EpochId } from '../image/ids.ts';
 import type { Device, ExportEntry, ExportSource } from '../nbd/device.ts';
 import { isOwnerGone } from '../node/attach-owner.ts';
+import { DiskLog, orphanText, replayLog } from '../node/wal.ts';
 import type { JournalClient } from './client-journal.ts';
 import { formatBytes, formatSpec } from './grammar.ts';
 import { journalTeller } from './journal-teller.ts';
@@ -21,6 +23,7 @@ export type ImageExport = {
   device: Device;
   /** When it is written to. */
   image?: AttachedImage;
+  log?: DiskLog | undefined;
 };
 
 export type OpenOptions = {
@@ -30,6 +33,9 @@ export type OpenOptions = {
   force: boolean;
   /** The site, to be told how far the journals are. */
   journal: Pick<JournalClient, 'advance'>;
+  /** Where write-ahead logs are. */
+  walDirectory: string | undefined;
+  note: (line: string) => void;
 };
 
 /** Opens them all; those that were open are given back when one cannot be. EBUSY, EROFS, ENOENT. */
@@ -63,20 +69,38 @@ async function openReadOnly(deps: ImageDeps, spec: ImageSpec, { limits }: OpenOp
   return { name: formatSpec(spec), description: `${formatBytes(device.sizeBytes)}, read-only`, device };
 }
 
-async function openWritable(
-  deps: ImageDeps,
-  spec: ImageSpec,
-  { owner, limits, force, journal }: OpenOptions,
-): Promise<ImageExport> {
+async function openWritable(deps: ImageDeps, spec: ImageSpec, options: OpenOptions): Promise<ImageExport> {
+  const { owner, limits, force, journal, walDirectory } = options;
+  if (walDirectory !== undefined) await replay(deps, spec, walDirectory, options.note);
+  let log: DiskLog | undefined;
+  const makeLog = ({ imageId, epoch }: { imageId: string; epoch: EpochId }): DiskLog =>
+    (log = new DiskLog(walDirectory!, imageId, epoch));
   const tell = journalTeller(deps.clock, (advance) => journal.advance(spec, advance));
   const onAdvance = (position: { seq: number; entry: number }): void => tell({ epoch: image.epoch, ...position });
-  const image = await AttachedImage.open(deps, spec, { owner, limits, force, isGone: isOwnerGone, onAdvance });
+  const image = await AttachedImage.open(deps, spec, {
+    owner,
+    limits,
+    force,
+    isGone: isOwnerGone,
+    onAdvance,
+    ...(walDirectory !== undefined && { wal: makeLog }),
+  });
   const device = writableDevice(image);
-  return { name: formatSpec(spec), description: `${formatBytes(device.sizeBytes)}, read-write`, device, image };
+  return { name: formatSpec(spec), description: `${formatBytes(device.sizeBytes)}, read-write`, device, image, log };
 }
 
-/** Gives the image back. */
-export const closeExport = async ({ image }: ImageExport): Promise<void> => image?.close();
+async function replay(deps: ImageDeps, spec: ImageSpec, directory: string, note: OpenOptions['note']): Promise<void> {
+  const { segmentCount, orphans } = await replayLog(deps, spec, directory);
+  if (segmentCount > 0)
+    note(`farside: ${formatSpec(spec)}: ${segmentCount} segments of the write-ahead log are in the bucket`);
+  for (const orphan of orphans) note(`farside: ${orphanText(orphan)}`);
+}
+
+/** Gives the image back. The log of one that was taken away is looked at when it is attached again. */
+export async function closeExport({ image, log }: ImageExport): Promise<void> {
+  await image?.close();
+  await (image?.failure ? log?.close() : log?.remove());
+}
 
 /** The empty name is the first. */
 export function exportSource(exports: readonly ImageExport[]): ExportSource {

@@ -6,6 +6,7 @@ import { Bucket } from '../../lib/bucket/bucket.ts';
 import { FileDriver } from '../../lib/bucket/file.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { settingsDefault, type ImageDeps } from '../../lib/image/deps.ts';
+import { DiskLog, orphanText, replayLog } from '../../lib/node/wal.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { spec } from '../image/model.ts';
 
@@ -30,8 +31,15 @@ export function crashDeps(directory: string): ImageDeps {
   return { ...deps, bucket: new Bucket(new FileDriver(directory, deps), deps), settings: settingsDefault };
 }
 
-/** Whoever had it is known to be dead. */
-export async function attachForCrashes(deps: ImageDeps, image: string, _walDirectory?: string): Promise<AttachedImage> {
+/** Whoever had it is known to be dead. What is in a log goes to the bucket first. */
+export async function attachForCrashes(deps: ImageDeps, image: string, walDirectory?: string): Promise<AttachedImage> {
   const owner = { lockId: 'auto 1', locker: 'client.1', address: `crash:0/${process.pid}`, sinceMs: 0 };
-  return AttachedImage.open(deps, spec(image), { owner, limits, isGone: () => true });
+  const options = { owner, limits, isGone: (): boolean => true };
+  if (walDirectory === undefined) return await AttachedImage.open(deps, spec(image), options);
+  const { orphans } = await replayLog(deps, spec(image), walDirectory);
+  if (orphans.length > 0) throw new Error(`${image}: ${orphanText(orphans[0]!)}`);
+  return await AttachedImage.open(deps, spec(image), {
+    ...options,
+    wal: ({ imageId, epoch }) => new DiskLog(walDirectory, imageId, epoch),
+  });
 }

@@ -33,6 +33,7 @@ afterEach(() => {
   for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true });
 });
 
+type Place = { deps: ImageDeps; walDirectory: string | undefined };
 type Tracked = { image: string; state: Uint32Array; seq: number };
 
 function newDirectory(): string {
@@ -59,9 +60,14 @@ async function killedWriter(task: WriterTask, afterMs: number): Promise<Map<stri
 }
 
 /** Attaches it again, and goes on from what is there. */
-async function check(deps: ImageDeps, tracked: Tracked, seed: string, flushedSeq: number): Promise<Tracked> {
+async function check(
+  { deps, walDirectory }: Place,
+  tracked: Tracked,
+  seed: string,
+  flushedSeq: number,
+): Promise<Tracked> {
   const { image, state, seq } = tracked;
-  const attached = await attachForCrashes(deps, image);
+  const attached = await attachForCrashes(deps, image, walDirectory);
   const found = decode(await attached.read(0, crashSizeBytes));
   const reached = prefixOf(found, {
     seed,
@@ -79,11 +85,15 @@ async function check(deps: ImageDeps, tracked: Tracked, seed: string, flushedSeq
 }
 
 describe('a writer that is killed', () => {
-  test(
-    'leaves exactly a prefix of its requests, with all that was flushed',
+  test.each([
+    ['the bucket', false],
+    ['a log on the disk', true],
+  ])(
+    'leaves exactly a prefix of its requests, with all that was flushed to %s',
     { timeout: (crashSeconds + 60) * 1000 },
-    async () => {
+    async (_where, hasLog) => {
       const directory = newDirectory();
+      const walDirectory = hasLog ? newDirectory() : undefined;
       const deps = crashDeps(directory);
       await createDocument(deps.bucket, keyText({ kind: 'pool', pool: 'rbd' }), {}, deps.random);
       let images: Tracked[] = [];
@@ -97,9 +107,12 @@ describe('a writer that is killed', () => {
       for (let round = 0; systemClock.nowMs() < endMs || round < 3; round++) {
         const seedOf = (image: string): string => `${image}-${round}`;
         const tasks = images.map(({ image, seq }) => ({ image, seed: seedOf(image), firstSeq: seq + 1 }));
-        const flushed = await killedWriter({ directory, images: tasks }, systemRandom.fraction() * killAfterMsMax);
+        const flushed = await killedWriter(
+          { directory, images: tasks, ...(walDirectory !== undefined && { walDirectory }) },
+          systemRandom.fraction() * killAfterMsMax,
+        );
         images = await Promise.all(
-          images.map((one) => check(deps, one, seedOf(one.image), flushed.get(one.image) ?? one.seq)),
+          images.map((one) => check({ deps, walDirectory }, one, seedOf(one.image), flushed.get(one.image) ?? one.seq)),
         );
         crashCount += imageCount;
         flushedCount += flushed.size;

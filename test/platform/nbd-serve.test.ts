@@ -1,6 +1,6 @@
 // `farside nbd serve` as a user runs it: what it prints, who may attach an image, and how it ends.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -99,6 +99,20 @@ describe.skipIf(!requireTool('nbdcopy'))('nbd serve', { timeout: 120_000 }, () =
     await toolOk('nbdcopy', [next.uri('rbd/killed'), file('kept.out')]);
     expect(await sha256OfFile(file('kept.out'))).toBe(sha256(noise('kept', 4 * mebibyte)));
     expect(await next.stop()).toMatchObject({ code: 0 });
+  });
+
+  test('a write-ahead log is emptied by the next server, and gone after a clean end', async () => {
+    await a.farsideOk('create', 'logged', '--size', '4M');
+    const killed = await serve(['logged'], '--wal', file('wal'));
+    writeFileSync(file('logged.raw'), noise('logged', 4 * mebibyte));
+    await toolOk('nbdcopy', ['--flush', file('logged.raw'), killed.uri('rbd/logged')]);
+    await killed.stop('SIGKILL');
+    const next = await serve(['logged'], '--wal', file('wal'));
+    expect(next.stderr).toMatch(/rbd\/logged: \d+ segments of the write-ahead log are in the bucket/);
+    await toolOk('nbdcopy', [next.uri('rbd/logged'), file('logged.out')]);
+    expect(await sha256OfFile(file('logged.out'))).toBe(sha256(noise('logged', 4 * mebibyte)));
+    expect(await next.stop()).toMatchObject({ code: 0 });
+    expect(readdirSync(file('wal'), { recursive: true }).filter((name) => String(name).endsWith('.wal'))).toEqual([]);
   });
 
   test('takes an image away from its writer by force', async () => {

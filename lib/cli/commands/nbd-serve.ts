@@ -1,6 +1,7 @@
 // `nbd serve`: images as disks, in the foreground, until it is interrupted.
 
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { attachLimitsDefault, type AttachLimits } from '../../attach/limits.ts';
 import { FarsideError } from '../../errors.ts';
 import { addressDefault, type Address } from '../../nbd/listen.ts';
@@ -47,6 +48,10 @@ A flush returns when the bucket has what was written. Whoever can connect can re
       '--pending-size <size>',
       `memory for what the bucket does not have yet, of each image; then writers wait (default: ${formatBytes(pendingBytesMax)})`,
     ),
+    wal: textOption(
+      '--wal <directory>',
+      'flushes return when this local directory has what was written; the bucket gets it a little later',
+    ),
     tlsKey: textOption('--tls-key <file>', "TLS: the server's key (PEM)"),
     tlsCert: textOption('--tls-cert <file>', "TLS: the server's certificate (PEM)"),
     tlsCa: textOption('--tls-ca <file>', 'TLS: only clients with a certificate of this authority (PEM)'),
@@ -71,6 +76,8 @@ A flush returns when the bucket has what was written. Whoever can connect can re
       limits: limitsOf(options),
       readOnly: options.readOnly,
       force: options.force,
+      walDirectory: options.wal === undefined ? undefined : resolve(options.wal),
+      note: (line) => output.note(line),
       journal: (await context.client()).journal,
     });
     await serveExports({ exports, address, tls, ended, note: (line) => output.note(line) }, (one, { addresses }) => {
