@@ -1,5 +1,5 @@
 // Owns the work that a processor does for many blocks at once: encoding those of a write, verifying those of a pack. It is a port,
-// so that a process with threads can do it on them (lib/threads); what is here does it in place.
+// so that a process with threads can do it on them (lib/node); what is here does it in place.
 
 import { encodeEntry, type Compression } from './codec.ts';
 import type { PackId } from './ids.ts';
