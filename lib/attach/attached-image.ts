@@ -57,6 +57,7 @@ export class AttachedImage {
   /** Durable and not folded: by number, and as a layer over the map. */
   #segments = new Map<number, Segment>();
   #tail: Layer;
+  #changeCount = 0;
   #folding: Promise<void> | undefined;
   #headerAtMs: number;
   /** Requests that must read before they write, one after another, and whatever comes behind them. */
@@ -66,8 +67,9 @@ export class AttachedImage {
 
   /** EBUSY: somebody else has it attached. EROFS: non-primary. ENOENT. */
   static async open(deps: ImageDeps, spec: ImageSpec, options: AttachOptions): Promise<AttachedImage> {
+    const levels = await readLevels(deps, spec.pool); // first: what fails here leaves no lock behind
     const stored = await openEpoch(deps, spec, options.owner, options);
-    const compression = compressionDefault(await readLevels(deps, spec.pool, stored.value.meta));
+    const compression = compressionDefault({ ...levels, meta: stored.value.meta });
     return new AttachedImage(deps, stored, options, compression);
   }
 
@@ -176,7 +178,7 @@ export class AttachedImage {
     const { limits } = this.#options;
     const [oldest] = this.#segments.values();
     const isOld = oldest !== undefined && clock.nowMs() - oldest.sealedAtMs >= limits.foldAgeMs;
-    if (isOld || this.#segments.size >= limits.foldSegmentsMax) await this.#foldSoon();
+    if (isOld || this.#isTailLong) await this.#foldSoon();
     if (clock.nowMs() - this.#headerAtMs >= limits.headerEveryMs) await this.#look().catch(() => {});
   }
 
@@ -279,6 +281,11 @@ export class AttachedImage {
     return { above: layered([this.#tail, ...this.#journal.layers], offset, length), root: this.#stored.value.root };
   }
 
+  get #isTailLong(): boolean {
+    const { foldSegmentsMax, foldChangesMax } = this.#options.limits;
+    return this.#segments.size >= foldSegmentsMax || this.#changeCount >= foldChangesMax;
+  }
+
   async #readSectors(offset: number, length: number): Promise<Uint8Array> {
     const { above, root } = this.#view(offset, length);
     const out = Buffer.alloc(length);
@@ -321,9 +328,10 @@ export class AttachedImage {
     // Else somebody folded it before the bucket's answer came.
     if (segment.slot.seq >= folded.seq) {
       this.#segments.set(segment.slot.seq, segment);
+      this.#changeCount += segment.changes.length;
       lay(this.#tail, segment);
     }
-    if (this.#segments.size >= this.#options.limits.foldSegmentsMax) void this.#foldSoon();
+    if (this.#isTailLong) void this.#foldSoon();
     this.#options.onAdvance?.({ seq: segment.slot.seq + 1, entry: segment.firstEntry + segment.entryCount });
   }
 
@@ -371,7 +379,11 @@ export class AttachedImage {
     this.#stored = stored;
     for (const seq of this.#segments.keys()) if (seq < journal.folded.seq) this.#segments.delete(seq);
     this.#tail = new Layer(this.#objectBytes);
-    for (const segment of this.#segments.values()) lay(this.#tail, segment);
+    this.#changeCount = 0;
+    for (const segment of this.#segments.values()) {
+      this.#changeCount += segment.changes.length;
+      lay(this.#tail, segment);
+    }
   }
 }
 

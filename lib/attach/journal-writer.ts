@@ -99,7 +99,7 @@ export class JournalWriter {
   }
 
   get pendingBytes(): number {
-    return this.#sealedBytes + this.#open.dataBytes;
+    return this.#sealedBytes + this.#open.weightBytes;
   }
 
   /** The end of the journal as far as it was numbered. */
@@ -240,7 +240,7 @@ export class JournalWriter {
     sealing.catch(() => {}); // thrown when its turn comes
     const waiting: Waiting = { layer, upTo: this.#taken, seq: this.#seq, sealing };
     this.#sealed.push(waiting);
-    this.#sealedBytes += layer.dataBytes;
+    this.#sealedBytes += layer.weightBytes;
     this.#seq++;
     this.#entry += this.#openEntries;
     this.#open = new Layer(objectBytes);
@@ -268,7 +268,7 @@ export class JournalWriter {
       // In this order: a reader must find it in the layer below before it leaves the one above.
       this.#options.onDurable(sealed);
       this.#sealed.shift();
-      this.#sealedBytes -= waiting.layer.dataBytes;
+      this.#sealedBytes -= waiting.layer.weightBytes;
       this.#stored = waiting.upTo;
       this.#wake();
       await this.#options.wal?.release(waiting.seq + 1).catch(() => {}); // replayed in vain, if ever

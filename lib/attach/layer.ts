@@ -12,14 +12,23 @@ type LayerExtent = Extent<Source>;
 /** A part of a range: bytes in memory, a part of a stored block, or a hole. */
 export type Covered = { offset: number; length: number; source: Source; entry: number; skipBytes: number };
 
+/** An extent, and what it refers to. */
+const extentWeightBytes = 256;
+
 export class Layer {
   readonly #objectBytes: number;
   readonly #leaves = new Map<number, LayerExtent[]>();
   /** Bytes in memory that were put here, also those that were overwritten since. */
   dataBytes = 0;
+  #extentCount = 0;
 
   constructor(objectBytes: number) {
     this.#objectBytes = objectBytes;
+  }
+
+  /** About what it takes in memory: holes cost too, and small writes more than their bytes. */
+  get weightBytes(): number {
+    return this.dataBytes + this.#extentCount * extentWeightBytes;
   }
 
   get isEmpty(): boolean {
@@ -63,6 +72,7 @@ export class Layer {
     const leaf = Math.floor(offset / this.#objectBytes);
     const sector = (offset - leaf * this.#objectBytes) / sectorBytes;
     const added = { sector, sectors: length / sectorBytes, pack: source, entry, skip: 0 };
+    this.#extentCount++;
     this.#leaves.set(leaf, overlay(this.#leaves.get(leaf) ?? [], added));
   }
 

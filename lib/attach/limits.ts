@@ -7,12 +7,13 @@ export type AttachLimits = {
   segmentBytesMax: number;
   /** What was written and not flushed is sealed after so long: how much a crash may lose that nobody asked to keep. */
   segmentAgeMs: number;
-  /** Bytes written and not yet in the bucket, beyond which writers wait. */
+  /** Memory for what is written and not yet in the bucket, bytes, beyond which writers wait. */
   pendingBytesMax: number;
   /** A flush that the bucket does not let through fails after so long; what it was to keep is kept, and tried on. */
   flushPatienceMs: number;
-  /** Segments, and their age, at which they are folded into the map: bounds what opening has to replay. */
+  /** Segments, the changes in them, and their age, at which they are folded into the map: bounds what opening has to replay. */
   foldSegmentsMax: number;
+  foldChangesMax: number;
   foldAgeMs: number;
   /** Blocks kept in memory, and read ahead of a reader that goes on where it stopped. */
   cacheBytes: number;
@@ -27,6 +28,7 @@ export const attachLimitsDefault: AttachLimits = {
   pendingBytesMax: 64 * mebibyte,
   flushPatienceMs: 120_000,
   foldSegmentsMax: 128,
+  foldChangesMax: 65_536,
   foldAgeMs: 60_000,
   cacheBytes: 64 * mebibyte,
   readAheadBytes: 4 * mebibyte,

@@ -4,7 +4,7 @@
 import { FarsideError } from '../errors.ts';
 import type { Compression } from '../image/codec.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
-import { sizeBytesMax } from '../image/images.ts';
+import { sizeBytesMax } from '../image/header.ts';
 import { userSnapshots, type Header } from '../image/header.ts';
 import { startDiffImport } from '../image/import-diff.ts';
 import type { Patch } from '../image/patch.ts';

@@ -12,9 +12,9 @@ import { FarsideError } from '../errors.ts';
 import { openHeader, readHeader } from './access.ts';
 import { assertPacksSafe, type WrittenPacks } from './condemned.ts';
 import type { ImageDeps, ImageSpec } from './deps.ts';
-import { sameRoot, type Header, type Journal, type JournalPosition, type Root } from './header.ts';
+import { sameRoot, sizeBytesMax, type Header, type Journal, type JournalPosition, type Root } from './header.ts';
 import { parseEpochId } from './ids.ts';
-import type { Segment } from './segment.ts';
+import type { Segment, SegmentChange } from './segment.ts';
 import { segmentsFrom } from './slots.ts';
 import { ImageWriter } from './write.ts';
 
@@ -92,7 +92,7 @@ async function foldSome(
   const writer = new ImageWriter(deps, { image: header, root: header.root }, { compression: 'none', resume: false });
   let position = header.journal.folded;
   for await (const segment of tail(deps, header, known)) {
-    await place(writer, segment);
+    await place(writer, header, segment);
     position = after(position, segment);
   }
   if (position === header.journal.folded) return 'nothing';
@@ -117,11 +117,24 @@ async function* tail(
   yield* segmentsFrom(deps, imageId, { epoch, seq }, folded.seq + foldSlotsMax - seq);
 }
 
-async function place(writer: ImageWriter, { pack, changes }: Segment): Promise<void> {
-  for (const { offset, length, entry } of changes) {
+async function place(writer: ImageWriter, header: Header, { pack, changes }: Segment): Promise<void> {
+  for (const change of changes) {
+    const { offset, length, entry } = change;
+    checkPlace(header, pack.slot?.seq ?? 0, change);
     if (entry === undefined) await writer.zero(offset, length);
     else await writer.refer(offset, length, { pack, entry, skip: 0 });
   }
+}
+
+/** EBADMSG: no writer of this image makes such a change. The header's size is no bound: a replica's may lag behind. */
+function checkPlace({ name, objectBytes }: Header, seq: number, { offset, length, entry }: SegmentChange): void {
+  const isWithin = offset + length <= sizeBytesMax;
+  const isInObject = Math.floor(offset / objectBytes) === Math.floor((offset + length - 1) / objectBytes);
+  if (isWithin && (entry === undefined || isInObject)) return;
+  throw new FarsideError(
+    'EBADMSG',
+    `image ${name}: slot ${seq} of its journal changes ${length} bytes at offset ${offset}, which no writer of the image does`,
+  );
 }
 
 /** The position behind a segment. */

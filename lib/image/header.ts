@@ -289,6 +289,9 @@ export const headerSchema = z.object({
 });
 export type Header = z.infer<typeof headerSchema>;
 
+/** 4 PiB: far below where offsets would lose precision. */
+export const sizeBytesMax = 2 ** 52;
+
 export const objectBytesDefault = 4 * 1024 * 1024;
 
 export const isMirrorSnapshot = (snapshot: Snapshot): snapshot is MirrorSnapshot =>

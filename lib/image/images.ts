@@ -17,7 +17,15 @@ import { forgetGone, unlinkFromParent } from './children.ts';
 import { assertPacksSafe } from './condemned.ts';
 import type { ImageDeps, ImageSpec } from './deps.ts';
 import { featuresDefault, updatedFeatures, withDataPool } from './features.ts';
-import { headerSchema, objectBytesDefault, trashSnapshots, userSnapshots, type Header, type Root } from './header.ts';
+import {
+  headerSchema,
+  objectBytesDefault,
+  trashSnapshots,
+  userSnapshots,
+  type Header,
+  type Root,
+  sizeBytesMax,
+} from './header.ts';
 import { newImageId, parseImageId, type ImageId } from './ids.ts';
 import { imageListing, parentInfo, type ImageListing } from './info.ts';
 import { childrenOf, resized } from './lineage.ts';
@@ -39,8 +47,6 @@ export { imageInfo } from './info.ts';
 
 export const objectBytesMin = 4 * 1024;
 export const objectBytesMax = 32 * 1024 * 1024;
-/** 4 PiB: far below where offsets would lose precision. */
-export const sizeBytesMax = 2 ** 52;
 /** Headers read at once while listing. */
 const listTransfersMax = 16;
 

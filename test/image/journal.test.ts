@@ -584,6 +584,28 @@ describe('damage in a slot', () => {
     expect((await openHeader(deps, spec('vm'))).value.root).toBeNull();
   });
 
+  test.each([
+    [
+      'a block across two objects',
+      {
+        offset: objectBytes - 512,
+        length: 1024,
+        block: encodeEntry(entryKind.block, objectBytes - 512, bytes(1, 1024), 'none'),
+      },
+    ],
+    ['a hole beyond the largest image', { offset: 4096, length: 2 ** 52 }],
+  ] satisfies [string, NewChange][])(
+    'a segment of a hostile peer with %s is refused before it is folded',
+    async (_, change) => {
+      const deps = await siteWithImage();
+      const image = await attach(deps);
+      const hostile = { epoch: parseEpochId(image.epoch), seq: 0 };
+      await fillSlot(deps, image.header.imageId, hostile, encodeSegment({ ...meta, slot: hostile }, [change]).bytes);
+      await expect(foldTail(deps, await openHeader(deps, spec('vm')))).rejects.toMatchObject({ code: 'EBADMSG' });
+      image.abandon();
+    },
+  );
+
   test('another pack in its place is refused', async () => {
     const deps = await siteWithImage();
     const image = await attach(deps);

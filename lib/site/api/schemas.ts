@@ -4,7 +4,8 @@
 
 import { z } from '@hono/zod-openapi';
 
-import { objectBytesMax, objectBytesMin, sizeBytesMax } from '../../image/images.ts';
+import { sizeBytesMax } from '../../image/header.ts';
+import { objectBytesMax, objectBytesMin } from '../../image/images.ts';
 import { metaValueBytesMax } from '../../image/meta.ts';
 import { delaySecondsMax } from '../../image/trash.ts';
 import { storePlaceSchema } from '../config.ts';
