@@ -20,6 +20,7 @@ import { configPoolSet } from './config-pool-set.ts';
 import { copy } from './copy.ts';
 import { create } from './create.ts';
 import { deepCopy } from './deep-copy.ts';
+import { deviceMap } from './device-map.ts';
 import { diff } from './diff.ts';
 import { diskUsage } from './disk-usage.ts';
 import { exportDiff } from './export-diff.ts';
@@ -137,6 +138,7 @@ export const commands: readonly Command[] = [
   copy,
   create,
   deepCopy,
+  deviceMap,
   diff,
   diskUsage,
   exportCommand,
