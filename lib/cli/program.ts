@@ -37,6 +37,7 @@ const groupSummaries: Record<string, string> = {
   feature: 'features of an image',
   'image-meta': "an image's metadata",
   journal: 'the journal of an image',
+  'journal client': 'the peers that copy a journal',
   lock: 'locks of an image',
   mirror: 'mirroring between sites',
   'mirror image': 'mirroring of one image',
