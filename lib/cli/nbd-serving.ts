@@ -31,6 +31,7 @@ export async function serveExports(
 ): Promise<void> {
   const { exports, address, tls, note } = serving;
   const lost = new Map<string, FarsideError>();
+  const looking = lookAfter(exports, lost, note);
   let server: NbdServer | undefined;
   try {
     server = await startNbdServer({
@@ -40,8 +41,10 @@ export async function serveExports(
       report: (error) => note(describeFailure(error).text.trimEnd()),
     });
     for (const { name, description } of exports) announce({ name, description, uri: uriOf(server, name, tls) }, server);
-    await Promise.race([serving.ended, lookAfter(exports, lost, note)]);
+    await Promise.race([serving.ended, looking.allLost]);
   } finally {
+    // An image that is being given back is not one that was taken away.
+    looking.stop();
     // What a device fails with at its last flush, closing the image says too.
     await server?.stop().catch(() => {});
     await closeAll(exports, lost);
@@ -53,12 +56,12 @@ function uriOf(server: NbdServer, name: string, tls: TlsSettings | undefined): s
   return addressUri(address!, tls?.mode === 'required' ? 'nbds' : 'nbd', name);
 }
 
-/** Resolves when no writable image is left of those that there were. */
+/** `allLost` resolves when nothing is left to serve: every image was taken away. */
 function lookAfter(
   exports: readonly ImageExport[],
   lost: Map<string, FarsideError>,
   note: (line: string) => void,
-): Promise<void> {
+): { allLost: Promise<void>; stop: () => void } {
   const writable = exports.filter(({ image }) => image !== undefined);
   const { promise, resolve } = Promise.withResolvers<void>();
   const look = ({ name, image }: ImageExport): void => {
@@ -69,8 +72,7 @@ function lookAfter(
     if (lost.size === writable.length && writable.length === exports.length) resolve();
   };
   const looking = setInterval(() => writable.forEach(look), lookEveryMs);
-  looking.unref();
-  return promise;
+  return { allLost: promise, stop: () => clearInterval(looking) };
 }
 
 async function closeAll(exports: readonly ImageExport[], lost: ReadonlyMap<string, FarsideError>): Promise<void> {
