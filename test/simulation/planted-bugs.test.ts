@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { plantedBugs, type PlantedBug } from './planted-bugs.ts';
 import { simulate, SimulationFailure } from './simulation.ts';
 
-const seedsMax = 150;
+const seedsMax = 500;
 /** Another invariant may break first in some run: what a bug does has more than one face. */
 const failuresMax = 8;
 
