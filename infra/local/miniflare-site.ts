@@ -28,12 +28,13 @@ export async function startMiniflareSite(
   mkdirSync(paths.temporary, { recursive: true });
   await checkPortFree(options.port);
   const guard = startGuard(paths.workerdPid);
-  Object.assign(process.env, { ...recordedWorkerdEnv(paths.workerdPid), TMPDIR: paths.temporary });
+  const restoreEnv = setEnv({ ...recordedWorkerdEnv(paths.workerdPid), TMPDIR: paths.temporary });
   const miniflare = createMiniflare({ ...miniflareOptions(options, await bundleWorker()), ...measured });
   const stop = async (): Promise<void> => {
     await miniflare.dispose();
     guard.dismiss();
     rmSync(paths.workerdPid, { force: true });
+    restoreEnv();
   };
   try {
     return { tick: await tickOf(miniflare), stop };
@@ -41,6 +42,18 @@ export async function startMiniflareSite(
     await stop();
     throw cause;
   }
+}
+
+/** Miniflare and what it starts read the process's own environment. Returns what puts it back: its TMPDIR may be gone then. */
+function setEnv(variables: Record<string, string>): () => void {
+  const before = Object.keys(variables).map((name) => [name, process.env[name]] as const);
+  Object.assign(process.env, variables);
+  return () => {
+    for (const [name, value] of before) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  };
 }
 
 /** Resolves once the Worker answers that it is well. */
