@@ -27,13 +27,14 @@ type Case = {
 };
 
 const cases: Record<string, Case> = {
+  // First: it measures what this process has resident.
+  lambda: { run: lambdaConsumer },
   'snapshot-requests': { run: snapshotRequests },
   'idle-tick': { run: idleTick },
   memory: {
     run: consumerMemory,
     notOnS3: "the threads and the directory of a node site; 'lambda' is the consumer on S3",
   },
-  lambda: { run: lambdaConsumer },
   worker: { run: workerConsumer, notOnS3: 'the Worker has R2; its limits are measured there' },
   import: { run: importThroughput },
   'initial-sync': { run: initialSync },
