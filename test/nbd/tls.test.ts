@@ -1,12 +1,12 @@
 // TLS, with certificates made here by openssl.
 
-import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { TlsSettings } from '../../lib/nbd/server.ts';
-import { findTool, requireTool } from '../require.ts';
+import { requireTool } from '../require.ts';
+import { Certificates } from './certificates.ts';
 import { MemoryDevice } from './memory-device.ts';
 import { exportRequest, RawClient, repError } from './raw-client.ts';
 import { makeDirectory, runTool, serve, toolOk, until, type Served } from './served.ts';
@@ -15,49 +15,15 @@ const MiB = 1024 * 1024;
 const hasOpenssl = requireTool('openssl');
 const hasClients = requireTool('nbdinfo') && requireTool('nbdcopy');
 
-let directory = '';
-
-/** In libnbd's names: ca-cert.pem, client-cert.pem, client-key.pem; and the server's; and those of a stranger. */
+let certificates: Certificates;
 beforeAll(() => {
   if (!hasOpenssl) return () => {};
-  const made = makeDirectory();
-  directory = made.directory;
-  makeAuthority('ca');
-  makeAuthority('stranger-ca');
-  for (const name of ['server', 'client']) makeCertificate(name, 'ca');
-  makeCertificate('stranger', 'stranger-ca');
-  return made.remove;
+  const { directory, remove } = makeDirectory();
+  certificates = new Certificates(directory);
+  return remove;
 });
 
-const openssl = (...words: string[]): void =>
-  void execFileSync(findTool('openssl')!, words, { cwd: directory, stdio: 'pipe' });
-
-function makeAuthority(name: string): void {
-  const subject = ['-subj', `/CN=${name}`, '-keyout', `${name}-key.pem`, '-out', `${name}-cert.pem`];
-  openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', ...subject);
-}
-
-function makeCertificate(name: string, authority: string): void {
-  const request = ['-subj', `/CN=${name}`, '-keyout', `${name}-key.pem`, '-out', `${name}.csr`];
-  openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', ...request);
-  writeFileSync(join(directory, 'names'), 'subjectAltName=DNS:localhost,IP:127.0.0.1\n');
-  const signer = ['-CA', `${authority}-cert.pem`, '-CAkey', `${authority}-key.pem`, '-CAcreateserial'];
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    `${name}.csr`,
-    ...signer,
-    '-days',
-    '2',
-    '-extfile',
-    'names',
-    '-out',
-    `${name}-cert.pem`,
-  );
-}
-
-const pem = (name: string): string => readFileSync(join(directory, `${name}.pem`), 'utf8');
+const pem = (name: string): string => certificates.pem(name);
 
 function settings(mode: TlsSettings['mode'], asksClients = false): TlsSettings {
   return { mode, key: pem('server-key'), cert: pem('server-cert'), ...(asksClients ? { ca: pem('ca-cert') } : {}) };
@@ -65,7 +31,7 @@ function settings(mode: TlsSettings['mode'], asksClients = false): TlsSettings {
 
 async function serveTls(tls: TlsSettings, device = new MemoryDevice(8 * MiB)): Promise<Served & { tlsUri: string }> {
   const served = await serve({ disk: device }, { tls, addresses: [{ host: '127.0.0.1', port: 0 }] });
-  const tlsUri = `${served.uri.replace(/^nbds?:\/\/127\.0\.0\.1/, 'nbds://localhost')}/?tls-certificates=${directory}`;
+  const tlsUri = `${served.uri.replace(/^nbds?:\/\/127\.0\.0\.1/, 'nbds://localhost')}/?tls-certificates=${certificates.directory}`;
   return { ...served, tlsUri };
 }
 

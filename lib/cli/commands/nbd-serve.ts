@@ -1,17 +1,16 @@
 // `nbd serve`: images as disks, in the foreground, until it is interrupted.
 
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { attachLimitsDefault, type AttachLimits } from '../../attach/limits.ts';
 import { FarsideError } from '../../errors.ts';
 import { addressDefault, type Address } from '../../nbd/listen.ts';
-import type { TlsSettings } from '../../nbd/server.ts';
 import { attachOwner } from '../../node/attach-owner.ts';
 import { defineCommand } from '../command.ts';
 import { formatBytes } from '../grammar.ts';
 import { attachHint } from '../nbd-hints.ts';
 import { openExports } from '../nbd-exports.ts';
 import { serveExports } from '../nbd-serving.ts';
+import { tlsOf } from '../nbd-tls.ts';
 import { imageDeps } from '../open-bucket.ts';
 import { bytesOption, imageOrSnapsArgument, integerOption, switchOption, textOption } from '../parameters.ts';
 import { nextSignal } from '../signals.ts';
@@ -113,21 +112,3 @@ const limitsOf = ({ cacheSize, readAhead, pendingSize }: Memory): AttachLimits =
     segmentBytesMax: Math.min(attachLimitsDefault.segmentBytesMax, Math.ceil(pendingSize / 2)),
   }),
 });
-
-type Tls = { [K in 'tlsKey' | 'tlsCert' | 'tlsCa']: string | undefined } & { tlsOptional: boolean };
-
-function tlsOf({ tlsKey, tlsCert, tlsCa, tlsOptional }: Tls): TlsSettings | undefined {
-  if (tlsKey === undefined && tlsCert === undefined && tlsCa === undefined && !tlsOptional) return undefined;
-  if (tlsKey === undefined || tlsCert === undefined)
-    throw new FarsideError('EINVAL', 'TLS takes both --tls-key and --tls-cert');
-  return {
-    mode: tlsOptional ? 'allowed' : 'required',
-    key: readPem(tlsKey),
-    cert: readPem(tlsCert),
-    ...(tlsCa !== undefined && { ca: readPem(tlsCa) }),
-  };
-}
-
-function readPem(path: string): string {
-  return readFileSync(path, 'utf8');
-}
