@@ -172,8 +172,9 @@ export class AttachedImage {
 
   /** To be called about once a second. Never throws: what went wrong shows in `failure`, or with the next flush. */
   async maintain(): Promise<void> {
-    if (this.#isClosed || this.failure) return;
+    if (this.failure) return;
     this.#journal.maintain();
+    if (this.#isClosed) return;
     const { clock } = this.#deps;
     const { limits } = this.#options;
     const [oldest] = this.#segments.values();

@@ -176,6 +176,10 @@ export class JournalWriter {
     if (this.#failure) throw this.#failure;
   }
 
+  get #patienceMs(): number {
+    return this.#options.limits.flushPatienceMs;
+  }
+
   get #durable(): number {
     return this.#options.wal ? this.#logged : this.#stored;
   }
@@ -197,11 +201,11 @@ export class JournalWriter {
 
   /** Whoever waits is woken by every change, failed attempt and look (`maintain`). */
   async #until(isReached: () => boolean): Promise<void> {
-    const endMs = this.#deps.clock.nowMs() + this.#options.limits.flushPatienceMs;
+    const endMs = this.#deps.clock.nowMs() + this.#patienceMs;
     while (!isReached()) {
       this.assertUsable();
       if (this.#deps.clock.nowMs() >= endMs)
-        throw new FarsideError('EIO', 'the bucket does not take what was written; it is kept and tried on', {
+        throw new FarsideError('EIO', `the bucket did not take what was written within ${this.#patienceMs / 1000} s`, {
           retry: 'later',
         });
       await this.#change();

@@ -45,9 +45,15 @@ export async function serveExports(
   } finally {
     // An image that is being given back is not one that was taken away.
     looking.stop();
-    // What a device fails with at its last flush, closing the image says too.
-    await server?.stop().catch(() => {});
-    await closeAll(exports, lost);
+    // Or a bucket that does not answer would not be noticed to have taken too long.
+    const waking = setInterval(() => exports.forEach(({ image }) => void image?.maintain()), lookEveryMs);
+    try {
+      // What a device fails with at its last flush, closing the image says too.
+      await server?.stop().catch(() => {});
+      await closeAll(exports, lost);
+    } finally {
+      clearInterval(waking);
+    }
   }
 }
 
@@ -88,7 +94,7 @@ function notGivenBack(name: string, cause: unknown): FarsideError {
   const code = cause instanceof FarsideError ? cause.code : 'EIO';
   return new FarsideError(
     code,
-    `${name} was not detached: ${why}\nwhat was flushed is in its journal: attach it again, or 'farside lock ls' and 'farside lock rm' it`,
+    `${name} was not detached: ${why}\nwhat was flushed is in its journal, what was written after the last flush may be lost: attach it again, or 'farside lock ls' and 'farside lock rm' it`,
     { cause },
   );
 }
