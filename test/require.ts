@@ -18,6 +18,7 @@ const debianPackageOf: Record<string, string> = {
   debugfs: 'e2fsprogs',
   'mkfs.xfs': 'xfsprogs',
   xfs_repair: 'xfsprogs',
+  xfs_db: 'xfsprogs',
   script: 'bsdutils',
   radosgw: 'radosgw',
   'ceph-mon': 'ceph-mon',

@@ -24,5 +24,5 @@ async function startPlaces(): Promise<PairOptions> {
 }
 
 describe.skipIf(!hasRadosgw())('mirroring between two sites on S3:', () => {
-  describeMirroring(startPlaces);
+  describeMirroring(startPlaces, { isDirect: true });
 });

@@ -21,7 +21,10 @@ import {
   waitSyncing,
   type Pair,
 } from './mirror-pair.ts';
+import { NbdProcess } from './nbd-process.ts';
+import { followedContent, waitAtPoint, waitFollowed } from './replica-points.ts';
 import { waitUntil, type Site, type SitesOptions } from './sites.ts';
+import { RawClient } from '../nbd/raw-client.ts';
 
 const kibibyte = 1024;
 const mebibyte = 1024 * kibibyte;
@@ -54,8 +57,14 @@ const eventually = (isTrue: () => Promise<boolean>, what: string): Promise<void>
 /** Everything but tuning. */
 export type PairOptions = (name: string) => Omit<SitesOptions, 'settings' | 'limits'>;
 
-/** `startPlaces`: what the pair needs first, and each site's options once it is there. */
-export function describeMirroring(startPlaces: () => Promise<PairOptions>, { short = false } = {}): void {
+/**
+ * `startPlaces`: what the pair needs first, and each site's options once it is there. `isDirect`: peers are sent to the store of the
+ * first site themselves.
+ */
+export function describeMirroring(
+  startPlaces: () => Promise<PairOptions>,
+  { short = false, isDirect = false } = {},
+): void {
   let pair: Pair;
   let a: Site;
   let b: Site;
@@ -172,6 +181,33 @@ export function describeMirroring(startPlaces: () => Promise<PairOptions>, { sho
       await a.farsideOk('mirror', 'image', 'disable', 'short');
       await eventually(async () => (await imageNames(b)).length === 0, 'the replica is gone');
       await expectContent(a, 'short', first.subarray(0, 64 * kibibyte));
+    });
+  });
+
+  describe('an image in use', { timeout: testWaitMs }, () => {
+    const content = Buffer.concat([noise('used', 2 * mebibyte), Buffer.alloc(mebibyte)]);
+
+    test('is followed by its journal, segment by segment, without its blocks going through a site whose store is reached directly', async () => {
+      await clientOf(a).createImage(specOf('used'), { sizeBytes: content.length });
+      await clientOf(a).enableImage(specOf('used'), 'journal');
+      const server = await NbdProcess.start(a, { images: ['used'], socket: scratch(pair, 'nbd.sock') });
+      await waitAtPoint('used', { from: a, to: b });
+      const client = await RawClient.connect({ path: scratch(pair, 'nbd.sock') });
+      await client.go('rbd/used');
+      const before = await requestsOf(a);
+      for (let offset = 0; offset < 2 * mebibyte; offset += mebibyte / 2) {
+        const data = content.subarray(offset, offset + mebibyte / 2);
+        expect(await client.ask(1, { offset, data })).toBe(0);
+        expect(await client.ask(3)).toBe(0);
+      }
+      await waitFollowed('used', { from: a, to: b });
+      const bytesRead = (await requestsOf(a)).bytesIn - before.bytesIn;
+      expect(bytesRead < mebibyte / 4).toBe(isDirect);
+      expect(sha256(await followedContent(b, 'used'))).toBe(sha256(content));
+      await client.disconnect();
+      expect(await server.stop()).toMatchObject({ code: 0, stderr: '' });
+      await waitAtPoint('used', { from: a, to: b });
+      await expectContent(b, 'used', content);
     });
   });
 

@@ -7,12 +7,24 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemRandom } from '../../lib/random.ts';
 import { systemClock } from '../../lib/clock.ts';
-import { apply, dataOf, decode, prefixOf, requestOf, sectorBytes } from '../attach/pattern.ts';
+import { apply, dataOf, decode, prefixOf, requestOf, sectorBytes, type Request } from '../attach/pattern.ts';
 import { runTool, toolOk } from '../nbd/served.ts';
 import { RawClient } from '../nbd/raw-client.ts';
 import { requireTool } from '../require.ts';
-import { clientOf, noise, sha256OfFile, specOf, startPair, waitSynced, type Pair } from './mirror-pair.ts';
-import { NbdProcess } from './nbd-process.ts';
+import { ext4, makeContents, xfs } from './file-systems.ts';
+import {
+  clientOf,
+  exportedSha256,
+  noise,
+  sha256,
+  sha256OfFile,
+  specOf,
+  startPair,
+  waitSynced,
+  type Pair,
+} from './mirror-pair.ts';
+import { NbdProcess, type ServedSite } from './nbd-process.ts';
+import { followedContent, replicaPoints, waitAtPoint, waitFollowed } from './replica-points.ts';
 import type { Site } from './sites.ts';
 
 const mebibyte = 2 ** 20;
@@ -35,12 +47,22 @@ afterAll(async () => {
 /** The home of the sites has a space in its name, which not every tool takes. */
 const path = (name: string): string => join(directory, name);
 const socket = (image: string): string => join(pair.home, `${image}.sock`);
-const serve = (image: string): Promise<NbdProcess> => NbdProcess.start(a, { images: [image], socket: socket(image) });
+const serve = (images: string[], name = images[0]!): Promise<NbdProcess> =>
+  NbdProcess.start(a, { images, socket: socket(name) });
 
-/** Serves a new image while `work` goes on, and ends as it should. */
+/** Serves a new image, mirrored by its journal, while `work` goes on, and ends as it should. */
 async function served(image: string, size: string, work: (uri: string) => Promise<void>): Promise<void> {
   await a.farsideOk('create', image, '--size', size);
-  const server = await serve(image);
+  await a.farsideOk('mirror', 'image', 'enable', image, 'journal');
+  const server = await serve([image]);
+  await work(server.uri(`rbd/${image}`));
+  expect(await server.stop()).toMatchObject({ code: 0, stderr: '' });
+}
+
+/** The replica as it is, to clients that may only read. */
+async function servedReplica(image: string, work: (uri: string) => Promise<void>): Promise<void> {
+  const words = ['--read-only'];
+  const server = await NbdProcess.start(b, { images: [image], socket: socket(`${image}-replica`), words });
   await work(server.uri(`rbd/${image}`));
   expect(await server.stop()).toMatchObject({ code: 0, stderr: '' });
 }
@@ -56,9 +78,13 @@ async function atReplica(image: string): Promise<string> {
 }
 
 /** Writes what differs between two files of one size, as a page cache would: 4 KiB at a time, then a flush. */
-async function writeChanges(image: string, before: string, after: string): Promise<number> {
+async function writeChanges(
+  socketPath: string,
+  image: string,
+  { before, after }: { before: string; after: string },
+): Promise<void> {
   const [old, next] = [readFileSync(before), readFileSync(after)];
-  const client = await RawClient.connect({ path: socket(image) });
+  const client = await RawClient.connect({ path: socketPath });
   await client.go(`rbd/${image}`);
   let count = 0;
   for (let offset = 0; offset < next.length; offset += 4096) {
@@ -67,21 +93,33 @@ async function writeChanges(image: string, before: string, after: string): Promi
     expect(await client.ask(command.write, { offset, data })).toBe(0);
     count++;
   }
+  expect(count).toBeGreaterThan(0);
   expect(await client.ask(command.flush)).toBe(0);
   await client.disconnect();
-  return count;
 }
 
-describe.skipIf(!requireTool('qemu-img'))('qemu:', { timeout: 120_000 }, () => {
-  test('a qcow2 image goes in and comes back identical', async () => {
+const hasQemu = ['qemu-img', 'qemu-io', 'nbdcopy', 'nbdinfo'].map(requireTool).every(Boolean);
+
+describe.skipIf(!hasQemu)('qemu:', { timeout: 120_000 }, () => {
+  test('a qcow2 image goes in and comes back identical, from the replica too', async () => {
     writeFileSync(path('source.raw'), noise('qemu', 5 * mebibyte));
     truncateSync(path('source.raw'), 64 * mebibyte);
     await toolOk('qemu-img', ['convert', '-O', 'qcow2', path('source.raw'), path('source.qcow2')]);
     await served('qemu', '64M', async (uri) => {
       await toolOk('qemu-img', ['convert', '-n', '-O', 'raw', path('source.qcow2'), uri]);
       await toolOk('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', uri, path('back.qcow2')]);
+      await waitFollowed('qemu', { from: a, to: b });
+      await servedReplica('qemu', async (replica) => {
+        await toolOk('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', replica, path('far.qcow2')]);
+        await toolOk('nbdcopy', [replica, path('far.raw')]);
+        expect(await runTool('nbdinfo', ['--is', 'read-only', replica])).toMatchObject({ code: 0 });
+        expect((await runTool('qemu-io', ['-f', 'raw', '-c', 'write 0 4k', replica])).stderr).toMatch(
+          /permission denied/i,
+        );
+      });
     });
-    expect(await toolOk('qemu-img', ['compare', path('source.qcow2'), path('back.qcow2')])).toContain('identical');
+    for (const name of ['back.qcow2', 'far.qcow2', 'far.raw'])
+      expect(await toolOk('qemu-img', ['compare', path('source.qcow2'), path(name)]), name).toContain('identical');
   });
 
   test('patterns of qemu-io are read back, also by the next server', async () => {
@@ -109,14 +147,14 @@ describe.skipIf(!requireTool('qemu-img'))('qemu:', { timeout: 120_000 }, () => {
       );
       expect(told).not.toMatch(/verification failed/);
     });
-    const next = await serve('patterns');
+    const next = await serve(['patterns']);
     expect(await io(next.uri('rbd/patterns'), ...reads)).not.toMatch(/verification failed/);
     expect(await next.stop()).toMatchObject({ code: 0 });
   });
 });
 
 describe.skipIf(!requireTool('fio'))('fio:', { timeout: 120_000 }, () => {
-  test('random writes, trims and flushes at once, verified', async () => {
+  test('random writes, trims and flushes at once, verified; and the replica is equal', async () => {
     await served('fio', '48M', async (uri) => {
       const job = [
         '[global]',
@@ -150,55 +188,69 @@ describe.skipIf(!requireTool('fio'))('fio:', { timeout: 120_000 }, () => {
       writeFileSync(path('job.fio'), job.join('\n'));
       await toolOk('fio', [`--aux-path=${path('')}`, path('job.fio')]);
     });
+    await waitAtPoint('fio', { from: a, to: b });
+    expect(await exportedSha256(pair, b, 'fio')).toBe(await exportedSha256(pair, a, 'fio'));
   });
 });
 
-describe.skipIf(!requireTool('mke2fs'))('ext4:', { timeout: 240_000 }, () => {
-  test('a file system that is changed through NBD is whole at the replica, at every mirror snapshot', async () => {
-    const [before, after] = [path('ext4.before'), path('ext4.after')];
-    writeFileSync(path('first.txt'), 'first\n');
-    writeFileSync(path('bulk.bin'), noise('bulk', mebibyte));
-    writeFileSync(after, '');
-    truncateSync(after, 32 * mebibyte);
-    await toolOk('mke2fs', ['-q', '-t', 'ext4', '-F', after]);
-    await served('ext4', '32M', async (uri) => {
-      await a.farsideOk('mirror', 'image', 'enable', 'ext4', 'snapshot');
-      await toolOk('nbdcopy', ['--flush', after, uri]);
-      const changes = [
-        'mkdir d',
-        `write ${path('first.txt')} first.txt`,
-        `write ${path('bulk.bin')} bulk.bin`,
-        'rm bulk.bin',
-      ];
-      for (const change of changes) {
+describe.each([ext4, xfs])(
+  '$name:',
+  { timeout: 240_000 },
+  ({ name, sizeBytes, tools, steps, check: [checker, ...words] }) => {
+    const isThere = tools.map(requireTool).every(Boolean);
+    const [bySnapshot, byJournal] = [`${name}-snapshot`, `${name}-journal`];
+
+    /** Whether a check finds a file system in the file, and nothing to say about it. */
+    async function expectWhole(file: string): Promise<void> {
+      expect(await runTool(checker, [...words, file])).toMatchObject({ code: 0 });
+    }
+
+    /** Does every step in a file and on both disks, each of which is flushed. Gives the hashes of the file. */
+    async function writeSteps(server: NbdProcess): Promise<string[]> {
+      const [before, after] = [path(`${name}.before`), path(`${name}.after`)];
+      writeFileSync(after, '');
+      truncateSync(after, sizeBytes);
+      const hashes: string[] = [];
+      for (const [count, step] of steps.entries()) {
         copyFileSync(after, before);
-        await toolOk('debugfs', ['-w', '-R', change, after]);
-        expect(await writeChanges('ext4', before, after)).toBeGreaterThan(0);
-        const replica = await atReplica('ext4');
-        expect(await sha256OfFile(replica)).toBe(await sha256OfFile(after));
-        expect(await runTool('e2fsck', ['-fn', replica])).toMatchObject({ code: 0 });
+        await step(after, directory);
+        hashes.push(await sha256OfFile(after));
+        for (const image of [bySnapshot, byJournal]) {
+          if (count === 0) await toolOk('nbdcopy', ['--flush', after, server.uri(`rbd/${image}`)]);
+          else await writeChanges(socket(name), image, { before, after });
+        }
+        const replica = await atReplica(bySnapshot);
+        expect(await sha256OfFile(replica)).toBe(hashes.at(-1));
+        await expectWhole(replica);
       }
-    });
-  });
-});
+      return hashes;
+    }
 
-describe.skipIf(!requireTool('mkfs.xfs') || !requireTool('xfs_repair'))('xfs:', { timeout: 240_000 }, () => {
-  test('a file system that is written through NBD is whole at the replica', async () => {
-    const file = path('xfs.raw');
-    writeFileSync(path('proto'), `x\n0 0\nd--755 0 0\nhello ---644 0 0 ${path('xfs.txt')}\n$\n`);
-    writeFileSync(path('xfs.txt'), noise('xfs', 300_000));
-    writeFileSync(file, '');
-    truncateSync(file, 304 * mebibyte);
-    await toolOk('mkfs.xfs', ['-q', '-p', path('proto'), file]);
-    await served('xfs', '304M', async (uri) => {
-      await a.farsideOk('mirror', 'image', 'enable', 'xfs', 'snapshot');
-      await toolOk('nbdcopy', ['--flush', file, uri]);
-      const replica = await atReplica('xfs');
-      expect(await sha256OfFile(replica)).toBe(await sha256OfFile(file));
-      expect(await runTool('xfs_repair', ['-n', '-f', replica])).toMatchObject({ code: 0 });
-    });
-  });
-});
+    test.skipIf(!isThere)(
+      'what is done to it through NBD is whole at the replica, at every mirror snapshot and every flushed point of the journal',
+      async () => {
+        makeContents(directory);
+        for (const image of [bySnapshot, byJournal])
+          await a.farsideOk('create', image, '--size', `${sizeBytes / mebibyte}M`);
+        const server = await serve([bySnapshot, byJournal], name);
+        await a.farsideOk('mirror', 'image', 'enable', bySnapshot, 'snapshot');
+        await a.farsideOk('mirror', 'image', 'enable', byJournal, 'journal');
+        const hashes = await writeSteps(server);
+        await waitFollowed(byJournal, { from: a, to: b });
+        const found: string[] = [];
+        for await (const point of replicaPoints(b, byJournal)) {
+          const hash = sha256(point);
+          if (hash !== hashes[found.length]) continue; // between two flushes, or before the first
+          found.push(hash);
+          writeFileSync(path('point'), point);
+          await expectWhole(path('point'));
+        }
+        expect(found).toEqual(hashes);
+        expect(await server.stop()).toMatchObject({ code: 0, stderr: '' });
+      },
+    );
+  },
+);
 
 const crashRounds = 4;
 const crashSizeBytes = 4 * mebibyte;
@@ -229,15 +281,29 @@ class PatternClient {
     }
   }
 
-  async #send(client: RawClient, request: ReturnType<typeof requestOf>): Promise<void> {
-    const offset = request.sector * sectorBytes;
+  async #send(client: RawClient, request: Request): Promise<void> {
     this.sentSeq = request.seq;
-    const error =
-      request.type === 'write'
-        ? await client.ask(command.write, { offset, data: dataOf(request) })
-        : await client.ask(command.writeZeroes, { offset, length: request.sectors * sectorBytes });
+    const error = await ask(client, request);
     if (error !== 0) this.refusals.push(error);
   }
+}
+
+const ask = (client: RawClient, request: Request): Promise<number> => {
+  const offset = request.sector * sectorBytes;
+  return request.type === 'write'
+    ? client.ask(command.write, { offset, data: dataOf(request) })
+    : client.ask(command.writeZeroes, { offset, length: request.sectors * sectorBytes });
+};
+
+/** Requests of the pattern, with a flush behind them. */
+async function flushPattern(
+  client: RawClient,
+  seed: string,
+  { from, to }: { from: number; to: number },
+): Promise<void> {
+  for (let seq = from; seq <= to; seq++)
+    expect(await ask(client, requestOf(seed, seq, crashSizeBytes / sectorBytes))).toBe(0);
+  expect(await client.ask(command.flush)).toBe(0);
 }
 
 describe('a server that is killed', { timeout: 240_000 }, () => {
@@ -248,7 +314,7 @@ describe('a server that is killed', { timeout: 240_000 }, () => {
     let seq = 0;
     for (let round = 0; round < crashRounds; round++) {
       const seed = `crash-${round}`;
-      const server = await serve('crash');
+      const server = await serve(['crash']);
       const client = new PatternClient(seq);
       const running = client.run(seed);
       await systemClock.sleep(100 + systemRandom.fraction() * 400);
@@ -261,9 +327,9 @@ describe('a server that is killed', { timeout: 240_000 }, () => {
       expect(client.refusals).toEqual([]);
       const prefix = { seed, base: state, firstSeq: seq + 1 };
       await waitSynced('crash', { from: a, to: b });
-      const replica = decode(await exported(b));
+      const replica = decode(await exported(b, 'crash'));
       prefixOf(replica, { ...prefix, minSeq: flushedBefore, maxSeq: sentAfter });
-      const next = await serve('crash');
+      const next = await serve(['crash']);
       await toolOk('nbdcopy', [next.uri('rbd/crash'), path('crash.read')]);
       expect(await next.stop()).toMatchObject({ code: 0 });
       const found = decode(readFileSync(path('crash.read')));
@@ -276,9 +342,39 @@ describe('a server that is killed', { timeout: 240_000 }, () => {
   });
 });
 
-async function exported(site: Site): Promise<Buffer> {
-  const out = path('crash.replica');
+describe('a write-ahead log', { timeout: 120_000 }, () => {
+  test('whose flushes never reached the bucket of a mirrored image does so when the image is attached again, and the replica has them', async () => {
+    const over: ServedSite = { name: 'site-a-over-http', home: a.home, environment: a.environment };
+    writeFileSync(path('token'), a.token, { mode: 0o600 });
+    await a.farsideOk('site', 'add', '--name', over.name, '--url', a.url, '--token-file', path('token'));
+    await a.farsideOk('create', 'logged', '--size', '4M');
+    await a.farsideOk('mirror', 'image', 'enable', 'logged', 'journal');
+    const words = ['--wal', path('wal')];
+    const server = await NbdProcess.start(over, { images: ['logged'], socket: socket('logged'), words });
+    const client = await RawClient.connect({ path: socket('logged') });
+    await client.go('rbd/logged');
+    const flushed = (from: number, to: number): Promise<void> => flushPattern(client, 'logged', { from, to });
+    await flushed(1, 20);
+    await waitFollowed('logged', { from: a, to: b });
+    await a.kill();
+    await flushed(21, 30);
+    await flushed(31, 40);
+    await server.stop('SIGKILL');
+    await a.start();
+    const state = new Uint32Array(crashSizeBytes / sectorBytes);
+    const prefix = { seed: 'logged', base: state, firstSeq: 1, maxSeq: 40 };
+    expect(prefixOf(decode(await followedContent(b, 'logged')), { ...prefix, minSeq: 20 })).toBe(20);
+    const next = await NbdProcess.start(over, { images: ['logged'], socket: socket('logged'), words });
+    expect(next.stderr).toMatch(/rbd\/logged: \d+ segments of the write-ahead log are in the bucket/);
+    expect(await next.stop()).toMatchObject({ code: 0 });
+    await waitAtPoint('logged', { from: a, to: b });
+    prefixOf(decode(await exported(b, 'logged')), { ...prefix, minSeq: 40 });
+  });
+});
+
+async function exported(site: Site, image: string): Promise<Buffer> {
+  const out = path(`${image}.replica`);
   rmSync(out, { force: true });
-  await site.farsideOk('export', 'crash', out);
+  await site.farsideOk('export', image, out);
   return readFileSync(out);
 }

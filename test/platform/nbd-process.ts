@@ -13,7 +13,11 @@ process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
-export type ServeOptions = { images: readonly string[]; socket: string; words?: readonly string[] };
+/** A site, or another name under which one is registered. */
+export type ServedSite = Pick<Site, 'name' | 'home' | 'environment'>;
+
+/** `words`: further options. Without `socket` they say where it listens. */
+export type ServeOptions = { images: readonly string[]; socket?: string; words?: readonly string[] };
 
 export class NbdProcess {
   readonly #child: ChildProcess;
@@ -35,11 +39,12 @@ export class NbdProcess {
   }
 
   /** Resolves when every image is served, or throws what it said when it ended before. */
-  static async start(site: Site, { images, socket, words = [] }: ServeOptions): Promise<NbdProcess> {
-    const line = [main, '--cluster', site.name, 'nbd', 'serve', ...images, '--unix', socket, ...words];
+  static async start(site: ServedSite, { images, socket, words = [] }: ServeOptions): Promise<NbdProcess> {
+    const where = socket === undefined ? [] : ['--unix', socket];
+    const line = [main, '--cluster', site.name, 'nbd', 'serve', ...images, ...where, ...words];
     const served = new NbdProcess(
       spawn(process.execPath, line, {
-        env: { ...process.env, FARSIDE_HOME: site.home },
+        env: { ...process.env, ...site.environment, FARSIDE_HOME: site.home },
         stdio: ['ignore', 'pipe', 'pipe'],
       }),
     );

@@ -1,11 +1,12 @@
 // `farside nbd serve` as a user runs it: what it prints, who may attach an image, and how it ends.
 
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { requireTool } from '../require.ts';
-import { toolOk } from '../nbd/served.ts';
+import { Certificates } from '../nbd/certificates.ts';
+import { runTool, toolOk } from '../nbd/served.ts';
 import { noise, sha256, sha256OfFile } from './mirror-pair.ts';
 import { NbdProcess } from './nbd-process.ts';
 import { startSites, type Site, type Sites } from './sites.ts';
@@ -27,6 +28,19 @@ afterAll(async () => {
 });
 
 const file = (name: string): string => join(directory, name);
+
+/** A directory as clients look for it, for one who shows the certificate of that name; `nobody` has none. */
+function identity(certificates: Certificates, name: string): string {
+  const own = file(`identity of ${name}`.replaceAll(' ', '-'));
+  if (existsSync(own)) return own;
+  mkdirSync(own);
+  copyFileSync(certificates.path('ca-cert'), join(own, 'ca-cert.pem'));
+  if (name === 'nobody') return own;
+  for (const part of ['cert', 'key'])
+    copyFileSync(certificates.path(`${name}-${part}`), join(own, `client-${part}.pem`));
+  return own;
+}
+
 let socketCount = 0;
 const serve = (images: string[], ...words: string[]): Promise<NbdProcess> =>
   NbdProcess.start(a, { images, socket: file(`${(socketCount += 1)}.sock`), words });
@@ -115,6 +129,51 @@ describe.skipIf(!requireTool('nbdcopy'))('nbd serve', { timeout: 120_000 }, () =
     expect(readdirSync(file('wal'), { recursive: true }).filter((name) => String(name).endsWith('.wal'))).toEqual([]);
   });
 
+  test.skipIf(!requireTool('openssl'))(
+    'TLS: clients whose certificate the authority has signed come in, and nobody else; plain ones where it is optional',
+    async () => {
+      mkdirSync(file('certificates'));
+      const certificates = new Certificates(file('certificates'));
+      const options = (server: string): string[] => [
+        '--port',
+        '0',
+        '--tls-key',
+        certificates.path(`${server}-key`),
+        '--tls-cert',
+        certificates.path(`${server}-cert`),
+        '--tls-ca',
+        certificates.path('ca-cert'),
+      ];
+      await a.farsideOk('create', 'secret', '--size', '4M');
+      const served = await NbdProcess.start(a, { images: ['secret'], words: options('server') });
+      const uri = served.uri('rbd/secret').replace('127.0.0.1', 'localhost');
+      expect(uri).toMatch(/^nbds:/);
+      const as = (name: string): string => `${uri}?tls-certificates=${identity(certificates, name)}`;
+      writeFileSync(file('secret.raw'), noise('secret', 4 * mebibyte));
+      await toolOk('nbdcopy', ['--flush', file('secret.raw'), as('client')]);
+      const credentials = `tls-creds-x509,id=tls,dir=${identity(certificates, 'client')},endpoint=client`;
+      const opened = `driver=nbd,host=localhost,port=${new URL(uri).port},export=rbd/secret,tls-creds=tls`;
+      await toolOk('qemu-img', ['convert', '--object', credentials, '--image-opts', opened, file('secret.out')]);
+      expect(await sha256OfFile(file('secret.out'))).toBe(await sha256OfFile(file('secret.raw')));
+      for (const name of ['stranger', 'nobody'])
+        expect(await runTool('nbdinfo', [as(name)]), name).toMatchObject({ code: 1 });
+      expect((await runTool('nbdinfo', [uri.replace('nbds:', 'nbd:')])).code).toBe(1);
+      expect(await served.stop()).toMatchObject({ code: 0 });
+
+      // A server that the authority has not signed is not talked to; one that is may do without TLS.
+      const impostor = await NbdProcess.start(a, {
+        images: ['secret'],
+        words: [...options('stranger'), '--tls-optional'],
+      });
+      const open = impostor.uri('rbd/secret');
+      expect(open).toMatch(/^nbd:/);
+      expect(await toolOk('nbdinfo', ['--size', open])).toBe(`${4 * mebibyte}\n`);
+      const secured = `${open.replace('nbd://127.0.0.1', 'nbds://localhost')}?tls-certificates=`;
+      expect((await runTool('nbdinfo', [`${secured}${identity(certificates, 'client')}`])).code).toBe(1);
+      expect(await impostor.stop()).toMatchObject({ code: 0 });
+    },
+  );
+
   test('takes an image away from its writer by force', async () => {
     await a.farsideOk('create', 'forced', '--size', '4M');
     const first = await serve(['forced']);
@@ -127,7 +186,9 @@ describe.skipIf(!requireTool('nbdcopy'))('nbd serve', { timeout: 120_000 }, () =
     await a.farsideOk('create', 'free', '--size', '4M');
     expect(await a.farside('nbd', 'serve', 'free', '--unix', file('x'), '--port', '1')).toMatchObject({ code: 22 });
     expect(await a.farside('nbd', 'serve', 'free', 'free')).toMatchObject({ code: 22 });
-    expect(await a.farside('nbd', 'serve', 'free', '--tls-key', file('key'))).toMatchObject({ code: 22 });
+    writeFileSync(file('no.pem'), 'this is no PEM\n');
+    const tls = ['--tls-key', file('no.pem'), '--tls-cert', file('no.pem')];
+    expect(await a.farside('nbd', 'serve', 'free', '--port', '0', ...tls)).toMatchObject({ code: 22, stdout: '' });
     expect(await a.farside('nbd', 'serve', 'free', 'absent', '--unix', file('x'))).toMatchObject({ code: 2 });
     expect(await a.farsideOk('lock', 'ls', 'free')).toBe('');
   });

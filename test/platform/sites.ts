@@ -108,10 +108,13 @@ export class Site {
 
   /** Runs the CLI against this site. */
   farside(...words: string[]): Promise<CommandResult> {
-    return runFarside(this.home, ['--cluster', this.name, ...words], {
-      ...this.#options.env,
-      FARSIDE_TUNING: JSON.stringify({ limits: this.#options.limits, settings: this.#options.settings }),
-    });
+    return runFarside(this.home, ['--cluster', this.name, ...words], this.environment);
+  }
+
+  /** Of commands against this site. */
+  get environment(): Record<string, string> {
+    const { env, limits, settings } = this.#options;
+    return { ...env, FARSIDE_TUNING: JSON.stringify({ limits, settings }) };
   }
 
   /** Its standard output, trimmed; a failure throws with all that it said. */
