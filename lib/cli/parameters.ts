@@ -262,6 +262,13 @@ export const switchOption = (flags: string, help: string): Option<boolean> => ({
   parse: (raw) => raw === true,
 });
 
+/** `--no-x`, of which commander makes `x`: false once it is given. */
+export const negativeOption = (flags: string, help: string): Option<boolean> => ({
+  flags,
+  help,
+  parse: (raw) => raw === false,
+});
+
 export const textOption = (flags: string, help: string): Option<string | undefined> => ({
   flags,
   help,

@@ -16,6 +16,7 @@ import {
   indexBytes,
   parseAnyPackIndex,
   parseEntryCount,
+  parsePackIndex,
   type NewEntry,
   type PackIndex,
 } from './pack.ts';
@@ -93,6 +94,22 @@ export function parseSegment(head: Uint8Array, slot: Slot): Segment {
   for (const change of parsed.changes) checkChange(index, change);
   return { ...parsed, pack: { packId, entryCount, packBytes, slot } };
 }
+
+/**
+ * Parses and verifies a whole segment: everything that it refers to is there, and is what its hash says. EBADMSG else.
+ * @returns also how to get the data of a change that has some, which costs decoding it again
+ */
+export function parseWholeSegment(bytes: Uint8Array, slot: Slot): { segment: Segment; dataOf: BlockReader } {
+  const segment = parseSegment(bytes, slot);
+  const index = parsePackIndex(bytes, segment.pack.packId);
+  if (!index.isComplete || index.storedBytes !== bytes.length) throw bad('it is not whole');
+  const dataOf: BlockReader = (entry) => decodeEntry(index.entry(entry), index.encoded(bytes, entry));
+  for (const { entry } of segment.changes) if (entry !== undefined) dataOf(entry);
+  return { segment, dataOf };
+}
+
+/** The raw bytes of an entry. */
+export type BlockReader = (entry: number) => Uint8Array;
 
 function decodeEvents(input: ByteReader): SegmentMeta & { changes: SegmentChange[] } {
   if (input.byte() !== version) throw bad('unknown version');

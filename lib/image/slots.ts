@@ -13,6 +13,7 @@ import { FarsideError } from '../errors.ts';
 import type { ImageDeps } from './deps.ts';
 import type { EpochId } from './ids.ts';
 import type { Slot } from './node.ts';
+import { parseAnyPackIndex } from './pack.ts';
 import { encodeFence, fenceBytes, isFence, parseSegment, segmentHeadBytes, type Segment } from './segment.ts';
 
 type SlotDeps = Pick<ImageDeps, 'bucket'>;
@@ -36,17 +37,59 @@ export async function readSlot(deps: SlotDeps, imageId: string, slot: Slot): Pro
 }
 
 async function readContent(deps: SlotDeps, imageId: string, slot: Slot): Promise<SlotContent> {
+  const head = await readHead(deps, imageId, slot);
+  if (head === 'free' || head === 'fence') return { kind: head };
+  return { kind: 'segment', segment: parseSegment(head, slot) };
+}
+
+/** Index and events of a segment, whatever else there may be of it. */
+async function readHead(deps: SlotDeps, imageId: string, slot: Slot): Promise<Uint8Array | 'free' | 'fence'> {
   const key = slotKey(imageId, slot);
   const found = await deps.bucket.get(key, { range: { offset: 0, length: headBytes } });
-  if (found.status !== 'found') return { kind: 'free' };
-  if (isFence(found.body, slot)) return { kind: 'fence' };
+  if (found.status !== 'found') return 'free';
+  if (isFence(found.body, slot)) return 'fence';
   let head = found.body;
   for (let wanted = segmentHeadBytes(head); wanted > head.length; wanted = segmentHeadBytes(head)) {
     const more = await deps.bucket.get(key, { range: { offset: 0, length: wanted } });
     if (more.status !== 'found' || more.body.length <= head.length) break; // parsing says what is wrong
     head = more.body;
   }
-  return { kind: 'segment', segment: parseSegment(head, slot) };
+  return head;
+}
+
+/** Whether a slot still has all that its writer put there: collection makes folded ones sparse. A damaged one may have had it. */
+async function isRetained(deps: SlotDeps, imageId: string, slot: Slot): Promise<boolean> {
+  try {
+    const head = await readHead(deps, imageId, slot);
+    return head !== 'free' && head !== 'fence' && parseAnyPackIndex(head).isComplete;
+  } catch (error) {
+    if (error instanceof FarsideError && error.code === 'EBADMSG') return true;
+    throw error;
+  }
+}
+
+/** Folded slots that are looked for. */
+const retainedMax = 65_536;
+/** Looked at together. */
+const retainedAtOnce = 16;
+
+/** The first of the slots before `end` that are whole without a gap, `end` when there is none. It reads a little of each. */
+export async function firstRetained(deps: SlotDeps, imageId: string, { epoch, seq: end }: Slot): Promise<number> {
+  const last = Math.max(0, end - retainedMax);
+  for (let seq = end; seq > last;) {
+    const slots = Array.from({ length: Math.min(retainedAtOnce, seq - last) }, (_, index) => seq - 1 - index);
+    const whole = await Promise.all(slots.map((at) => isRetained(deps, imageId, { epoch, seq: at })));
+    const gap = whole.indexOf(false);
+    if (gap >= 0) return seq - gap;
+    seq -= slots.length;
+  }
+  return last;
+}
+
+/** All the bytes of a slot; undefined: it is free, or ends the epoch. */
+export async function readSlotBytes(deps: SlotDeps, imageId: string, slot: Slot): Promise<Uint8Array | undefined> {
+  const found = await deps.bucket.get(slotKey(imageId, slot));
+  return found.status === 'found' && found.meta.bytes !== fenceBytes ? found.body : undefined;
 }
 
 /** False: the slot is taken, by other bytes. Repeating it is harmless. */

@@ -9,9 +9,7 @@ import type { ImageSpec } from '../image/deps.ts';
 import { breakEpoch } from '../image/epochs.ts';
 import type { Header, JournalPosition } from '../image/header.ts';
 import { parseEpochId } from '../image/ids.ts';
-import { verifyWhole } from '../image/pack-copy.ts';
-import { parsePackIndex } from '../image/pack.ts';
-import { isFence, parseSegment } from '../image/segment.ts';
+import { isFence, parseWholeSegment } from '../image/segment.ts';
 import { statusFrom } from './acknowledge.ts';
 import { firstFree } from './dense.ts';
 import type { MirrorDeps } from './deps.ts';
@@ -98,7 +96,7 @@ const clientShape = (
 });
 
 /** The first free slot of the epoch. */
-async function endSeq(deps: MirrorDeps, { imageId, journal }: Header): Promise<number> {
+export async function endSeq(deps: Pick<MirrorDeps, 'bucket'>, { imageId, journal }: Header): Promise<number> {
   if (!journal) return 0;
   const { epoch, seq: from } = journal.folded;
   if (journal.state === 'closed') return from;
@@ -137,9 +135,7 @@ async function inspectSlot(
   try {
     const slot = { epoch: parseEpochId(epoch), seq };
     if (isFence(found.body, slot)) return 'end';
-    const segment = parseSegment(found.body, slot);
-    verifyWhole(parsePackIndex(found.body, segment.pack.packId), found.body);
-    return segment.entryCount;
+    return parseWholeSegment(found.body, slot).segment.entryCount;
   } catch (error) {
     if (error instanceof FarsideError) return { error: error.message };
     throw error;

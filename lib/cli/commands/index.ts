@@ -37,6 +37,8 @@ import { importCommand } from './import.ts';
 import { info } from './info.ts';
 import { list } from './list.ts';
 import { journalClientDisconnect } from './journal-client-disconnect.ts';
+import { journalExport } from './journal-export.ts';
+import { journalImport } from './journal-import.ts';
 import { journalInfo } from './journal-info.ts';
 import { journalInspect } from './journal-inspect.ts';
 import { journalReset } from './journal-reset.ts';
@@ -154,6 +156,8 @@ export const commands: readonly Command[] = [
   importDiff,
   info,
   journalClientDisconnect,
+  journalExport,
+  journalImport,
   journalInfo,
   journalInspect,
   journalReset,

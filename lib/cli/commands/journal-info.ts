@@ -1,7 +1,7 @@
 // `journal info`: where the journal of an image is.
 
 import { defineReport } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
+import { journalArgument, journalOptions } from '../journal-play.ts';
 import { plainJournalInfo } from '../plain-journal.ts';
 import { unframed } from '../wording.ts';
 import { xmlShapes } from '../xml-shapes.ts';
@@ -9,8 +9,8 @@ import { xmlShapes } from '../xml-shapes.ts';
 export const journalInfo = defineReport({
   path: 'journal info',
   summary: 'show information about an image journal',
-  arguments: { image: imageArgument },
-  options: {},
+  arguments: { image: journalArgument },
+  options: journalOptions,
   xml: xmlShapes.journal,
   examples: ['farside journal info vm-1'],
   async run({ args, context, report }) {

@@ -2,20 +2,29 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
+import { journalArgument, journalOptions, verboseOption, verboseSegment } from '../journal-play.ts';
+import { imageDeps } from '../open-bucket.ts';
+import { openJournal, playJournal } from '../transfer-export-journal.ts';
 import { unframed } from '../wording.ts';
 
 export const journalInspect = defineCommand({
   path: 'journal inspect',
   summary: 'inspect an image journal for structural errors',
-  arguments: { image: imageArgument },
-  options: {},
-  examples: ['farside journal inspect vm-1'],
-  async run({ args, context }) {
+  arguments: { image: journalArgument },
+  options: { ...journalOptions, verbose: verboseOption },
+  examples: ['farside journal inspect vm-1', 'farside journal inspect vm-1 --verbose'],
+  async run({ args, options, context }) {
+    const { output } = context;
+    if (options.verbose) {
+      const deps = imageDeps(await context.registration(), context.terminal);
+      const journal = await unframed(() => openJournal(deps, args.image, { unfolded: true }));
+      for await (const loaded of playJournal(deps, journal))
+        if ('segment' in loaded) output.line(verboseSegment(journal.tag, loaded.segment));
+    }
     const client = await context.client();
     const { entries, errors } = await unframed(() => client.journal.inspect(args.image));
-    for (const { object_number, error } of errors) context.output.line(`segment ${object_number}: ${error}`);
-    context.output.line(`Summary:\n  ${entries} entries inspected, ${errors.length} errors`);
+    for (const { object_number, error } of errors) output.line(`segment ${object_number}: ${error}`);
+    output.line(`Summary:\n  ${entries} entries inspected, ${errors.length} errors`);
     if (errors.length > 0) throw new FarsideError('EBADMSG', 'the journal has errors');
   },
 });

@@ -1,14 +1,14 @@
 // `journal reset`: everything that is in the journal goes into the map, and replicas go on from there.
 
 import { defineCommand } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
+import { journalArgument, journalOptions } from '../journal-play.ts';
 import { framed } from '../wording.ts';
 
 export const journalReset = defineCommand({
   path: 'journal reset',
   summary: 'reset an image journal',
-  arguments: { image: imageArgument },
-  options: {},
+  arguments: { image: journalArgument },
+  options: journalOptions,
   examples: ['farside journal reset vm-1'],
   async run({ args, context }) {
     const client = await context.client();

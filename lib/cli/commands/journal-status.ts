@@ -1,7 +1,7 @@
 // `journal status`: who reads the journal of an image, and how far they are.
 
 import { defineReport } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
+import { journalArgument, journalOptions } from '../journal-play.ts';
 import { plainJournalStatus } from '../plain-journal.ts';
 import { unframed } from '../wording.ts';
 import { xmlShapes } from '../xml-shapes.ts';
@@ -11,8 +11,8 @@ export const journalStatus = defineReport({
   summary: 'show status of an image journal',
   description:
     'The client without an id is the image itself: what it has committed is in its map. The others are the sites that it is mirrored to.',
-  arguments: { image: imageArgument },
-  options: {},
+  arguments: { image: journalArgument },
+  options: journalOptions,
   xml: xmlShapes.journalStatus,
   examples: ['farside journal status vm-1', 'farside journal status vm-1 --format json --pretty-format'],
   async run({ args, context, report }) {

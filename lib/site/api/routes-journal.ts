@@ -16,8 +16,10 @@ import * as schemas from './schemas.ts';
 
 const tags = ['journal'];
 const journalPath = '/v1/pools/{pool}/images/{image}/journal';
-const { imageParams, namespaceQuery } = schemas;
+const { imageParams, imageQuery, namespaceQuery } = schemas;
 const imageRequest = { params: imageParams, query: namespaceQuery };
+/** A journal's id is that of its image. */
+const journalRequest = { params: imageParams, query: imageQuery };
 
 const count = z.int().min(0);
 const advanceBody = z
@@ -90,7 +92,7 @@ const info = createRoute({
   tags,
   summary: 'Where the journal of an image is',
   ...access.client,
-  request: imageRequest,
+  request: journalRequest,
   responses: ok(infoSchema, 'rbd `journal info`'),
 });
 const status = createRoute({
@@ -99,7 +101,7 @@ const status = createRoute({
   tags,
   summary: 'Who reads the journal of an image, and how far they are',
   ...access.client,
-  request: imageRequest,
+  request: journalRequest,
   responses: ok(statusSchema, 'rbd `journal status`'),
 });
 const inspection = createRoute({
@@ -108,7 +110,7 @@ const inspection = createRoute({
   tags,
   summary: 'Verifies a bounded part of what is in the journal and not in the map',
   ...access.client,
-  request: { params: imageParams, query: namespaceQuery.extend({ from: z.coerce.number().int().min(0).optional() }) },
+  request: { params: imageParams, query: imageQuery.extend({ from: z.coerce.number().int().min(0).optional() }) },
   responses: ok(inspectionSchema, 'What was found'),
 });
 const reset = createRoute({
@@ -117,7 +119,7 @@ const reset = createRoute({
   tags,
   summary: 'Everything that is in the journal goes into the map',
   ...access.client,
-  request: imageRequest,
+  request: journalRequest,
   responses: done('Done'),
 });
 const fold = createRoute({
@@ -135,7 +137,7 @@ const disconnect = createRoute({
   tags,
   summary: 'Replicas get nothing more until they are resynced',
   ...access.client,
-  request: { ...imageRequest, body: optionalBody(disconnectBody) },
+  request: { ...journalRequest, body: optionalBody(disconnectBody) },
   responses: ok(disconnectedSchema, 'Those that are disconnected'),
 });
 
