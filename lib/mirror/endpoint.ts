@@ -8,6 +8,7 @@ import type { Stored } from '../bucket/document.ts';
 import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { readHeader } from '../image/access.ts';
+import { hasTail } from '../image/fold.ts';
 import { mirrorSnapshots, packSources } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
 import { parseEpochId, parseImageId, parsePackId, type PackId } from '../image/ids.ts';
@@ -47,6 +48,7 @@ import type {
 import { mayReceive, maySend, mirrorOf, recentPool } from './pool.ts';
 import type { PeerRecord } from './pool.ts';
 import { recent, remember } from './recent.ts';
+import { askOnForPoint } from './tail.ts';
 import { readTombstone } from './tombstone.ts';
 
 /** A peer goes there at once: what counts is when its request begins, not how long it reads. The rest is for clocks that differ. */
@@ -93,7 +95,7 @@ export class PeerEndpoint implements Peer {
       mirrorUuid,
       peerUuid: this.#record.uuid,
       snapshots,
-      ...(mode === 'journal' && header.journal?.state === 'open' && { position: header.journal.folded }),
+      ...(mode === 'journal' && hasTail(header) && { position: header.journal.folded }),
       ...(disconnected?.includes(this.#record.uuid) === true && { disconnected: true }),
       ...(parent && { parent }),
     };
@@ -227,6 +229,8 @@ export class PeerEndpoint implements Peer {
     await this.#check(maySend, 'read');
     const stored = await findImage(this.#deps, this.#pool, globalId);
     if (stored) await takePoint(this.#deps, stored);
+    if (stored?.value.journal?.state === 'following')
+      await askOnForPoint(this.#deps, this.#pool, globalId, this.#record.uuid);
   }
 
   async ack(globalId: string, ack: Ack): Promise<void> {

@@ -51,7 +51,7 @@ export const peerImageSchema = z.discriminatedUnion('status', [
     mirrorUuid: id,
     peerUuid: id,
     snapshots: z.array(peerSnapshotSchema),
-    /** Of an image in use that is mirrored by its journal: what is folded there. */
+    /** Of an image that is mirrored by its journal, in use there or followed: what is folded there. */
     position: journalPositionSchema.optional(),
     /** The asking peer gets nothing more until it is resynced. */
     disconnected: z.boolean().optional(),

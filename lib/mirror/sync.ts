@@ -18,6 +18,7 @@ import { lookUp } from './catalog.ts';
 import type { Catalog } from './catalog.ts';
 import { listCheckpoints } from './checkpoints.ts';
 import { beginCopy } from './copy.ts';
+import { asDelayed } from './delay.ts';
 import type { MirrorDeps } from './deps.ts';
 import { pointOf, takenAtMs } from './history.ts';
 import { newestMirrorSnapshot } from './mirror-snapshots.ts';
@@ -95,8 +96,9 @@ async function syncOnce(
   const { pool, globalId } = message;
   // In this order: see copy.ts.
   const { stored, entry, catalog } = await lookUp(deps, pool, globalId);
-  const remote = placed(connection, stored, await connection.peer.image(globalId));
-  if (!remote) return 'settled'; // of a namespace that is not mirrored here
+  const there = placed(connection, stored, await connection.peer.image(globalId));
+  if (!there) return 'settled'; // of a namespace that is not mirrored here
+  const { remote, isWaiting } = await asDelayed(deps, connection.pool, stored, there);
   if (entry && (await finishRemoval(deps, pool, globalId, entry)) === 'more') return 'later';
   const nameTaken = !stored && remote.status === 'present' && (await isNameTaken(deps, pool, remote));
   if (stored && (await isCopiedElsewhere(deps, connection, globalId, stored))) return 'later';
@@ -107,7 +109,8 @@ async function syncOnce(
   });
   if (await leavesPrimary(deps, both, decision)) return reportStop(deps, both, stopStatus['split-brain']);
   try {
-    return await act(deps, both, await withTail(deps, both, decision), message.continues);
+    const progress = await act(deps, both, await withTail(deps, both, decision), message.continues);
+    return progress === 'settled' && isWaiting ? 'following' : progress;
   } catch (error) {
     if (stored && (await isOvertaken(deps, stored.value, error))) return 'again';
     if (stored) await noteFailure(deps, stored, error);

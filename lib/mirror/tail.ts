@@ -8,16 +8,18 @@ import { optionOf } from '../image/options.ts';
 import { keepOwnStatus } from './acknowledge.ts';
 import { addPending, announce } from './announce.ts';
 import { recentLevels } from './config.ts';
+import { replayDelayMs } from './delay.ts';
 import type { MirrorDeps } from './deps.ts';
 import { followJournal, follows, reachesBeyond } from './follow.ts';
 import type { Followed } from './follow.ts';
 import type { Message } from './messages.ts';
 import type { Ack, PeerImage, PresentImage } from './peer-protocol.ts';
 import type { Connection } from './peer-state.ts';
-import { sends } from './pool.ts';
+import { receives, recentPool, sends } from './pool.ts';
+import { reachablePeer } from './reachable.ts';
 import { recall, recent, remember } from './recent.ts';
 import { report } from './report.ts';
-import { stopStatus } from './roles.ts';
+import { promotionState, stopStatus } from './roles.ts';
 import type { Decision } from './roles.ts';
 import { journalOf } from './status-report.ts';
 import type { JournalProgress, StatusText } from './status-report.ts';
@@ -28,6 +30,8 @@ type Replica = { connection: Connection; globalId: string; stored: Stored<Header
 
 /** Shorter than a replica counts as fresh (follow.ts). */
 const followNotedMs = 60_000;
+/** Shorter than the time between two ticks. */
+const askedOnMs = 30_000;
 
 export type Tail = { progress: Progress; journal?: JournalProgress | undefined };
 
@@ -57,7 +61,28 @@ export async function followTail(
   if (followed.state === 'more')
     await deps.queue.send([{ type: 'sync', pool: pool.name, peerUuid: record.uuid, globalId }]);
   const journal = progressOf(followed, remote.position, deps.clock.nowMs() - beganAtMs);
-  return { progress: progressAfter[followed.state], journal };
+  // The point that another site was asked for comes later.
+  const isAskedOn = followed.state === 'gone' && promotionState(remote.snapshots) !== 'primary';
+  return { progress: isAskedOn ? 'later' : progressAfter[followed.state], journal };
+}
+
+/**
+ * A replica that is asked for a point, since its own slots were collected, has none to give: it asks the sites that it receives from.
+ * Not often, so that sites that receive from each other do not ask in circles.
+ */
+export async function askOnForPoint(
+  deps: MirrorDeps,
+  poolName: string,
+  globalId: string,
+  askerUuid: string,
+): Promise<void> {
+  const limits = { ...deps.limits, cacheMs: askedOnMs };
+  await recent({ ...deps, limits }, `point of ${poolName}/${globalId}`, async () => {
+    const pool = await recentPool(deps, poolName);
+    for (const record of pool.peers.filter((one) => receives(one) && one.uuid !== askerUuid))
+      await reachablePeer(deps, async () => (await deps.peers(poolName, record)).requestPoint(globalId));
+    return true;
+  });
 }
 
 /** The next site of a chain follows the slots here as we do those of the primary. */
@@ -72,11 +97,6 @@ const progressAfter: Record<Followed['state'], Progress> = {
   more: 'working',
   gone: 'again',
 };
-
-/** `rbd_mirroring_replay_delay`: how old a segment has to be. A replica that is late on purpose can be had from before a mistake. */
-async function replayDelayMs(deps: MirrorDeps, { pool, meta }: Header): Promise<number> {
-  return optionOf('rbd_mirroring_replay_delay', await recentLevels(deps, pool, meta)) * 1000;
-}
 
 function progressOf(followed: Followed, primary: JournalPosition | undefined, elapsedMs: number): JournalProgress {
   const { end, bytes, entries } = followed;

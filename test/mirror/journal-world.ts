@@ -8,14 +8,24 @@ import { openHead } from '../../lib/image/fold.ts';
 import { announce } from '../../lib/mirror/announce.ts';
 import { enableImage } from '../../lib/mirror/images.ts';
 import { readPool } from '../../lib/mirror/pool.ts';
-import { checkReadable, contentOf, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
+import {
+  checkReadable,
+  contentOf,
+  headerOf,
+  makeImage,
+  spec,
+  World,
+  write,
+  type TestSite,
+  type WorldOptions,
+} from './two-sites.ts';
 
 export const kib = 1024;
 export const sizeBytes = 1024 * kib;
 const owner = { lockId: 'auto 1', locker: 'client.1', address: 'here:0/1', sinceMs: 0 };
 
-export async function paired(): Promise<World> {
-  const world = new World();
+export async function paired(options: WorldOptions = {}): Promise<World> {
+  const world = new World(options);
   await world.pair();
   await world.run(makeImage(world.a, 'disk', sizeBytes));
   await world.run(write(world.a, 'disk', 1, [{ offset: 0, length: 200 * kib }]));

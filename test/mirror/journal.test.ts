@@ -242,6 +242,34 @@ describe('what is shown', () => {
   });
 });
 
+describe('a replica that is late on purpose', () => {
+  test('has a snapshot, and what was written before and after it, when each is old enough', async () => {
+    const world = await mirrored();
+    await world.run(setMeta(world.a.deps, spec('disk'), 'conf_rbd_mirroring_replay_delay', '300'));
+    await world.settle();
+    const image = await attach(world, world.a);
+    for (let minutes = 0; minutes < 6; minutes++) await world.minute();
+    await put(world, image, 512 * kib, 7);
+    await world.run(createSnapshot(world.a.deps, spec('disk'), 's'));
+    await put(world, image, 640 * kib, 8);
+    await world.run(image.close());
+    const seen = async (): Promise<unknown> => {
+      const head = await headOf(world, world.b);
+      const names = userSnapshots(await headerOf(world.b, 'disk')).map(({ name }) => name);
+      return [head.readUInt8(512 * kib), head.readUInt8(640 * kib), names];
+    };
+    await world.settle();
+    for (let minutes = 0; minutes < 4; minutes++) {
+      await world.minute();
+      expect(await seen()).toEqual([0, 0, []]);
+    }
+    for (let minutes = 0; minutes < 3; minutes++) await world.minute();
+    expect(await seen()).toEqual([7, 8, ['s']]);
+    await expectEqual(world);
+    expect((await headerOf(world.b, 'disk')).journal?.state).toBe('closed');
+  });
+});
+
 describe('mode pool', () => {
   test('images with journaling are mirrored for that alone, until they lose it', async () => {
     const world = await paired();
