@@ -24,11 +24,12 @@ import { packBytesMax } from '../image/pack.ts';
 import { openStore } from '../image/pack-store.ts';
 import type { Located } from '../image/read.ts';
 import type { Segment } from '../image/segment.ts';
-import { gapsOf, merged, type Extent } from './extents.ts';
+import { areSectors, gapsOf, type Extent } from './extents.ts';
 import { fenced, JournalWriter, type WriteAheadLog } from './journal-writer.ts';
 import { Layer, layered, type Covered } from './layer.ts';
 import type { AttachLimits } from './limits.ts';
-import { extentsMax, mapExtents } from './map-extents.ts';
+import { layeredExtents } from './map-extents.ts';
+import { holdOf, Quiescence, type Hold, type QuiesceHook } from './quiescence.ts';
 import { ReadCache } from './read-cache.ts';
 import type { Sealed } from './seal.ts';
 
@@ -39,6 +40,8 @@ export type AttachOptions = OpenOptions & {
   wal?: ((image: { imageId: string; epoch: EpochId }) => WriteAheadLog) | undefined;
   /** Told after each segment that is in the bucket: mirroring wants to know. Must not throw. */
   onAdvance?: ((position: { seq: number; entry: number }) => void) | undefined;
+  /** Run around snapshots of the image by whoever takes them; the owner must say `quiesces`. */
+  quiesceHook?: QuiesceHook | undefined;
 };
 
 /** Newer headers tried in a row by one who found what an older one names taken away. */
@@ -63,6 +66,7 @@ export class AttachedImage {
   /** Requests that must read before they write, one after another, and whatever comes behind them. */
   #ordered: Promise<void> = Promise.resolve();
   #orderedCount = 0;
+  readonly #quiescence: Quiescence | undefined;
   #isClosed = false;
 
   /** EBUSY: somebody else has it attached. EROFS: non-primary. ENOENT. */
@@ -96,6 +100,8 @@ export class AttachedImage {
       wal: options.wal?.({ imageId, epoch: parseEpochId(journal.folded.epoch) }),
       onDurable: (sealed) => this.#settle(sealed),
     });
+    const { quiesceHook: hook, limits } = options;
+    this.#quiescence = hook && this.#quiescenceOf(imageId, hook, limits.quiesceHoldMs);
   }
 
   get sizeBytes(): number {
@@ -170,9 +176,19 @@ export class AttachedImage {
     return this.#newest(() => this.#extentsOf(offset, offset + length));
   }
 
+  #quiescenceOf(imageId: string, hook: QuiesceHook, holdMs: number): Quiescence {
+    const drain = async (): Promise<number> => {
+      await this.#journal.drain();
+      return this.#journal.position.seq;
+    };
+    const hold = (): Hold => holdOf((work) => this.#inOrder(work));
+    return new Quiescence(this.#deps, { imageId, hook, holdMs, hold, drain });
+  }
+
   /** To be called about once a second. Never throws: what went wrong shows in `failure`, or with the next flush. */
   async maintain(): Promise<void> {
-    if (this.failure) return;
+    this.#quiescence?.maintain();
+    if (this.failure) return void this.#quiescence?.stop();
     this.#journal.maintain();
     if (this.#isClosed) return;
     const { clock } = this.#deps;
@@ -180,7 +196,8 @@ export class AttachedImage {
     const [oldest] = this.#segments.values();
     const isOld = oldest !== undefined && clock.nowMs() - oldest.sealedAtMs >= limits.foldAgeMs;
     if (isOld || this.#isTailLong) await this.#foldSoon();
-    if (clock.nowMs() - this.#headerAtMs >= limits.headerEveryMs) await this.#look().catch(() => {});
+    const lookMs = this.#quiescence?.isRunning === true ? 0 : limits.headerEveryMs;
+    if (clock.nowMs() - this.#headerAtMs >= lookMs) await this.#look().catch(() => {});
   }
 
   /** Everything that was accepted before is in the map: what a snapshot taken now would hold. */
@@ -196,6 +213,7 @@ export class AttachedImage {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
+      await this.#quiescence?.stop();
       if (this.failure) return;
       await this.#ordered;
       await this.#journal.drain();
@@ -307,21 +325,11 @@ export class AttachedImage {
     return out;
   }
 
-  async #extentsOf(start: number, end: number): Promise<Extent[]> {
+  #extentsOf(start: number, end: number): Promise<Extent[]> {
     const from = Math.floor(start / sectorBytes) * sectorBytes;
     const to = Math.ceil(end / sectorBytes) * sectorBytes;
-    const { above, root } = this.#view(from, to - from);
-    const known = above.map(({ source, offset, length }) => ({ offset, length, hole: source === 'hole' }));
-    let knownEnd = to;
-    for (const gap of gapsOf(above, from, to)) {
-      const { found, endOffset } = await mapExtents(this.#cache.store, { root, objectBytes: this.#objectBytes }, gap);
-      for (const span of found) known.push({ ...span, hole: false });
-      knownEnd = endOffset;
-      if (endOffset < gap.offset + gap.length) break;
-      knownEnd = to;
-    }
-    known.sort((a, b) => a.offset - b.offset);
-    return merged(known, start, Math.min(end, knownEnd)).slice(0, extentsMax);
+    const view = { ...this.#view(from, to - from), objectBytes: this.#objectBytes };
+    return layeredExtents(this.#cache.store, view, { from, to, start, end });
   }
 
   #settle({ segment }: Sealed): void {
@@ -330,7 +338,7 @@ export class AttachedImage {
     if (segment.slot.seq >= folded.seq) {
       this.#segments.set(segment.slot.seq, segment);
       this.#changeCount += segment.changes.length;
-      lay(this.#tail, segment);
+      this.#tail.lay(segment);
     }
     if (this.#isTailLong) void this.#foldSoon();
     this.#options.onAdvance?.({ seq: segment.slot.seq + 1, entry: segment.firstEntry + segment.entryCount });
@@ -376,6 +384,7 @@ export class AttachedImage {
   #adopt(stored: Stored<Header>): void {
     const { journal } = stored.value;
     if (!ownerOf(stored.value) || journal?.folded.epoch !== this.#epoch) return this.#journal.stop(fenced());
+    if (stored.revision >= this.#stored.revision) this.#quiescence?.see(stored.value);
     if (stored.revision <= this.#stored.revision) return;
     this.#stored = stored;
     for (const seq of this.#segments.keys()) if (seq < journal.folded.seq) this.#segments.delete(seq);
@@ -383,17 +392,7 @@ export class AttachedImage {
     this.#changeCount = 0;
     for (const segment of this.#segments.values()) {
       this.#changeCount += segment.changes.length;
-      lay(this.#tail, segment);
+      this.#tail.lay(segment);
     }
-  }
-}
-
-const areSectors = (offset: number, length: number): boolean =>
-  offset % sectorBytes === 0 && length % sectorBytes === 0;
-
-function lay(layer: Layer, { pack, changes }: Segment): void {
-  for (const { offset, length, entry } of changes) {
-    if (entry === undefined) layer.zero(offset, length);
-    else layer.refer(offset, length, pack, entry);
   }
 }

@@ -1,9 +1,14 @@
 // Owns how pieces of a range are told: what lies between them, and neighbours of one kind as one. Pure.
 
+import { sectorBytes } from '../image/node.ts';
 import type { ByteSpan } from '../image/read.ts';
 import type { Covered } from './layer.ts';
 
 export type Extent = { length: number; hole: boolean };
+
+/** Whether a range begins and ends where sectors do. */
+export const areSectors = (offset: number, length: number): boolean =>
+  offset % sectorBytes === 0 && length % sectorBytes === 0;
 
 /** What of a range nothing covers. */
 export function gapsOf(covered: readonly Covered[], start: number, end: number): ByteSpan[] {

@@ -4,6 +4,7 @@
 import { cut, firstEndingAfter, overlay } from '../image/map.ts';
 import { sectorBytes, type Extent } from '../image/node.ts';
 import type { Pack } from '../image/pack-store.ts';
+import type { Segment } from '../image/segment.ts';
 
 /** Where the bytes of an extent are: in memory, in a stored block, or nowhere, for a hole. */
 export type Source = { data: Uint8Array } | { pack: Pack } | 'hole';
@@ -50,6 +51,14 @@ export class Layer {
   /** A stored block, which lies in one object as every block does. */
   refer(offset: number, length: number, pack: Pack, entry: number): void {
     this.#put(offset, length, { pack }, entry);
+  }
+
+  /** What a segment that is in the journal does. */
+  lay({ pack, changes }: Pick<Segment, 'pack' | 'changes'>): void {
+    for (const { offset, length, entry } of changes) {
+      if (entry === undefined) this.zero(offset, length);
+      else this.refer(offset, length, pack, entry);
+    }
   }
 
   /** What this layer says of a range, ascending; gaps are what it says nothing of. */

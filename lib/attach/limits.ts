@@ -20,6 +20,8 @@ export type AttachLimits = {
   readAheadBytes: number;
   /** How often the header is looked at: for a larger size, and for who took the image away. */
   headerEveryMs: number;
+  /** An image that was quiesced holds still for so long, then goes on whether or not a snapshot was taken. */
+  quiesceHoldMs: number;
 };
 
 export const attachLimitsDefault: AttachLimits = {
@@ -33,4 +35,5 @@ export const attachLimitsDefault: AttachLimits = {
   cacheBytes: 64 * mebibyte,
   readAheadBytes: 4 * mebibyte,
   headerEveryMs: 5000,
+  quiesceHoldMs: 30_000,
 };

@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import type { ImageSpec } from '../image/deps.ts';
 import type { AskedCreation } from '../image/options.ts';
+import type { QuiesceMode } from '../image/quiesce.ts';
 import { JournalClient } from './client-journal.ts';
 import { LockClient } from './client-locks.ts';
 import { ReplicaClient, requestImage } from './client-replicas.ts';
@@ -172,8 +173,8 @@ export class Client {
 
   // snapshots
 
-  async createSnapshot(spec: ImageSpec, name: string): Promise<void> {
-    await this.#image('POST', spec, ['snaps'], { body: { name } });
+  async createSnapshot(spec: ImageSpec, name: string, options: { quiesce?: QuiesceMode } = {}): Promise<void> {
+    await this.#image('POST', spec, ['snaps'], { body: { name, ...options } });
   }
 
   async listSnapshots(spec: ImageSpec, options: { all: boolean }): Promise<shapes.Snapshots> {
@@ -315,8 +316,9 @@ export class Client {
     await this.#image('POST', spec, ['mirror', 'resync']);
   }
 
-  async createMirrorSnapshot(spec: ImageSpec): Promise<number> {
-    return this.#http.checked(shapes.mirrorSnapshotShape, await this.#image('POST', spec, ['mirror', 'snapshot'])).id;
+  async createMirrorSnapshot(spec: ImageSpec, body: { quiesce?: QuiesceMode } = {}): Promise<number> {
+    const made = await this.#image('POST', spec, ['mirror', 'snapshot'], { body });
+    return this.#http.checked(shapes.mirrorSnapshotShape, made).id;
   }
 
   async imageStatus(spec: ImageSpec): Promise<shapes.ImageStatus> {

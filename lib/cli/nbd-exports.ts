@@ -1,8 +1,9 @@
 // Owns what `nbd serve` serves: images opened as exports, under the names that rbd prints for them. All are opened before the first
 // client comes, so that whoever starts a server hears at once what stands in the way.
 
-import { AttachedImage } from '../attach/attached-image.ts';
+import { AttachedImage, type AttachOptions } from '../attach/attached-image.ts';
 import type { AttachLimits } from '../attach/limits.ts';
+import type { QuiesceHook } from '../attach/quiescence.ts';
 import { ReadOnlyImage } from '../attach/read-only-image.ts';
 import { FarsideError } from '../errors.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
@@ -10,6 +11,7 @@ import type { JournalOwner } from '../image/header.ts';
 import type { EpochId } from '../image/ids.ts';
 import type { Device, ExportEntry, ExportSource } from '../nbd/device.ts';
 import { isOwnerGone } from '../node/attach-owner.ts';
+import { quiesceHook } from '../node/quiesce-hook.ts';
 import { DiskLog, orphanText, replayLog } from '../node/wal.ts';
 import type { JournalClient } from './client-journal.ts';
 import { formatBytes, formatSpec } from './grammar.ts';
@@ -35,6 +37,8 @@ export type OpenOptions = {
   journal: Pick<JournalClient, 'advance'>;
   /** Where write-ahead logs are. */
   walDirectory: string | undefined;
+  /** A program that is run around snapshots of the images, with an export's name. */
+  quiesceHook: string | undefined;
   note: (line: string) => void;
 };
 
@@ -70,7 +74,7 @@ async function openReadOnly(deps: ImageDeps, spec: ImageSpec, { limits }: OpenOp
 }
 
 async function openWritable(deps: ImageDeps, spec: ImageSpec, options: OpenOptions): Promise<ImageExport> {
-  const { owner, limits, force, journal, walDirectory } = options;
+  const { limits, force, journal, walDirectory } = options;
   if (walDirectory !== undefined) await replay(deps, spec, walDirectory, options.note);
   let log: DiskLog | undefined;
   const makeLog = ({ imageId, epoch }: { imageId: string; epoch: EpochId }): DiskLog =>
@@ -78,7 +82,7 @@ async function openWritable(deps: ImageDeps, spec: ImageSpec, options: OpenOptio
   const tell = journalTeller(deps.clock, (advance) => journal.advance(spec, advance));
   const onAdvance = (position: { seq: number; entry: number }): void => tell({ epoch: image.epoch, ...position });
   const image = await AttachedImage.open(deps, spec, {
-    owner,
+    ...quiescing(spec, options),
     limits,
     force,
     isGone: isOwnerGone,
@@ -87,6 +91,20 @@ async function openWritable(deps: ImageDeps, spec: ImageSpec, options: OpenOptio
   });
   const device = writableDevice(image);
   return { name: formatSpec(spec), description: `${formatBytes(device.sizeBytes)}, read-write`, device, image, log };
+}
+
+function quiescing(
+  spec: ImageSpec,
+  { owner, quiesceHook: program, note }: OpenOptions,
+): Pick<AttachOptions, 'owner' | 'quiesceHook'> {
+  if (program === undefined) return { owner };
+  const hook = quiesceHook(program, formatSpec(spec));
+  const told: QuiesceHook = (action) =>
+    hook(action).catch((error: unknown) => {
+      note(`farside: ${formatSpec(spec)}: ${(error as Error).message}`);
+      throw error;
+    });
+  return { owner: { ...owner, quiesces: true }, quiesceHook: told };
 }
 
 async function replay(deps: ImageDeps, spec: ImageSpec, directory: string, note: OpenOptions['note']): Promise<void> {

@@ -60,7 +60,11 @@ export async function foldTail(
 
 /** As `openHeader`, with everything durable in the root: for who reads or keeps the head of an image that may be in use. */
 export async function openHead(deps: ImageDeps, spec: ImageSpec): Promise<Stored<Header>> {
-  const stored = await openHeader(deps, spec);
+  return wholeHead(deps, spec, await openHeader(deps, spec));
+}
+
+/** As `openHead`, of a header that was read a moment ago. */
+export async function wholeHead(deps: ImageDeps, spec: ImageSpec, stored: Stored<Header>): Promise<Stored<Header>> {
   const isFolded = stored.value.journal?.state === 'following' && (await isFoldedThere(deps, stored.value));
   return isFolded ? openHeader(deps, spec) : foldTail(deps, stored);
 }

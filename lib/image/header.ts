@@ -50,10 +50,27 @@ const journalOwnerSchema = z.object({
   sinceMs: z.number(),
   /** What tells its process from a later one with the same id, in words of its host. */
   process: z.string().max(512).optional(),
-  /** It wants to be told before a mirror snapshot is taken, and has until then to still its file systems. */
+  /** It has a hook that stills what writes to the image, and wants to be asked before a snapshot is taken (quiesce.ts). */
   quiesces: z.boolean().optional(),
 });
 export type JournalOwner = z.infer<typeof journalOwnerSchema>;
+
+/** Of a failed hook's last words, characters. */
+export const quiesceFailureCharsMax = 1000;
+
+/** What somebody who takes a snapshot asks of the attached writer, and its answer (quiesce.ts). One at a time; it ends with the epoch. */
+const quiesceRequestSchema = z.object({
+  /** Drawn by who asks. */
+  id: z.string().min(1).max(64),
+  /** By the clock of who asks, who waits no longer. */
+  untilMs: z.number(),
+  state: z.enum(['asked', 'quiesced', 'failed']),
+  /** When `quiesced`: all that was written is in the slots before it, and nothing more is written while this stands. */
+  seq: count.optional(),
+  /** When `failed`. */
+  failure: z.object({ code: z.string().max(32), message: z.string().max(quiesceFailureCharsMax) }).optional(),
+});
+export type QuiesceRequest = z.infer<typeof quiesceRequestSchema>;
 
 /** Closed epochs that a header remembers. */
 export const pastEpochsMax = 32;
@@ -70,6 +87,8 @@ export const journalSchema = z.object({
   folded: journalPositionSchema,
   /** While open. */
   owner: journalOwnerSchema.optional(),
+  /** While open, and somebody waits for the writer. */
+  quiesce: quiesceRequestSchema.optional(),
   /** Earlier epochs, newest last. `endSeq`: where its fence is. */
   past: z.array(z.object({ epoch: epochId, tag: count, endSeq: count, entries: count })).max(pastEpochsMax),
 });

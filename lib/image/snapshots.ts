@@ -10,24 +10,39 @@ import { assertWritable, openHeader, updateHeader, type HeaderTarget } from './a
 import { assertNotAttached } from './attachment.ts';
 import { forgetGone } from './children.ts';
 import type { ImageDeps, ImageSpec } from './deps.ts';
-import { openHead } from './fold.ts';
+import { wholeHead } from './fold.ts';
 import { isMirrorSnapshot, shownSnapshots, userSnapshots } from './header.ts';
 import type { Child, Header, MirrorNamespace, Snapshot } from './header.ts';
 import { findSnapshot, findUserSnapshot, timestampText, type SnapshotRef } from './info.ts';
 import { childrenOf, resized } from './lineage.ts';
 import type { NameDeps } from './names.ts';
+import { takeQuiesced, type QuiesceMode } from './quiesce.ts';
 import { assertBelowLimit } from './snapshot-limit.ts';
 
 /** Keeps the header, which every mirror snapshot's state repeats, below a few megabytes. */
 export const userSnapshotsMax = 1000;
 
 /**
- * EEXIST: the name is taken. EDQUOT: the image's limit. ENOSPC: too many. Gives the snapshot's id. Of an image in use it holds what its writer has flushed.
+ * EEXIST: the name is taken. EDQUOT: the image's limit. ENOSPC: too many. Gives the snapshot's id. Of an image in use it holds what
+ * its writer has flushed; one that has a hook is quiesced first, or asked to be (quiesce.ts): what that fails with, ETIMEDOUT.
  */
-export async function createSnapshot(deps: ImageDeps, target: HeaderTarget, name: string): Promise<number> {
-  const head = typeof target === 'object' && !('etag' in target) ? await openHead(deps, target) : target;
-  const stored = await updateHeader(deps, head, (header) => withSnapshot(header, { name }, deps.clock.nowMs()));
-  return findUserSnapshot(stored.value, name).id;
+export async function createSnapshot(
+  deps: ImageDeps,
+  target: HeaderTarget,
+  name: string,
+  { quiesce = 'required' }: { quiesce?: QuiesceMode } = {},
+): Promise<number> {
+  const change = (header: Header): Header => withSnapshot(header, { name }, deps.clock.nowMs());
+  const create = async (head: HeaderTarget, released = (header: Header): Header => header): Promise<number> => {
+    const { value } = await updateHeader(deps, head, (header) => change(released(header)));
+    return findUserSnapshot(value, name).id;
+  };
+  if (typeof target === 'string' || 'etag' in target) return create(target);
+  return takeQuiesced(deps, await openHeader(deps, target), {
+    mode: quiesce,
+    check: change,
+    take: async (stored, released) => create(await wholeHead(deps, target, stored), released),
+  });
 }
 
 export type NewSnapshot = { name: string; isProtected?: boolean };

@@ -12,13 +12,14 @@ import { forgetGone } from '../image/children.ts';
 import type { ImageSpec } from '../image/deps.ts';
 import { breakEpoch, closedJournal } from '../image/epochs.ts';
 import { withJournaling, withoutJournaling } from '../image/features.ts';
-import { foldTail, openHead } from '../image/fold.ts';
+import { foldTail, wholeHead } from '../image/fold.ts';
 import { mirrorSnapshots, userSnapshots } from '../image/header.ts';
 import type { Header, Mirror } from '../image/header.ts';
 import { removeImage } from '../image/images.ts';
 import { childrenOf } from '../image/lineage.ts';
 import { overridden } from '../image/options.ts';
 import type { OptionLevels } from '../image/options.ts';
+import { takeQuiesced, type QuiesceMode } from '../image/quiesce.ts';
 import { moveToTrash } from '../image/trash.ts';
 import { announce, lookAtPeers } from './announce.ts';
 import { addToCatalog, removeFromCatalog } from './catalog.ts';
@@ -309,16 +310,27 @@ export async function resyncImage(deps: MirrorDeps, spec: ImageSpec): Promise<vo
   await lookAtPeers(deps, pool, value.mirror!.globalId);
 }
 
-/** `mirror image snapshot`: gives the new snapshot's id. EINVAL: not primary, no peer to send to. */
-export async function createMirrorSnapshot(deps: MirrorDeps, spec: ImageSpec): Promise<number> {
-  const stored = await openHead(deps, spec);
+/**
+ * `mirror image snapshot`: gives the new snapshot's id. EINVAL: not primary, no peer to send to. Of an image in use, as
+ * `createSnapshot`.
+ */
+export async function createMirrorSnapshot(
+  deps: MirrorDeps,
+  spec: ImageSpec,
+  { quiesce = 'required' }: { quiesce?: QuiesceMode } = {},
+): Promise<number> {
+  const opened = await openHeader(deps, spec);
   const pool = (await readPool(deps, spec.pool)).value;
-  const now = await drawn(deps, pool, stored.value);
-  const take = (header: Header): Header => {
-    refuse(canCreateSnapshot(mirrored(header), stateOf(header), senders(pool)));
-    return changed(deps, header, primarySnapshot(mirrorSnapshots(header), senders(pool)), pool, now);
+  const check = (header: Header): void => refuse(canCreateSnapshot(mirrored(header), stateOf(header), senders(pool)));
+  const take = async (stored: Stored<Header>, released: (header: Header) => Header): Promise<Header> => {
+    const head = await wholeHead(deps, spec, stored);
+    const now = await drawn(deps, pool, head.value);
+    return swap(deps, pool, head, globalIdOf(head), (header) => {
+      check(header);
+      return changed(deps, released(header), primarySnapshot(mirrorSnapshots(header), senders(pool)), pool, now);
+    });
   };
-  const value = await swap(deps, pool, stored, globalIdOf(stored), take);
+  const value = await takeQuiesced(deps, opened, { mode: quiesce, check, take });
   await announceNewest(deps, pool, value);
   return newestMirrorSnapshot(value)!.id;
 }

@@ -8,12 +8,17 @@
 //
 // A slot counts as taken when the newest snapshot with a slot has this one or a later one, so a message that comes very late
 // takes no snapshot for a time long past.
+//
+// An image in use whose writer has a quiesce hook (lib/image/quiesce.ts): the request is left, and the message sends itself on until
+// the writer has answered, without waiting here (I10). A recovery point matters more than a hook that fails or is slow, so the
+// snapshot is taken all the same then, `slotPatienceMs` after the slot's time at the latest, by this message or the tick's next.
 
 import { FarsideError } from '../errors.ts';
 import { readHeader, updateHeader } from '../image/access.ts';
 import { foldTail } from '../image/fold.ts';
 import { mirrorSnapshots } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
+import { awaitsQuiesce, withoutRequest } from '../image/quiesce.ts';
 import type { MirrorDeps } from './deps.ts';
 import { announceNewest, changed, drawn, mirrored } from './images.ts';
 import type { Message, Outcome } from './messages.ts';
@@ -21,24 +26,36 @@ import { recentPool, sends } from './pool.ts';
 import { canCreateSnapshot, primarySnapshot } from './role-changes.ts';
 import { promotionState } from './roles.ts';
 
+/** Less than a slot is sent again for (lib/site/tick.ts), so that no lost message loses it. */
+const slotPatienceMs = 2 * 60 * 1000;
+/** Between two looks for the writer's answer: how long its applications stand still beyond what is needed. */
+const lookEveryMs = 1000;
+
 export async function handleSnapshot(
   deps: MirrorDeps,
-  { pool, imageId, slotMs }: Extract<Message, { type: 'snapshot' }>,
+  message: Extract<Message, { type: 'snapshot' }>,
 ): Promise<Outcome> {
+  const { pool, imageId, slotMs } = message;
   const value = await recentPool(deps, pool);
   const peerUuids = value.peers.filter(sends).map((peer) => peer.uuid);
   const found = await readHeader(deps, imageId);
   if (!found) return { kind: 'ack' }; // the image was removed
+  const isDue = (header: Header): boolean =>
+    canCreateSnapshot(mirrored(header), promotionState(mirrorSnapshots(header)), peerUuids) === undefined &&
+    !isTaken(header, slotMs);
+  const request = { id: `slot-${slotMs}`, untilMs: slotMs + slotPatienceMs };
+  if (isDue(found.value) && (await awaitsQuiesce(deps, found, request))) {
+    await deps.queue.send([message], { delayMs: lookEveryMs });
+    return { kind: 'ack' };
+  }
   const stored = await foldTail(deps, found);
   const now = { ...(await drawn(deps, value, stored.value)), slotMs };
   let taken = false;
   const take = (header: Header): Header | undefined => {
-    const snapshots = mirrorSnapshots(header);
-    const isDue =
-      canCreateSnapshot(mirrored(header), promotionState(snapshots), peerUuids) === undefined &&
-      !isTaken(header, slotMs);
-    taken = isDue;
-    return isDue ? changed(deps, header, primarySnapshot(snapshots, peerUuids), value, now) : undefined;
+    taken = isDue(header);
+    const released = withoutRequest(header, request);
+    if (taken) return changed(deps, released, primarySnapshot(mirrorSnapshots(header), peerUuids), value, now);
+    return released === header ? undefined : released;
   };
   try {
     const { value: header } = await updateHeader(deps, stored, take, { byMirroring: true });

@@ -8,6 +8,9 @@ import { attachLimitsDefault, type AttachLimits } from '../../lib/attach/limits.
 import { openHeader } from '../../lib/image/access.ts';
 import { foldTail } from '../../lib/image/fold.ts';
 import { createImage, resizeImage } from '../../lib/image/images.ts';
+import { openStore } from '../../lib/image/pack-store.ts';
+import { readRange } from '../../lib/image/read.ts';
+import { createSnapshot, removeSnapshot } from '../../lib/image/snapshots.ts';
 import { collect, memorySite, readImage, spec, type MemorySite } from '../image/model.ts';
 
 const objectBytes = 16 * 1024;
@@ -19,7 +22,9 @@ const attach = (deps: MemorySite, options: { force?: boolean; limits?: AttachLim
   AttachedImage.open(deps, spec('vm'), { owner, limits, ...options });
 
 type Request = { type: 'write' | 'zero' | 'discard'; offset: number; length: number; byte: number };
-type Step = Request | { type: 'flush' | 'settle' | 'foldByOther' | 'wait' | 'reopen' | 'crash' | 'collect' };
+type Step =
+  | Request
+  | { type: 'flush' | 'settle' | 'foldByOther' | 'snapshotByOther' | 'wait' | 'reopen' | 'crash' | 'collect' };
 
 const offset = fc.oneof(
   fc.nat({ max: sizeBytes - 1 }),
@@ -36,7 +41,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 5,
     arbitrary: fc.record({
-      type: fc.constantFrom('flush', 'settle', 'foldByOther', 'wait', 'reopen', 'crash', 'collect'),
+      type: fc.constantFrom('flush', 'settle', 'foldByOther', 'snapshotByOther', 'wait', 'reopen', 'crash', 'collect'),
     }),
   },
 );
@@ -74,6 +79,12 @@ function check(holds: boolean, what: string): void {
   if (!holds) throw new Error(what);
 }
 
+async function newestSnapshot(deps: MemorySite): Promise<Uint8Array> {
+  const { value: header } = await openHeader(deps, spec('vm'));
+  const { root } = header.snapshots.at(-1)!;
+  return await readRange(openStore(deps, header), root, objectBytes, { offset: 0, length: sizeBytes });
+}
+
 const everything = async (image: AttachedImage): Promise<Buffer> => Buffer.from(await image.read(0, sizeBytes));
 
 async function act(
@@ -95,6 +106,15 @@ async function act(
     case 'foldByOther':
       await foldTail(deps, await openHeader(deps, spec('vm')));
       return image;
+    case 'snapshotByOther': {
+      const name = `s${deps.clock.nowMs()}`;
+      await createSnapshot(deps, spec('vm'), name);
+      const found = await newestSnapshot(deps);
+      await removeSnapshot(deps, spec('vm'), name);
+      const isPrefix = model.contents.some((content) => content.equals(found));
+      check(isPrefix, 'a snapshot is no prefix of what was written that has all that was flushed');
+      return image;
+    }
     case 'wait':
       deps.clock.advance(attachLimitsDefault.headerEveryMs);
       await image.maintain();

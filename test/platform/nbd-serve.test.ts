@@ -1,6 +1,15 @@
 // `farside nbd serve` as a user runs it: what it prints, who may attach an image, and how it ends.
 
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -173,6 +182,31 @@ describe.skipIf(!requireTool('nbdcopy'))('nbd serve', { timeout: 120_000 }, () =
       expect(await impostor.stop()).toMatchObject({ code: 0 });
     },
   );
+
+  test('runs its quiesce hook around a snapshot, and a hook that fails fails it with its errno', async () => {
+    await a.farsideOk('create', 'stilled', '--size', '4M');
+    const hook = file('hook.sh');
+    const script = `#!/bin/sh\necho "$1 $2" >> ${file('hook.log')}\ntest "$2" = unquiesce || test ! -e ${file('no')}\n`;
+    writeFileSync(hook, script, { mode: 0o755 });
+    const served = await serve(['stilled'], '--quiesce-hook', hook);
+    writeFileSync(file('unflushed.raw'), noise('unflushed', 4 * mebibyte));
+    await toolOk('nbdcopy', [file('unflushed.raw'), served.uri('rbd/stilled')]);
+    await a.farsideOk('snap', 'create', 'stilled@s');
+    await a.farsideOk('export', 'stilled@s', file('stilled.raw'));
+    expect(await sha256OfFile(file('stilled.raw'))).toBe(sha256(noise('unflushed', 4 * mebibyte)));
+    writeFileSync(file('no'), '');
+    const refused = await a.farside('snap', 'create', 'stilled@t');
+    expect(refused).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('failed to create snapshot: (1) Operation not permitted'),
+    });
+    await a.farsideOk('snap', 'create', 'stilled@u', '--skip-quiesce');
+    expect(await served.stop()).toMatchObject({ code: 0 });
+    const call = (action: string): string => `rbd/stilled ${action}\n`;
+    expect(readFileSync(file('hook.log'), 'utf8')).toBe(
+      [call('quiesce'), call('unquiesce'), call('quiesce'), call('unquiesce')].join(''),
+    );
+  });
 
   test('takes an image away from its writer by force', async () => {
     await a.farsideOk('create', 'forced', '--size', '4M');

@@ -1,22 +1,20 @@
 // `mirror image snapshot`: a mirror snapshot now, beside the schedule.
 
 import { defineCommand } from '../command.ts';
-import { imageArgument, switchOption } from '../parameters.ts';
+import { imageArgument } from '../parameters.ts';
+import { quiesceMode, quiesceOptions } from '../quiescing.ts';
 import { framed } from '../wording.ts';
 
 export const mirrorImageSnapshot = defineCommand({
   path: 'mirror image snapshot',
   summary: 'create a mirror snapshot of an image now',
   arguments: { image: imageArgument },
-  options: {
-    skipQuiesce: switchOption('--skip-quiesce', 'do not run quiesce hooks (there are none: accepted for scripts)'),
-    ignoreQuiesceError: switchOption('--ignore-quiesce-error', 'ignore quiesce hook errors (accepted for scripts)'),
-  },
+  options: quiesceOptions,
   examples: ['farside mirror image snapshot vm-1'],
-  async run({ args, context }) {
+  async run({ args, options, context }) {
     const client = await context.client();
-    const id = await framed({ text: 'error creating snapshot', errno: true }, () =>
-      client.createMirrorSnapshot(args.image),
+    const id = await framed({ text: 'error creating snapshot', errno: true, owns: 'ETIMEDOUT' }, () =>
+      client.createMirrorSnapshot(args.image, { quiesce: quiesceMode(options) }),
     );
     context.output.line(`Snapshot ID: ${id}`);
   },

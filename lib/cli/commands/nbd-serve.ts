@@ -51,6 +51,10 @@ A flush returns when the bucket has what was written. Whoever can connect can re
       '--wal <directory>',
       'flushes return when this local directory has what was written; the bucket gets it a little later',
     ),
+    quiesceHook: textOption(
+      '--quiesce-hook <program>',
+      "is run with an export's name and 'quiesce' before a snapshot of an image is taken, and with 'unquiesce' after it",
+    ),
     tlsKey: textOption('--tls-key <file>', "TLS: the server's key (PEM)"),
     tlsCert: textOption('--tls-cert <file>', "TLS: the server's certificate (PEM)"),
     tlsCa: textOption('--tls-ca <file>', 'TLS: only clients with a certificate of this authority (PEM)'),
@@ -76,6 +80,7 @@ A flush returns when the bucket has what was written. Whoever can connect can re
       readOnly: options.readOnly,
       force: options.force,
       walDirectory: options.wal === undefined ? undefined : resolve(options.wal),
+      quiesceHook: options.quiesceHook === undefined ? undefined : resolve(options.quiesceHook),
       note: (line) => output.note(line),
       journal: (await context.client()).journal,
     });

@@ -69,7 +69,7 @@ const snapshot = createRoute({
   tags,
   summary: 'Take a mirror snapshot now',
   ...access.client,
-  request: imageRequest,
+  request: { ...imageRequest, body: optionalBody(schemas.createMirrorSnapBody) },
   responses: made(schemas.snapIdSchema, 'The new mirror snapshot'),
 });
 const collect = createRoute({
@@ -94,7 +94,9 @@ export function mirrorRoutes(deps: MirrorDeps): Api {
     return c.body(null, 204);
   });
   api.openapi(snapshot, async (c) => {
-    return c.json({ id: await createMirrorSnapshot(deps, specOf(c.req.valid('param'), c.req.valid('query'))) }, 201);
+    const { quiesce = 'required' } = c.req.valid('json');
+    const spec = specOf(c.req.valid('param'), c.req.valid('query'));
+    return c.json({ id: await createMirrorSnapshot(deps, spec, { quiesce }) }, 201);
   });
   api.openapi(collect, async (c) => {
     const { imageId } = (await openHeader(deps, specOf(c.req.valid('param'), c.req.valid('query')))).value;

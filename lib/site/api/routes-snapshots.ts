@@ -119,7 +119,8 @@ export function snapshotRoutes(deps: MirrorDeps): Api {
     );
   });
   api.openapi(create, async (c) => {
-    const id = await createSnapshot(deps, specOf(c.req.valid('param'), c.req.valid('query')), c.req.valid('json').name);
+    const { name, quiesce = 'required' } = c.req.valid('json');
+    const id = await createSnapshot(deps, specOf(c.req.valid('param'), c.req.valid('query')), name, { quiesce });
     return c.json({ id }, 201);
   });
   api.openapi(purge, async (c) =>

@@ -7,6 +7,7 @@ import { z } from '@hono/zod-openapi';
 import { sizeBytesMax } from '../../image/header.ts';
 import { objectBytesMax, objectBytesMin } from '../../image/images.ts';
 import { metaValueBytesMax } from '../../image/meta.ts';
+import { quiesceModes } from '../../image/quiesce.ts';
 import { delaySecondsMax } from '../../image/trash.ts';
 import { storePlaceSchema } from '../config.ts';
 
@@ -81,7 +82,12 @@ export const purgeTrashBody = z
     after: z.string().max(1024).optional(),
   })
   .openapi('PurgeTrash');
-export const createSnapBody = z.object({ name: name('before-upgrade') }).openapi('CreateSnapshot');
+const quiesce = z.enum(quiesceModes).optional().openapi({
+  description:
+    'Of an image in use whose writer has a quiesce hook: whether it is run, and has to succeed. Required when left out.',
+});
+export const createSnapBody = z.object({ name: name('before-upgrade'), quiesce }).openapi('CreateSnapshot');
+export const createMirrorSnapBody = z.object({ quiesce }).openapi('CreateMirrorSnapshot');
 export const changeSnapBody = z
   .object({ name: name('renamed').optional(), protected: z.boolean().optional() })
   .refine((change) => (change.name === undefined) !== (change.protected === undefined), 'give either name or protected')
