@@ -24,11 +24,14 @@ export const kib = 1024;
 export const sizeBytes = 1024 * kib;
 const owner = { lockId: 'auto 1', locker: 'client.1', address: 'here:0/1', sinceMs: 0 };
 
-export async function paired(options: WorldOptions = {}): Promise<World> {
+export async function paired({
+  isEmpty = false,
+  ...options
+}: WorldOptions & { isEmpty?: boolean } = {}): Promise<World> {
   const world = new World(options);
   await world.pair();
   await world.run(makeImage(world.a, 'disk', sizeBytes));
-  await world.run(write(world.a, 'disk', 1, [{ offset: 0, length: 200 * kib }]));
+  if (!isEmpty) await world.run(write(world.a, 'disk', 1, [{ offset: 0, length: 200 * kib }]));
   return world;
 }
 

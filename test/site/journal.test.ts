@@ -5,20 +5,17 @@ import { beforeEach, expect, test } from 'vitest';
 
 import { AttachedImage } from '../../lib/attach/attached-image.ts';
 import { attachLimitsDefault } from '../../lib/attach/limits.ts';
-import { Bucket } from '../../lib/bucket/bucket.ts';
-import { HttpDriver } from '../../lib/bucket/http.ts';
 import { replaceDocument } from '../../lib/bucket/document.ts';
-import { clientPoints, JournalClient } from '../../lib/cli/client-journal.ts';
-import { SiteHttp } from '../../lib/cli/http.ts';
-import { settingsDefault, type ImageDeps, type ImageSpec } from '../../lib/image/deps.ts';
+import type { ImageDeps, ImageSpec } from '../../lib/image/deps.ts';
 import { openHead } from '../../lib/image/fold.ts';
 import { openHeader } from '../../lib/image/images.ts';
 import { startImport } from '../../lib/image/import.ts';
 import { openStore } from '../../lib/image/pack-store.ts';
 import { readRange } from '../../lib/image/read.ts';
 import { systemRandom } from '../../lib/random.ts';
-import { adminToken, type TestSite } from './harness.ts';
+import type { TestSite } from './harness.ts';
 import { TestNetwork } from './network.ts';
+import { StoreClient } from './store-client.ts';
 
 const MiB = 2 ** 20;
 const spec: ImageSpec = { pool: 'rbd', namespace: '', image: 'disk' };
@@ -41,26 +38,7 @@ beforeEach(async () => {
   await network.settle();
 });
 
-function journalOf(site: TestSite): JournalClient {
-  const registration = {
-    name: site.config.name,
-    url: site.config.url,
-    token: adminToken,
-    platform: 'workers' as const,
-  };
-  return new JournalClient(new SiteHttp(registration, network.fetch));
-}
-
-const clientDeps = (site: TestSite): ImageDeps => ({
-  bucket: new Bucket(new HttpDriver({ url: site.config.url, token: adminToken, fetch: network.fetch }), {
-    clock: site.clock,
-    random: systemRandom,
-  }),
-  clock: site.clock,
-  random: systemRandom,
-  settings: settingsDefault,
-  points: clientPoints(journalOf(site), { clock: site.clock, random: systemRandom }),
-});
+const clientDeps = (site: TestSite): ImageDeps => new StoreClient(network, site).deps;
 
 async function importInto(update: boolean, bytes: Buffer): Promise<void> {
   const running = await startImport(clientDeps(a), spec, { update, compression: 'auto' });
@@ -87,7 +65,7 @@ test('what is attached through the store is followed, and read through the store
   await network.settle();
   await image.write(MiB, Buffer.alloc(8192, 3));
   await image.flush();
-  await journalOf(a).advance(spec, { epoch: image.epoch, seq: 1, entry: 1, record: true });
+  await new StoreClient(network, a).journal.advance(spec, { epoch: image.epoch, seq: 1, entry: 1, record: true });
   await network.settle();
   expect(Buffer.compare(await headOf(b), await image.read(0, 2 * MiB))).toBe(0);
   await image.write(0, Buffer.alloc(8192, 4));
