@@ -10,9 +10,13 @@ import {
   splitBrain,
   syncRequests,
 } from './cases.ts';
+import { findTool } from '../require.ts';
 import { idleTick } from './idle-tick.ts';
 import { lambdaConsumer } from './lambda.ts';
+import { journalLag } from './journal.ts';
 import { consumerMemory } from './memory.ts';
+import { nbdFlushes } from './nbd-flush.ts';
+import { nbdThroughput, nbdTools } from './nbd.ts';
 import { startPeered, type Peered } from './peered.ts';
 import { holds, printTable, writeJson, type Figure, type NotMeasured } from './report.ts';
 import { openStore, storeNames, type Store, type StoreName } from './store.ts';
@@ -24,6 +28,8 @@ type Case = {
   counted?: true;
   /** Makes no sense on S3, and why. */
   notOnS3?: string;
+  /** Programs without which there is nothing to compare with. */
+  tools?: readonly string[];
 };
 
 const cases: Record<string, Case> = {
@@ -42,6 +48,9 @@ const cases: Record<string, Case> = {
   // One after the other: the second goes on with the image of the first.
   latencies: { run: async (sites) => [...(await latencies(sites)), ...(await splitBrain(sites))], counted: true },
   map: { run: mapShare },
+  nbd: { run: nbdThroughput, tools: nbdTools, notOnS3: "it compares the server, not the bucket behind it" },
+  'nbd-flush': { run: nbdFlushes },
+  journal: { run: journalLag, counted: true },
 };
 
 const { values } = parseArgs({
@@ -81,6 +90,8 @@ async function measure(name: string, on: Store): Promise<void> {
   const one = cases[name];
   if (!one) throw new Error(`no such case: ${name}; there are ${Object.keys(cases).join(', ')}`);
   if (on.name === 's3' && one.notOnS3 !== undefined) return void left.push({ name, notMeasured: one.notOnS3 });
+  const missing = one.tools?.find((tool) => findTool(tool) === undefined);
+  if (missing !== undefined) return void left.push({ name, notMeasured: `${missing} is not installed` });
   console.error(`… ${name}`);
   const sites = await startPeered(on, { counted: one.counted === true });
   try {
