@@ -15,23 +15,24 @@ import { readLevels } from '../image/config.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
 import { closeEpoch, openEpoch, type OpenOptions } from '../image/epochs.ts';
 import { foldTail } from '../image/fold.ts';
-import { headerSchema, type Header, type JournalOwner, type Root } from '../image/header.ts';
+import { headerSchema, type Header, type JournalOwner } from '../image/header.ts';
 import { parseEpochId, type EpochId } from '../image/ids.ts';
 import { headerKey } from '../image/names.ts';
 import { sectorBytes } from '../image/node.ts';
 import { compressionDefault } from '../image/options.ts';
 import { packBytesMax } from '../image/pack.ts';
 import { openStore } from '../image/pack-store.ts';
-import type { Located } from '../image/read.ts';
+import type { ByteSpan } from '../image/read.ts';
 import type { Segment } from '../image/segment.ts';
-import { areSectors, gapsOf, type Extent } from './extents.ts';
+import { areSectors, type Extent } from './extents.ts';
+import { HeadReader, type View } from './head-reader.ts';
 import { fenced, JournalWriter, type WriteAheadLog } from './journal-writer.ts';
-import { Layer, layered, type Covered } from './layer.ts';
+import { Layer, layered } from './layer.ts';
 import type { AttachLimits } from './limits.ts';
-import { layeredExtents } from './map-extents.ts';
 import { holdOf, Quiescence, type Hold, type QuiesceHook } from './quiescence.ts';
-import { ReadCache } from './read-cache.ts';
-import type { Sealed } from './seal.ts';
+import { ReadAhead } from './read-ahead.ts';
+import { ReadCache, readAheadBytesOf } from './read-cache.ts';
+import { ReadRooms } from './read-rooms.ts';
 
 export type AttachOptions = OpenOptions & {
   owner: JournalOwner;
@@ -54,7 +55,8 @@ export class AttachedImage {
   readonly #options: AttachOptions;
   readonly #epoch: string;
   readonly #journal: JournalWriter;
-  readonly #cache: ReadCache;
+  readonly #reader: HeadReader;
+  readonly #ahead: ReadAhead;
   readonly #objectBytes: number;
   #stored: Stored<Header>;
   /** Durable and not folded: by number, and as a layer over the map. */
@@ -87,7 +89,10 @@ export class AttachedImage {
     this.#objectBytes = objectBytes;
     this.#tail = new Layer(objectBytes);
     this.#headerAtMs = deps.clock.nowMs();
-    this.#cache = new ReadCache(openStore(deps, stored.value), objectBytes, options.limits);
+    const store = openStore(deps, stored.value);
+    const cache = new ReadCache(store, objectBytes, options.limits, new ReadRooms());
+    this.#reader = new HeadReader(cache, objectBytes, (offset, length) => this.#view(offset, length));
+    this.#ahead = new ReadAhead(readAheadBytesOf(options.limits), (span) => this.#load(span));
     this.#journal = new JournalWriter(deps, {
       imageId,
       epoch: parseEpochId(journal.folded.epoch),
@@ -98,7 +103,7 @@ export class AttachedImage {
       compression,
       limits: options.limits,
       wal: options.wal?.({ imageId, epoch: parseEpochId(journal.folded.epoch) }),
-      onDurable: (sealed) => this.#settle(sealed),
+      onDurable: ({ segment }) => this.#settle(segment),
     });
     const { quiesceHook: hook, limits } = options;
     this.#quiescence = hook && this.#quiescenceOf(imageId, hook, limits.quiesceHoldMs);
@@ -121,16 +126,23 @@ export class AttachedImage {
     return this.#journal.failure;
   }
 
-  /** EINVAL: beyond the end. EBADMSG: what is stored is damaged. Changes that have not been answered may or may not be seen. */
   async read(offset: number, length: number): Promise<Uint8Array> {
-    this.#checkSpan(offset, length, 'EINVAL');
-    const from = Math.floor(offset / sectorBytes) * sectorBytes;
-    const to = Math.ceil((offset + length) / sectorBytes) * sectorBytes;
-    const sectors = await this.#newest(() => this.#readSectors(from, to - from));
-    return sectors.subarray(offset - from, offset - from + length);
+    const target = Buffer.allocUnsafeSlow(length);
+    await this.readInto(offset, target);
+    return target;
   }
 
-  /** Taken in the order of the calls; durable with the next flush. `data` is kept and must not change. ENOSPC: beyond the end. */
+  /** Fills `target`. EINVAL: beyond the end. EBADMSG: what is stored is damaged. Changes that have not been answered may or may not be seen. */
+  async readInto(offset: number, target: Uint8Array): Promise<void> {
+    const { length } = target;
+    this.#checkSpan(offset, length, 'EINVAL');
+    this.#ahead.told({ offset, length });
+    if (areSectors(offset, length)) return this.#newest(() => this.#reader.fill(offset, target));
+    const { sectors, from } = await this.#sectorsAround(offset, length);
+    target.set(sectors.subarray(offset - from, offset - from + length));
+  }
+
+  /** Taken in the order of the calls; durable with the next flush. `data` may be used again when this settles. ENOSPC: beyond the end. */
   async write(offset: number, data: Uint8Array): Promise<void> {
     this.#checkSpan(offset, data.length, 'ENOSPC');
     const isWhole = areSectors(offset, data.length);
@@ -173,7 +185,7 @@ export class AttachedImage {
   /** Which parts of a range hold data; covers a prefix of it, at least one extent. */
   async extents(offset: number, length: number): Promise<Extent[]> {
     this.#checkSpan(offset, length, 'EINVAL');
-    return this.#newest(() => this.#extentsOf(offset, offset + length));
+    return this.#newest(() => this.#reader.extents(offset, offset + length));
   }
 
   #quiescenceOf(imageId: string, hook: QuiesceHook, holdMs: number): Quiescence {
@@ -262,14 +274,12 @@ export class AttachedImage {
   /** In one segment, so that a crash leaves all of it or nothing; in pieces only where no pack is large enough. */
   #take(offset: number, data: Uint8Array): void {
     for (let at = 0; at < data.length; at += takenBytesMax)
-      this.#journal.take((open) => open.write(offset + at, data.subarray(at, at + takenBytesMax)));
+      this.#journal.write(offset + at, data.subarray(at, at + takenBytesMax));
   }
 
   /** The sectors around a range, read and changed. Only the first and the last matter, but they are rarely far apart. */
   async #writePadded(offset: number, length: number, change: (sectors: Uint8Array, at: number) => void): Promise<void> {
-    const from = Math.floor(offset / sectorBytes) * sectorBytes;
-    const to = Math.ceil((offset + length) / sectorBytes) * sectorBytes;
-    const sectors = await this.#newest(() => this.#readSectors(from, to - from));
+    const { sectors, from } = await this.#sectorsAround(offset, length);
     change(sectors, offset - from);
     this.#take(from, sectors);
   }
@@ -283,7 +293,7 @@ export class AttachedImage {
   async #zeroSectors(offset: number, length: number): Promise<void> {
     if (length < this.#objectBytes) return this.#journal.take((open) => open.zero(offset, length));
     for (let at = offset; at < offset + length;) {
-      for (const extent of await this.#newest(() => this.#extentsOf(at, offset + length))) {
+      for (const extent of await this.#newest(() => this.#reader.extents(at, offset + length))) {
         const from = at;
         if (!extent.hole) this.#journal.take((open) => open.zero(from, extent.length));
         at += extent.length;
@@ -296,7 +306,7 @@ export class AttachedImage {
   }
 
   /** What lies over the map in a range, and the map below: taken together at one moment. */
-  #view(offset: number, length: number): { above: Covered[]; root: Root | null } {
+  #view(offset: number, length: number): View {
     return { above: layered([this.#tail, ...this.#journal.layers], offset, length), root: this.#stored.value.root };
   }
 
@@ -305,34 +315,22 @@ export class AttachedImage {
     return this.#segments.size >= foldSegmentsMax || this.#changeCount >= foldChangesMax;
   }
 
-  async #readSectors(offset: number, length: number): Promise<Uint8Array> {
-    const { above, root } = this.#view(offset, length);
-    const out = Buffer.alloc(length);
-    const stored: Located[] = [];
-    for (const part of above) {
-      if (part.source === 'hole') continue;
-      if ('data' in part.source)
-        out.set(part.source.data.subarray(part.skipBytes, part.skipBytes + part.length), part.offset - offset);
-      else stored.push({ ...part, pack: part.source.pack });
-    }
-    const gaps = gapsOf(above, offset, offset + length);
-    await Promise.all([
-      stored.length > 0 ? this.#cache.copy(out, offset, stored) : undefined,
-      ...gaps.map((gap) =>
-        this.#cache.readInto(out.subarray(gap.offset - offset, gap.offset - offset + gap.length), root, gap),
-      ),
-    ]);
-    return out;
+  async #sectorsAround(offset: number, length: number): Promise<{ sectors: Uint8Array; from: number }> {
+    const from = Math.floor(offset / sectorBytes) * sectorBytes;
+    const to = Math.ceil((offset + length) / sectorBytes) * sectorBytes;
+    const sectors = Buffer.allocUnsafeSlow(to - from);
+    await this.#newest(() => this.#reader.fill(from, sectors));
+    return { sectors, from };
   }
 
-  #extentsOf(start: number, end: number): Promise<Extent[]> {
-    const from = Math.floor(start / sectorBytes) * sectorBytes;
-    const to = Math.ceil(end / sectorBytes) * sectorBytes;
-    const view = { ...this.#view(from, to - from), objectBytes: this.#objectBytes };
-    return layeredExtents(this.#cache.store, view, { from, to, start, end });
+  /** Into the cache. */
+  async #load({ offset, length }: ByteSpan): Promise<void> {
+    const from = Math.floor(offset / sectorBytes) * sectorBytes;
+    const end = Math.min(this.#endSector(this.sizeBytes), Math.ceil((offset + length) / sectorBytes) * sectorBytes);
+    if (end > from) await this.#reader.load({ offset: from, length: end - from });
   }
 
-  #settle({ segment }: Sealed): void {
+  #settle(segment: Segment): void {
     const { folded } = this.#stored.value.journal!;
     // Else somebody folded it before the bucket's answer came.
     if (segment.slot.seq >= folded.seq) {

@@ -2,7 +2,7 @@
 // slots of the epoch, one after another (I5, I6).
 //
 //   open layer      takes writes
-//   sealed layers   have their slot number, are encoded, wait for their turn; at most one is being put
+//   sealed layers   have their slot number, wait for their turn; the next ones are encoded, at most one is being put
 //   durable         in the bucket: `onDurable` takes them over
 //
 // Group commit: flushes that come while a segment is being put share the next one. Slots are put strictly one after another, so
@@ -17,15 +17,19 @@
 
 import { backOff, faultBackoff } from '../bucket/backoff.ts';
 import { assert, FarsideError } from '../errors.ts';
+import { inlineCodec } from '../image/bulk-codec.ts';
 import type { Compression } from '../image/codec.ts';
 import type { ImageDeps } from '../image/deps.ts';
 import type { EpochId } from '../image/ids.ts';
 import { sectorBytes } from '../image/node.ts';
+import { Rooms } from '../image/open-pack.ts';
 import { packBytesMax } from '../image/pack.ts';
+import type { EncodedSegment, SegmentMeta } from '../image/segment.ts';
 import { fillSlot, holdsBytes } from '../image/slots.ts';
 import { Layer } from './layer.ts';
 import type { AttachLimits } from './limits.ts';
-import { sealLayer, type Sealed } from './seal.ts';
+import { sealLayer, type Sealing } from './seal.ts';
+import { Pieces, SegmentMemory } from './segment-memory.ts';
 
 /** A log on a local disk that outlives the process. Segments are appended in order; `append` resolves when they are durable there. */
 export interface WriteAheadLog {
@@ -46,18 +50,31 @@ export type JournalWriterOptions = {
   limits: AttachLimits;
   wal?: WriteAheadLog | undefined;
   /** Takes over a segment that is in the bucket, in order. */
-  onDurable: (sealed: Sealed) => void;
+  onDurable: (sealed: EncodedSegment) => void;
 };
 
 /** Requests in one segment: bounds what says where they belong. */
 const segmentEntriesMax = 16_384;
 
-type Waiting = { layer: Layer; upTo: number; seq: number; sealing: Promise<Sealed> };
+/** Segments that are encoded, or about to be: the one that is being put, and the next. */
+const encodedMax = 2;
+
+type Waiting = {
+  layer: Layer;
+  memory: SegmentMemory;
+  upTo: number;
+  seq: number;
+  meta: SegmentMeta;
+  sealing?: Promise<EncodedSegment>;
+};
 
 export class JournalWriter {
   readonly #deps: ImageDeps;
   readonly #options: JournalWriterOptions;
+  readonly #sealing: Sealing;
+  readonly #pieces: Pieces;
   #open: Layer;
+  #openMemory: SegmentMemory;
   #openEntries = 0;
   #openSinceMs: number | undefined;
   #sealed: Waiting[] = [];
@@ -84,7 +101,12 @@ export class JournalWriter {
     );
     this.#deps = deps;
     this.#options = options;
+    const codec = deps.codec ?? inlineCodec;
+    const { blockBytes, compression } = options;
+    this.#sealing = { codec, rooms: new Rooms(segmentBytesMax), blockBytes, compression };
+    this.#pieces = new Pieces((bytes) => codec.room(bytes));
     this.#open = new Layer(options.objectBytes);
+    this.#openMemory = new SegmentMemory(this.#pieces);
     this.#seq = options.seq;
     this.#entry = options.entry;
   }
@@ -120,7 +142,13 @@ export class JournalWriter {
     await this.#until(() => this.hasRoom);
   }
 
-  /** Takes one request at once: whole sectors. `data` must not change any more. */
+  /** Takes a copy of the data at once: whole sectors. */
+  write(offset: number, data: Uint8Array): void {
+    const memory = this.#openMemory;
+    this.take((open) => memory.keep(data, (part, at) => open.write(offset + at, part)));
+  }
+
+  /** Takes one request at once: whole sectors. */
   take(change: (open: Layer) => void): void {
     this.assertUsable();
     change(this.#open);
@@ -232,7 +260,7 @@ export class JournalWriter {
   }
 
   #seal(): void {
-    const { imageId: _, epoch, blockBytes, compression, objectBytes, wal } = this.#options;
+    const { epoch, objectBytes, wal } = this.#options;
     const layer = this.#open;
     const meta = {
       slot: { epoch, seq: this.#seq },
@@ -240,25 +268,38 @@ export class JournalWriter {
       firstEntry: this.#entry,
       entryCount: this.#openEntries,
     };
-    const sealing = sealLayer(this.#deps, layer, meta, { blockBytes, compression });
-    sealing.catch(() => {}); // thrown when its turn comes
-    const waiting: Waiting = { layer, upTo: this.#taken, seq: this.#seq, sealing };
+    const waiting: Waiting = { layer, memory: this.#openMemory, upTo: this.#taken, seq: this.#seq, meta };
     this.#sealed.push(waiting);
+    this.#encodeNext();
     this.#sealedBytes += layer.weightBytes;
     this.#seq++;
     this.#entry += this.#openEntries;
     this.#open = new Layer(objectBytes);
+    this.#openMemory = new SegmentMemory(this.#pieces);
     this.#openEntries = 0;
     this.#openSinceMs = undefined;
     if (wal) this.#log(wal, waiting);
     this.#start();
   }
 
-  #log(wal: WriteAheadLog, { sealing, seq, upTo }: Waiting): void {
+  /** A segment in its encoded form takes as much memory again, so not all of them at once. */
+  #encodeNext(): void {
+    for (const waiting of this.#sealed.slice(0, encodedMax)) void this.#encoded(waiting);
+  }
+
+  #encoded(waiting: Waiting): Promise<EncodedSegment> {
+    if (!waiting.sealing) {
+      waiting.sealing = sealLayer(waiting.layer, waiting.meta, this.#sealing);
+      waiting.sealing.catch(() => {}); // thrown when its turn comes
+    }
+    return waiting.sealing;
+  }
+
+  #log(wal: WriteAheadLog, waiting: Waiting): void {
     this.#logging = this.#logging.then(async () => {
-      const { bytes } = await sealing;
-      await wal.append(seq, bytes);
-      this.#logged = upTo;
+      const { bytes } = await this.#encoded(waiting);
+      await wal.append(waiting.seq, bytes);
+      this.#logged = waiting.upTo;
       this.#wake();
     });
     this.#logging.catch((error: unknown) => this.#fail(asFailure(error)));
@@ -266,13 +307,17 @@ export class JournalWriter {
 
   async #store(waiting: Waiting): Promise<void> {
     try {
-      const sealed = await waiting.sealing;
+      const sealed = await this.#encoded(waiting);
       if (this.#options.wal) await this.#logging;
       if (!(await this.#put(waiting.seq, sealed.bytes))) return;
       // In this order: a reader must find it in the layer below before it leaves the one above.
       this.#options.onDurable(sealed);
       this.#sealed.shift();
       this.#sealedBytes -= waiting.layer.weightBytes;
+      waiting.memory.free();
+      // Only then: a failed or repeated request may still be sending these bytes.
+      if (this.#deps.bucket.freesBody) sealed.free();
+      this.#encodeNext();
       this.#stored = waiting.upTo;
       this.#wake();
       await this.#options.wal?.release(waiting.seq + 1).catch(() => {}); // replayed in vain, if ever

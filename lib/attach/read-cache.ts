@@ -1,113 +1,138 @@
-// Owns the blocks that an image in use keeps in memory, and reading ahead. Blocks are immutable, so nothing here goes stale.
+// Owns the blocks that an image in use keeps in memory. Blocks are immutable, so nothing here goes stale. A block that is being
+// fetched is fetched once, however many wait for it: each gets its part at the moment when the block is there.
 //
-// Memory: `cacheBytes` of raw blocks, and what is being fetched: the ranges asked for and one read-ahead.
-
-import { LRUCache } from 'lru-cache';
+// Memory: `cacheBytes` of raw blocks, and rooms for what is being fetched, which are used again.
 
 import { FarsideError } from '../errors.ts';
 import type { Root } from '../image/header.ts';
 import { entryKind } from '../image/pack.ts';
-import type { Pack, PackStore } from '../image/pack-store.ts';
+import type { Pack, PackStore, ReadMemory } from '../image/pack-store.ts';
 import { windows, type ByteSpan, type Located } from '../image/read.ts';
+import { BlockRing } from './block-ring.ts';
+import { allDone } from './all-done.ts';
 
-type Wanted = { pack: Pack; entry: number };
 export type CacheLimits = { cacheBytes: number; readAheadBytes: number };
+
+/** What is read ahead must still be there when it is asked for. */
+const aheadShareMax = 1 / 8;
+
+/** How much to read ahead of one reader. */
+export const readAheadBytesOf = ({ cacheBytes, readAheadBytes }: CacheLimits): number =>
+  Math.min(readAheadBytes, Math.floor(cacheBytes * aheadShareMax));
+
+/** A part of a block, and where it is wanted; nowhere, if the block is only to be kept. */
+type Wanted = { part: Located; out?: Uint8Array; base: number; failure?: FarsideError };
+type Fetch = { wanted: Wanted[]; done: Promise<void> };
+type Group = { pack: Pack; entries: Map<number, Wanted[]> };
 
 export class ReadCache {
   readonly store: PackStore;
   readonly #objectBytes: number;
-  readonly #limits: CacheLimits;
-  readonly #blocks: LRUCache<string, Uint8Array>;
-  readonly #fetching = new Map<string, Promise<Map<number, Uint8Array>>>();
-  #sequentialEnd = -1;
-  #aheadEnd = 0;
+  readonly #blocks: BlockRing;
+  readonly #memory: ReadMemory;
+  /** Of blocks that are not there yet. */
+  readonly #fetching = new Map<string, Fetch>();
 
-  constructor(store: PackStore, objectBytes: number, limits: CacheLimits) {
+  constructor(store: PackStore, objectBytes: number, { cacheBytes }: CacheLimits, memory: ReadMemory) {
     this.store = store;
     this.#objectBytes = objectBytes;
-    this.#limits = limits;
-    this.#blocks = new LRUCache({ maxSize: Math.max(1, limits.cacheBytes), sizeCalculation: (raw) => raw.length + 64 });
+    this.#blocks = new BlockRing(cacheBytes);
+    this.#memory = memory;
   }
 
-  /** Copies what the map holds of a range into `out`, whose other bytes stay as they are. */
-  async readInto(out: Uint8Array, root: Root | null, span: ByteSpan): Promise<void> {
-    this.#readAhead(root, span);
-    for await (const window of windows(this.store, root, this.#objectBytes, span))
-      await this.copy(out, span.offset, window);
+  /** Fills `out` with what the map holds of a range, and with zeros. */
+  async readInto(out: Uint8Array, root: Root | null, { offset, length }: ByteSpan): Promise<void> {
+    let at = offset;
+    for await (const window of windows(this.store, root, this.#objectBytes, { offset, length })) {
+      for (const part of window) {
+        out.fill(0, at - offset, part.offset - offset);
+        at = part.offset + part.length;
+      }
+      await this.copy(out, offset, window);
+    }
+    out.fill(0, at - offset);
   }
 
-  /** Copies parts of blocks to where they belong in `out`, which begins at image offset `base`. */
+  /** Copies parts of blocks to where they belong in `out`, which begins at image offset `base`. Nothing is copied after it has settled. */
   async copy(out: Uint8Array, base: number, parts: readonly Located[]): Promise<void> {
-    const blocks = await this.#load(parts);
-    for (const { offset, length, pack, entry, skipBytes } of parts) {
-      const raw = blocks.get(blockKey({ pack, entry }));
-      if (!raw || skipBytes + length > raw.length) {
-        throw new FarsideError(
-          'EBADMSG',
-          `the map asks for more of the block at image offset ${offset} than pack ${pack.packId} holds`,
-        );
-      }
-      out.set(raw.subarray(skipBytes, skipBytes + length), offset - base);
+    const missing: Wanted[] = [];
+    for (const part of parts) {
+      const wanted: Wanted = { part, out, base };
+      const raw = this.#blocks.get(blockKey(part.pack, part.entry));
+      if (raw) place(wanted, raw);
+      else missing.push(wanted);
+      if (wanted.failure) throw wanted.failure;
     }
+    if (missing.length > 0) await this.#bring(missing);
   }
 
-  async #load(parts: readonly Wanted[]): Promise<Map<string, Uint8Array>> {
-    const found = new Map<string, Uint8Array>();
-    const missing = new Map<string, { pack: Pack; entries: Set<number> }>();
-    for (const { pack, entry } of parts) {
-      const key = blockKey({ pack, entry });
-      const cached = this.#blocks.get(key);
-      if (cached) found.set(key, cached);
-      else {
-        const group = missing.get(pack.packId) ?? { pack, entries: new Set<number>() };
-        missing.set(pack.packId, group);
-        group.entries.add(entry);
-      }
+  /** Keeps what the map holds of a range. */
+  async loadRange(root: Root | null, span: ByteSpan): Promise<void> {
+    for await (const window of windows(this.store, root, this.#objectBytes, span)) await this.load(window);
+  }
+
+  async load(parts: readonly Located[]): Promise<void> {
+    const missing = parts.filter(({ pack, entry }) => !this.#blocks.has(blockKey(pack, entry)));
+    await this.#bring(missing.map((part) => ({ part, base: 0 })));
+  }
+
+  async #bring(wanted: readonly Wanted[]): Promise<void> {
+    const waiting = new Set<Promise<void>>();
+    const groups = new Map<string, Group>();
+    for (const one of wanted) {
+      const { pack, entry } = one.part;
+      const fetch = this.#fetching.get(blockKey(pack, entry));
+      if (fetch) {
+        fetch.wanted.push(one);
+        waiting.add(fetch.done);
+      } else addTo(groups, one);
     }
-    await Promise.all([...missing.values()].map(({ pack, entries }) => this.#fetch(pack, entries, found)));
-    return found;
+    for (const group of groups.values()) waiting.add(this.#begin(group));
+    await allDone([...waiting]);
+    for (const { failure } of wanted) if (failure) throw failure;
   }
 
-  async #fetch(pack: Pack, entries: ReadonlySet<number>, found: Map<string, Uint8Array>): Promise<void> {
-    const fresh: number[] = [];
-    const waiting = new Set<Promise<Map<number, Uint8Array>>>();
-    for (const entry of entries) {
-      const fetching = this.#fetching.get(blockKey({ pack, entry }));
-      if (fetching) waiting.add(fetching);
-      else fresh.push(entry);
-    }
-    if (fresh.length > 0) waiting.add(this.#begin(pack, fresh));
-    for (const blocks of await Promise.all(waiting))
-      for (const [entry, raw] of blocks) if (entries.has(entry)) found.set(blockKey({ pack, entry }), raw);
+  #begin({ pack, entries }: Group): Promise<void> {
+    const { promise: done, resolve, reject } = Promise.withResolvers<void>();
+    for (const [entry, wanted] of entries) this.#fetching.set(blockKey(pack, entry), { wanted, done });
+    const take = (entry: number, _: Uint8Array, raw: Uint8Array): void => this.#arrived(blockKey(pack, entry), raw);
+    this.store
+      .read(pack, { entryIndexes: entries.keys(), kind: entryKind.block, memory: this.#memory, take })
+      .finally(() => {
+        for (const entry of entries.keys()) this.#fetching.delete(blockKey(pack, entry));
+      })
+      .then(resolve, reject);
+    return done;
   }
 
-  #begin(pack: Pack, entries: readonly number[]): Promise<Map<number, Uint8Array>> {
-    const keys = entries.map((entry) => blockKey({ pack, entry }));
-    const fetching = this.store.readEntries(pack, entries, entryKind.block).finally(() => {
-      for (const key of keys) this.#fetching.delete(key);
-    });
-    for (const key of keys) this.#fetching.set(key, fetching);
-    return fetching.then((blocks) => {
-      for (const [entry, raw] of blocks) this.#blocks.set(blockKey({ pack, entry }), raw);
-      return blocks;
-    });
-  }
-
-  /** A reader that goes on where it stopped gets what follows ahead of asking. A failure shows when it does ask. */
-  #readAhead(root: Root | null, { offset, length }: ByteSpan): void {
-    const isSequential = offset === this.#sequentialEnd;
-    this.#sequentialEnd = offset + length;
-    if (!isSequential) this.#aheadEnd = this.#sequentialEnd;
-    const { readAheadBytes } = this.#limits;
-    if (!isSequential || readAheadBytes === 0 || this.#aheadEnd - this.#sequentialEnd > readAheadBytes / 2) return;
-    const from = Math.max(this.#aheadEnd, this.#sequentialEnd);
-    this.#aheadEnd = from + readAheadBytes;
-    this.#prefetch(root, { offset: from, length: readAheadBytes }).catch(() => {});
-  }
-
-  async #prefetch(root: Root | null, span: ByteSpan): Promise<void> {
-    for await (const window of windows(this.store, root, this.#objectBytes, span)) await this.#load(window);
+  #arrived(key: string, raw: Uint8Array): void {
+    const fetch = this.#fetching.get(key);
+    if (!fetch) return; // it comes again: the pack changed meanwhile
+    this.#fetching.delete(key);
+    this.#blocks.put(key, raw);
+    for (const wanted of fetch.wanted) place(wanted, raw);
   }
 }
 
-const blockKey = ({ pack, entry }: Wanted): string => `${pack.packId}/${entry}`;
+const blockKey = (pack: Pack, entry: number): string => `${pack.packId}/${entry}`;
+
+function addTo(groups: Map<string, Group>, wanted: Wanted): void {
+  const { pack, entry } = wanted.part;
+  const group = groups.get(pack.packId) ?? { pack, entries: new Map<number, Wanted[]>() };
+  groups.set(pack.packId, group);
+  const same = group.entries.get(entry);
+  if (same) same.push(wanted);
+  else group.entries.set(entry, [wanted]);
+}
+
+/** What is wrong is the failure of whoever wanted it, not of the block. */
+function place(wanted: Wanted, raw: Uint8Array): void {
+  const { part, out, base } = wanted;
+  const { offset, length, pack, skipBytes } = part;
+  if (skipBytes + length > raw.length) {
+    wanted.failure = new FarsideError(
+      'EBADMSG',
+      `the map asks for more of the block at image offset ${offset} than pack ${pack.packId} holds`,
+    );
+  } else out?.set(raw.subarray(skipBytes, skipBytes + length), offset - base);
+}

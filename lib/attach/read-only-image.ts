@@ -9,7 +9,9 @@ import type { Root } from '../image/header.ts';
 import type { PackStore } from '../image/pack-store.ts';
 import { merged, type Extent } from './extents.ts';
 import { mapExtents } from './map-extents.ts';
-import { ReadCache, type CacheLimits } from './read-cache.ts';
+import { ReadAhead } from './read-ahead.ts';
+import { ReadCache, readAheadBytesOf, type CacheLimits } from './read-cache.ts';
+import { ReadRooms } from './read-rooms.ts';
 
 export type Content = { store: PackStore; root: Root | null; sizeBytes: number; objectBytes: number };
 
@@ -17,19 +19,21 @@ export class ReadOnlyImage {
   readonly sizeBytes: number;
   readonly #content: Content;
   readonly #cache: ReadCache;
+  readonly #ahead: ReadAhead;
 
   constructor(content: Content, limits: CacheLimits) {
     this.sizeBytes = content.sizeBytes;
     this.#content = content;
-    this.#cache = new ReadCache(content.store, content.objectBytes, limits);
+    this.#cache = new ReadCache(content.store, content.objectBytes, limits, new ReadRooms());
+    this.#ahead = new ReadAhead(readAheadBytesOf(limits), (span) => this.#cache.loadRange(content.root, span));
   }
 
-  /** EINVAL: beyond the end. EBADMSG: what is stored is damaged. */
-  async read(offset: number, length: number): Promise<Uint8Array> {
-    this.#checkSpan(offset, length);
-    const out = Buffer.alloc(length);
-    await this.#cache.readInto(out, this.#content.root, { offset, length });
-    return out;
+  /** Fills `target`. EINVAL: beyond the end. EBADMSG: what is stored is damaged. */
+  async readInto(offset: number, target: Uint8Array): Promise<void> {
+    const span = { offset, length: target.length };
+    this.#checkSpan(offset, target.length);
+    this.#ahead.told(span);
+    await this.#cache.readInto(target, this.#content.root, span);
   }
 
   /** Which parts of a range hold data; covers a prefix of it, at least one extent. */

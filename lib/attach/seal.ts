@@ -1,30 +1,26 @@
 // Owns how what was written becomes a segment: neighbours are joined into blocks, zeros become holes, blocks are encoded. What
 // was overwritten before is left out, so a segment holds each place once.
 
-import { inlineCodec, type RawBlock } from '../image/bulk-codec.ts';
+import type { Codec, RawBlock } from '../image/bulk-codec.ts';
 import type { Compression } from '../image/codec.ts';
-import type { ImageDeps } from '../image/deps.ts';
-import { encodeSegment, type NewChange, type Segment, type SegmentMeta } from '../image/segment.ts';
+import type { Rooms } from '../image/open-pack.ts';
+import { encodeSegment, type EncodedSegment, type NewChange, type SegmentMeta } from '../image/segment.ts';
 import { cutBlock, type Block } from '../image/write.ts';
 import type { Covered, Layer } from './layer.ts';
 
-export type Sealed = { segment: Segment; bytes: Buffer };
+/** `rooms`: memory for the segment. */
+export type Sealing = { codec: Codec; rooms: Rooms; blockBytes: number; compression: Compression };
 
-export async function sealLayer(
-  deps: Pick<ImageDeps, 'codec'>,
-  layer: Layer,
-  meta: SegmentMeta,
-  options: { blockBytes: number; compression: Compression },
-): Promise<Sealed> {
+export async function sealLayer(layer: Layer, meta: SegmentMeta, options: Sealing): Promise<EncodedSegment> {
   const blocks = joined(layer.all(), options.blockBytes).flatMap(cutOf);
   const raws = blocks.flatMap(({ offset, raw }): RawBlock[] => (raw ? [{ imageOffset: offset, raw }] : []));
-  const encoded = raws.length === 0 ? [] : await (deps.codec ?? inlineCodec).encode(raws, options.compression);
+  const encoded = raws.length === 0 ? [] : await options.codec.encode(raws, options.compression);
   const entries = encoded.values();
   const changes = blocks.map(({ offset, length, raw }): NewChange => {
     const block = raw && entries.next().value;
     return block ? { offset, length, block } : { offset, length };
   });
-  return encodeSegment(meta, changes);
+  return encodeSegment(meta, changes, options.rooms);
 }
 
 /** Ascending: the parts of a hole that a block was found to begin with come before it. */
@@ -67,14 +63,22 @@ function cutAt(extent: Covered, blockBytes: number): Covered[] {
   return parts;
 }
 
+/** In place where the parts lie one behind another in memory, as those of a sequential writer do. */
 function bytesOf(length: number, parts: readonly Covered[]): Uint8Array {
-  const [first] = parts;
-  if (first && parts.length === 1) return dataOf(first);
+  const datas = parts.map(dataOf);
+  const first = datas[0]!;
+  let end = first.byteOffset;
+  const isOne = datas.every((data) => {
+    const follows = data.buffer === first.buffer && data.byteOffset === end;
+    end += data.length;
+    return follows;
+  });
+  if (isOne) return new Uint8Array(first.buffer, first.byteOffset, length);
   const raw = Buffer.allocUnsafe(length);
   let at = 0;
-  for (const part of parts) {
-    raw.set(dataOf(part), at);
-    at += part.length;
+  for (const data of datas) {
+    raw.set(data, at);
+    at += data.length;
   }
   return raw;
 }

@@ -14,6 +14,8 @@ export type GetOptions = {
   range?: ByteRange | undefined;
   /** Answer `changed` when the object's tag is another. */
   ifMatch?: Etag | undefined;
+  /** Memory for the body, which is then a part of it: a driver may use it, if the body fits. */
+  room?: Uint8Array | undefined;
 };
 
 export type GetOutcome =

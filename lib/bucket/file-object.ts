@@ -50,8 +50,14 @@ export async function readObjectFile(file: number, key: string): Promise<{ meta:
   return { meta: parseTrailer(key, content.subarray(bodyBytes), bodyBytes), body: content.subarray(0, bodyBytes) };
 }
 
-export async function readObjectRange(file: number, meta: FileMeta, range: ByteRange): Promise<Uint8Array> {
-  return readAt(file, clampRange(range, meta.bytes));
+/** Into `room`, if the range fits there. */
+export async function readObjectRange(
+  file: number,
+  meta: FileMeta,
+  range: ByteRange,
+  room?: Uint8Array,
+): Promise<Uint8Array> {
+  return readAt(file, clampRange(range, meta.bytes), room);
 }
 
 /** Reads the trailer only. */
@@ -87,8 +93,9 @@ async function writeAll(file: number, parts: Uint8Array[]): Promise<void> {
 }
 
 /** Exactly the range, which must lie within the file. */
-async function readAt(file: number, { offset, length }: ByteRange): Promise<Uint8Array<ArrayBuffer>> {
-  const buffer = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer); // not zeroed first
+async function readAt(file: number, { offset, length }: ByteRange, room?: Uint8Array): Promise<Uint8Array> {
+  const isRoomy = room !== undefined && room.length >= length;
+  const buffer = isRoomy ? room.subarray(0, length) : new Uint8Array(Buffer.allocUnsafeSlow(length).buffer); // not zeroed first
   for (let filledBytes = 0; filledBytes < length;) {
     const wantedBytes = length - filledBytes;
     const readBytes =

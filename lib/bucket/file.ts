@@ -191,14 +191,14 @@ export class FileDriver implements Driver {
   }
 }
 
-async function readOpen(file: number, key: string, { range, ifMatch }: GetOptions): Promise<GetOutcome> {
+async function readOpen(file: number, key: string, { range, ifMatch, room }: GetOptions): Promise<GetOutcome> {
   if (range === undefined && ifMatch === undefined) {
     const { meta, body } = await readObjectFile(file, key);
     return { status: 'found', body, meta: { key, ...meta } };
   }
   const meta = readObjectMeta(file, key);
   if (ifMatch !== undefined && ifMatch !== meta.etag) return { status: 'changed' };
-  const body = await readObjectRange(file, meta, range ?? { offset: 0, length: meta.bytes });
+  const body = await readObjectRange(file, meta, range ?? { offset: 0, length: meta.bytes }, room);
   return { status: 'found', body, meta: { key, ...meta } };
 }
 

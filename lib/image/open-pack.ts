@@ -46,6 +46,11 @@ export class OpenPack {
     return this.#entries.length;
   }
 
+  /** Takes room for so much payload at once, where it is known. */
+  reserve(payloadBytes: number): void {
+    this.#roomFor(payloadStart + payloadBytes);
+  }
+
   /** Copies the entry's bytes. @returns the entry's number. */
   add({ entry, encoded }: NewEntry): number {
     assert(!this.closed, 'an entry was added to a closed pack');

@@ -23,7 +23,7 @@ import { decodeNode, sectorBytes, type Node, type PackRef } from './node.ts';
 import { packSources, type Header, type PacksElsewhere } from './header.ts';
 import { parseImageId, type ImageId } from './ids.ts';
 import { packKeys } from './pack-place.ts';
-import { coalesce, nodeWindow } from './pack-ranges.ts';
+import { coalesce, nodeWindow, type Run } from './pack-ranges.ts';
 import { encodeCopy, encoding, entryKind, indexBytes, parsePackIndex, type EntryKind, type PackIndex } from './pack.ts';
 
 /** A concrete pack, as the map names it. */
@@ -34,10 +34,20 @@ type Place = { source: ImageId; key: string };
 /** One stored copy of a pack. */
 type Opened = { key: string; index: PackIndex; etag: Etag };
 
-/** Entries to be read, of one kind if that is known; `take` gets each, perhaps more than once. */
-type Reading = {
+/** Memory that what is read passes through. */
+export interface ReadMemory {
+  take(byteCount: number): Uint8Array;
+  give(room: Uint8Array): void;
+}
+
+/**
+ * Entries to be read, of one kind if that is known; `take` gets each, perhaps more than once. With `memory`, what it gets is to be
+ * used at once.
+ */
+export type Reading = {
   entryIndexes: Iterable<number>;
   kind?: EntryKind;
+  memory?: ReadMemory;
   take: (entryIndex: number, encoded: Uint8Array, raw: Uint8Array) => unknown;
 };
 
@@ -70,6 +80,8 @@ function placesIn(bucket: Bucket): LRUCache<string, Place> {
 
 /** A pack no larger than this is read whole at once: one request instead of two. */
 const wholeBytesMax = 256 * 1024;
+/** Extents and children of nodes that are kept decoded: some 100 bytes each. */
+const decodedItemsMax = 32_768;
 /** How often a pack may shrink under one read before we call it a fault. */
 const rereadsMax = 5;
 
@@ -85,6 +97,8 @@ export class PackStore {
   /** By source and pack. */
   readonly #indexes: LRUCache<string, Opened>;
   readonly #nodes: LRUCache<string, Uint8Array>;
+  /** Of those, the ones that were used last: who reads on asks for the same leaf again and again. */
+  readonly #decoded: LRUCache<string, Node<Pack>>;
   readonly #loading = new Map<string, Promise<Opened | undefined>>();
   /** Copies that were looked for and not there: nothing that may not change. */
   readonly #absent = new Set<string>();
@@ -110,6 +124,10 @@ export class PackStore {
     const maxSize = Math.max(1, Math.floor(settings.cacheBytes / 2));
     this.#indexes = new LRUCache({ maxSize, sizeCalculation: (opened) => opened.index.weightBytes });
     this.#nodes = new LRUCache({ maxSize, sizeCalculation: (raw) => raw.length + 100 });
+    this.#decoded = new LRUCache({
+      maxSize: decodedItemsMax,
+      sizeCalculation: ({ extents, children }) => extents.length + children.length + 1,
+    });
   }
 
   /** The index of some copy of a pack, from the cache or by one ranged read. ENOENT-like damage: EBADMSG naming image and pack. */
@@ -145,13 +163,17 @@ export class PackStore {
   /** The map node at (pack, entry), its pack references made concrete. `level` is what the reference to it promises. */
   async node(pack: Pack, entryIndex: number, level: number): Promise<Node<Pack>> {
     const key = `${pack.packId}/${entryIndex}`;
+    const decoded = this.#decoded.get(key);
+    if (decoded?.level === level) return decoded;
     let raw = this.#nodes.get(key);
     if (raw === undefined) raw = await this.#loadNode(pack, entryIndex);
     try {
       const node = decodeNode(raw, this.#leafSectors);
       // Taken for another level it would read as holes.
       if (node.level !== level) throw new FarsideError('EBADMSG', `its level is ${node.level}, not ${level}`);
-      return concrete(node, pack);
+      const found = concrete(node, pack);
+      this.#decoded.set(key, found);
+      return found;
     } catch (cause) {
       throw this.#damaged(pack, `map node ${entryIndex}`, cause);
     }
@@ -163,7 +185,7 @@ export class PackStore {
    */
   async readEntries(pack: Pack, entryIndexes: Iterable<number>, kind: EntryKind): Promise<Map<number, Uint8Array>> {
     const raws = new Map<number, Uint8Array>();
-    await this.#read(pack, { entryIndexes, kind, take: (entryIndex, _encoded, raw) => raws.set(entryIndex, raw) });
+    await this.read(pack, { entryIndexes, kind, take: (entryIndex, _encoded, raw) => raws.set(entryIndex, raw) });
     return raws;
   }
 
@@ -171,7 +193,7 @@ export class PackStore {
   async copyOf(pack: Pack, entryIndexes: Iterable<number>): Promise<Uint8Array> {
     const encodings = new Map<number, Uint8Array>();
     const take = (entryIndex: number, encoded: Uint8Array): unknown => encodings.set(entryIndex, encoded);
-    await this.#read(pack, { entryIndexes, take });
+    await this.read(pack, { entryIndexes, take });
     return encodeCopy(await this.index(pack), (entryIndex) => encodings.get(entryIndex));
   }
 
@@ -180,7 +202,8 @@ export class PackStore {
     return (await this.#firstIndex(pack, (index) => index.isPresent(entryIndex))) !== undefined;
   }
 
-  async #read(pack: Pack, reading: Reading): Promise<void> {
+  /** Reads entries one after another, each verified. */
+  async read(pack: Pack, reading: Reading): Promise<void> {
     const wanted = [...new Set(reading.entryIndexes)].toSorted((a, b) => a - b);
     for (let tries = 0; tries < rereadsMax; tries++) {
       if (await this.#readOnce(pack, wanted, reading)) return;
@@ -224,22 +247,36 @@ export class PackStore {
   }
 
   /** False when the copy has changed, or is gone. */
-  async #readCopy(pack: Pack, opened: Opened, wanted: readonly number[], { take }: Reading): Promise<boolean> {
+  async #readCopy(pack: Pack, opened: Opened, wanted: readonly number[], reading: Reading): Promise<boolean> {
     for (const run of coalesce(opened.index, wanted)) {
-      const data = run.length === 0 ? new Uint8Array() : await this.#range(opened, run);
-      if (!data) return false;
-      for (const entryIndex of run.entries) {
-        const { offset, length } = opened.index.range(entryIndex);
-        const encoded = data.subarray(offset - run.offset, offset - run.offset + length);
-        take(entryIndex, encoded, this.#verified(pack, opened.index, entryIndex, encoded));
+      const room = reading.memory?.take(run.length);
+      try {
+        if (!(await this.#readRun(pack, opened, run, reading, room))) return false;
+      } finally {
+        if (room) reading.memory?.give(room);
       }
     }
     return true;
   }
 
-  async #range(opened: Opened, run: { offset: number; length: number }): Promise<Uint8Array | undefined> {
-    const outcome = await this.#bucket.get(opened.key, { range: run, ifMatch: opened.etag });
-    return outcome.status === 'found' ? outcome.body : undefined;
+  async #readRun(
+    pack: Pack,
+    { key, etag, index }: Opened,
+    run: Run,
+    { take }: Reading,
+    room: Uint8Array | undefined,
+  ): Promise<boolean> {
+    const { offset, length } = run;
+    const outcome =
+      length === 0 ? undefined : await this.#bucket.get(key, { range: { offset, length }, ifMatch: etag, room });
+    if (outcome && outcome.status !== 'found') return false;
+    const data = outcome?.body ?? new Uint8Array();
+    for (const entryIndex of run.entries) {
+      const range = index.range(entryIndex);
+      const encoded = data.subarray(range.offset - offset, range.offset - offset + range.length);
+      take(entryIndex, encoded, this.#verified(pack, index, entryIndex, encoded));
+    }
+    return true;
   }
 
   #verified(pack: Pack, index: PackIndex, entryIndex: number, encoded: Uint8Array): Uint8Array {

@@ -10,8 +10,8 @@ import { decodeEntry, encodeEntry } from './codec.ts';
 import { crc32 } from './digest.ts';
 import { parseEpochId } from './ids.ts';
 import { sectorBytes, type Slot } from './node.ts';
+import { OpenPack, Rooms } from './open-pack.ts';
 import {
-  encodePack,
   entryKind,
   indexBytes,
   parseAnyPackIndex,
@@ -37,17 +37,25 @@ export type Segment = SegmentMeta & { pack: Pack; changes: SegmentChange[] };
 
 const bad = (what: string): FarsideError => new FarsideError('EBADMSG', `damaged journal segment: ${what}`);
 
+/** `free`: to be called when `bytes` are not needed any more, so that their memory is used again. */
+export type EncodedSegment = { segment: Segment; bytes: Buffer; free: () => void };
+
 /** `changes` must ascend and not overlap; each block is as long as its change. */
-export function encodeSegment(meta: SegmentMeta, changes: readonly NewChange[]): { segment: Segment; bytes: Buffer } {
+export function encodeSegment(meta: SegmentMeta, changes: readonly NewChange[], rooms = new Rooms(0)): EncodedSegment {
   const blocks = changes.flatMap(({ block }) => (block ? [block] : []));
   let entry = eventsEntry;
   const numbered = changes.map(({ offset, length, block }): SegmentChange =>
     block ? { offset, length, entry: ++entry } : { offset, length },
   );
   const events = encodeEntry(entryKind.events, 0, encodeEvents(meta, numbered), 'none');
-  const { packId, bytes, entryCount } = encodePack([events, ...blocks]);
+  const open = new OpenPack(rooms);
+  const entries = [events, ...blocks];
+  open.reserve(entries.reduce((sum, { encoded }) => sum + encoded.length, 0));
+  for (const part of entries) open.add(part);
+  const { encoded: made, free } = open.close();
+  const { packId, bytes, entryCount } = made;
   const pack: Pack = { packId, entryCount, packBytes: bytes.length, slot: meta.slot };
-  return { segment: { ...meta, pack, changes: numbered }, bytes };
+  return { segment: { ...meta, pack, changes: numbered }, bytes, free };
 }
 
 function encodeEvents(meta: SegmentMeta, changes: readonly SegmentChange[]): Buffer {

@@ -51,9 +51,11 @@ export async function followTail(
     stored: { ...stored, value: stored.value },
   };
   const beganAtMs = deps.clock.nowMs();
+  const delayMs = await replayDelayMs(deps, stored.value);
   const followed = await followJournal(deps, following, {
     foldedThere: remote.position,
-    untilMs: beganAtMs - (await replayDelayMs(deps, stored.value)),
+    // Without a delay no time counts: what was sealed since this began, or by a clock that is ahead, would be fetched in vain.
+    untilMs: delayMs === 0 ? Infinity : beganAtMs - delayMs,
   });
   const { pool, record, peer } = connection;
   if (followed.state === 'gone') await peer.requestPoint(globalId);

@@ -16,9 +16,9 @@ export interface Device {
   readonly canMultiConn: boolean;
   /** A power of two from 512 to 32 MiB. */
   readonly preferredBlockBytes: number;
-  /** Exactly so many bytes. They must not change afterwards: they are sent without a copy. */
-  read(offset: number, length: number): Promise<Uint8Array>;
-  /** Resolves when accepted: later reads see it, the next flush makes it durable. `data` is the device's to keep. */
+  /** Fills all of `target`, whatever is in it; it is the server's again when this settles. */
+  read(offset: number, target: Uint8Array): Promise<void>;
+  /** Resolves when accepted: later reads see it, the next flush makes it durable. `data` is the server's again when this settles. */
   write(offset: number, data: Uint8Array): Promise<void>;
   /** Accepted as a write of zeros is. Without `punchHole` the range should stay allocated. `fastOnly`: EOPNOTSUPP at once, nothing done, unless it beats writing zeros. */
   zero(offset: number, length: number, options: ZeroOptions): Promise<void>;

@@ -14,6 +14,8 @@ export type Limits = {
   /** Payload received and not yet accepted, or read and not yet sent. */
   connectionBytesMax: number;
   serverBytesMax: number;
+  /** Memory kept for payload, while less is in flight. */
+  keptBytesMax: number;
   /** Requests of one connection whose replies are not sent. */
   requestCountMax: number;
   connectionCountMax: number;
@@ -35,8 +37,9 @@ export const limitsDefault: Limits = {
   optionBytesMax: 64 * 1024,
   optionSkipBytesMax: MiB,
   optionCountMax: 4096,
-  connectionBytesMax: 64 * MiB,
-  serverBytesMax: 256 * MiB,
+  connectionBytesMax: 32 * MiB,
+  serverBytesMax: 64 * MiB,
+  keptBytesMax: 32 * MiB,
   requestCountMax: 256,
   connectionCountMax: 128,
   deviceCountMax: 256,

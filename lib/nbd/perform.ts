@@ -12,11 +12,14 @@ import { command, commandFlag } from './wire.ts';
 /** The one metadata context's id on every connection. */
 export const allocationContextId = 1;
 
-/** The request has passed `refuse`. Answers the parts of its reply; a failure of the device is thrown. */
+/**
+ * The request has passed `refuse`. Answers the parts of its reply; a failure of the device is thrown.
+ * @param data what is to be written, or room for what is read, of which the reply may consist.
+ */
 export async function perform(request: Request, data: Uint8Array, device: Device, terms: Terms): Promise<Uint8Array[]> {
-  if (request.type === command.read) return await read(request, device, terms);
+  if (request.type === command.read) return await read(request, data, device, terms);
   if (request.type === command.blockStatus) return [await blockStatus(request, device)];
-  if (request.type === command.cache) await cache(request, device);
+  if (request.type === command.cache) await cache(request, data, device);
   else await change(request, data, device);
   return [encodeSimple(request.cookie)];
 }
@@ -36,48 +39,46 @@ const zeroOptions = (flags: number): { punchHole: boolean; fastOnly: boolean } =
   fastOnly: (flags & commandFlag.fastZero) !== 0,
 });
 
-async function read(request: Request, device: Device, terms: Terms): Promise<Uint8Array[]> {
+async function read(request: Request, room: Uint8Array, device: Device, terms: Terms): Promise<Uint8Array[]> {
   const { cookie, offset, length, flags } = request;
   if (length === 0) return [terms.structured ? encodeNone(cookie) : encodeSimple(cookie)];
-  if (!terms.structured) return [encodeSimple(cookie), await readExactly(device, offset, length)];
-  if (flags & commandFlag.df || length < sparseReadBytesMin)
-    return encodeData(cookie, offset, await readExactly(device, offset, length), true);
-  return await readSparse(request, device);
+  if (terms.structured && !(flags & commandFlag.df) && length >= sparseReadBytesMin)
+    return await readSparse(request, room, device);
+  await device.read(offset, room);
+  return terms.structured ? encodeData(cookie, offset, room, true) : [encodeSimple(cookie), room];
 }
 
-async function readSparse({ cookie, offset, length }: Request, device: Device): Promise<Uint8Array[]> {
+async function readSparse(
+  { cookie, offset, length }: Request,
+  room: Uint8Array,
+  device: Device,
+): Promise<Uint8Array[]> {
   const pieces = planRead(offset, length, await device.extents(offset, length));
-  const contents = await readAll(device, pieces);
+  const roomOf = (piece: Piece): Uint8Array =>
+    room.subarray(piece.offset - offset, piece.offset - offset + piece.length);
+  await readAll(device, pieces, roomOf);
   return pieces.flatMap((piece, index) => {
     const isLast = index === pieces.length - 1;
-    const content = contents[index];
-    if (content === undefined) return [encodeHole(cookie, piece.offset, piece.length, isLast)];
-    return encodeData(cookie, piece.offset, content, isLast);
+    if (piece.hole) return [encodeHole(cookie, piece.offset, piece.length, isLast)];
+    return encodeData(cookie, piece.offset, roomOf(piece), isLast);
   });
 }
 
-/** All have settled before a failure is told: a device is not closed under a read. */
-async function readAll(device: Device, pieces: readonly Piece[]): Promise<(Uint8Array | undefined)[]> {
-  const reads = pieces.map(async (piece) =>
-    piece.hole ? undefined : await readExactly(device, piece.offset, piece.length),
-  );
+/** All have settled before a failure is told: a device is not closed under a read, nor is its room used again. */
+async function readAll(device: Device, pieces: readonly Piece[], roomOf: (piece: Piece) => Uint8Array): Promise<void> {
+  const reads = pieces.map(async (piece) => {
+    if (!piece.hole) await device.read(piece.offset, roomOf(piece));
+  });
   const settled = await Promise.allSettled(reads);
   const failure = settled.find((one) => one.status === 'rejected');
   if (failure) throw failure.reason;
-  return settled.map((one) => (one.status === 'fulfilled' ? one.value : undefined));
-}
-
-async function readExactly(device: Device, offset: number, length: number): Promise<Uint8Array> {
-  const data = await device.read(offset, length);
-  assert(data.length === length, `a device read ${data.length} bytes of ${length}`);
-  return data;
 }
 
 /** Reading is what warms a device; nothing is kept here. */
-async function cache({ offset, length }: Request, device: Device): Promise<void> {
+async function cache({ offset, length }: Request, room: Uint8Array, device: Device): Promise<void> {
   const end = offset + Math.min(length, cacheBytesMax);
   for (let position = offset; position < end; position += cachePieceBytes)
-    await device.read(position, Math.min(cachePieceBytes, end - position));
+    await device.read(position, room.subarray(0, Math.min(cachePieceBytes, end - position)));
 }
 
 async function blockStatus({ cookie, offset, length, flags }: Request, device: Device): Promise<Uint8Array> {

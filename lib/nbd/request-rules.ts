@@ -67,9 +67,13 @@ function refuseLength({ type, length }: Request, terms: Terms, limits: Limits): 
   return { name: terms.structured ? 'EOVERFLOW' : 'EINVAL', text };
 }
 
-/** What a request holds of memory until its reply is sent, at most. */
-export function bytesHeldBy({ type, length }: Request): number {
+/** The memory that a request needs for what is written or read, until its reply is sent. */
+export function payloadBytesOf({ type, length }: Request): number {
   if (type === command.read || type === command.write) return length;
-  if (type === command.cache) return Math.min(length, cachePieceBytes);
-  return type === command.blockStatus ? extentCountMax * 8 : 0;
+  return type === command.cache ? Math.min(length, cachePieceBytes) : 0;
+}
+
+/** What a request holds of memory until its reply is sent, at most. */
+export function bytesHeldBy(request: Request): number {
+  return request.type === command.blockStatus ? extentCountMax * 8 : payloadBytesOf(request);
 }

@@ -7,6 +7,7 @@ import { Budget } from './budget.ts';
 import type { ExportSource } from './device.ts';
 import { limitsDefault, type Limits } from './limits.ts';
 import { addressDefault, addressUri, listen, type Address } from './listen.ts';
+import { PayloadMemory } from './memory.ts';
 import type { TlsMode } from './negotiation.ts';
 import { runSession } from './session.ts';
 import { SharedExports } from './shared-exports.ts';
@@ -58,7 +59,12 @@ export class NbdServer {
       'no room for a request',
     );
     this.#options = options;
-    this.#shared = { limits, bytes: new Budget(limits.serverBytesMax), report: (error) => options.report?.(error) };
+    this.#shared = {
+      limits,
+      bytes: new Budget(limits.serverBytesMax),
+      memory: new PayloadMemory(limits.keptBytesMax),
+      report: (error) => options.report?.(error),
+    };
     this.#socketOptions = { stallMs: limits.stallMs, tls: tlsOptions(options.tls) };
     this.#exports = new SharedExports(options.exports, limits.deviceCountMax);
   }

@@ -1,15 +1,16 @@
 // Owns the transmission of one connection: requests are taken in order and run at once, replies go out as they are ready. What is in
 // flight is bounded: a request is taken only when there is room for it, and its room is free again when its reply has left. So a
-// client that does not read its replies is not read either.
+// client that does not read its replies is not read either. Payload passes through memory that is used again when the reply has left.
 
 import { Budget } from './budget.ts';
 import type { Channel } from './channel.ts';
 import type { Device } from './device.ts';
 import { refusalOf, type Refusal } from './error-value.ts';
 import type { Limits } from './limits.ts';
+import type { PayloadMemory } from './memory.ts';
 import { perform } from './perform.ts';
 import { encodeError, encodeSimple, parseRequest, requestHeaderBytes, type Request } from './request-codec.ts';
-import { bytesHeldBy, refuse, type Terms } from './request-rules.ts';
+import { bytesHeldBy, payloadBytesOf, refuse, type Terms } from './request-rules.ts';
 import { command } from './wire.ts';
 
 export type Agreed = Terms & { channel: Channel; device: Device };
@@ -19,11 +20,10 @@ export type Shared = {
   limits: Limits;
   /** Payload in flight, and requests. */
   bytes: Budget;
+  memory: PayloadMemory;
   /** A failure that the client is not told in full. */
   report: (error: unknown) => void;
 };
-
-const nothing = new Uint8Array();
 
 export class Transmission {
   readonly #agreed: Agreed;
@@ -62,24 +62,24 @@ export class Transmission {
   }
 
   async #take(request: Request): Promise<boolean> {
-    const heldBytes = bytesHeldBy(request);
-    await this.#acquire(heldBytes);
-    const data = request.type === command.write ? await this.#payload(request.length) : nothing;
-    if (data === undefined) this.#release(heldBytes);
-    else void this.#answer(request, data, heldBytes);
-    return data !== undefined;
+    await this.#acquire(bytesHeldBy(request));
+    const payload = this.#shared.memory.take(payloadBytesOf(request));
+    const isWhole = request.type !== command.write || (await this.#agreed.channel.inbox.fill(payload));
+    if (isWhole) void this.#answer(request, payload);
+    else this.#free(request, payload);
+    return isWhole;
   }
 
   /** Never rejects. Calls the device before it returns: the order of changes is the order of these calls. */
-  async #answer(request: Request, data: Uint8Array, heldBytes: number): Promise<void> {
+  async #answer(request: Request, payload: Buffer): Promise<void> {
     let reply: Uint8Array[];
     try {
-      reply = await perform(request, data, this.#agreed.device, this.#agreed);
+      reply = await perform(request, payload, this.#agreed.device, this.#agreed);
     } catch (error) {
       this.#shared.report(error);
       reply = this.#encodeRefusal(request, refusalOf(error));
     }
-    this.#agreed.channel.send(reply, () => this.#release(heldBytes));
+    this.#agreed.channel.send(reply, () => this.#free(request, payload));
   }
 
   /** The payload of a refused write is skipped, within reason. */
@@ -100,10 +100,10 @@ export class Transmission {
     return this.#agreed.structured ? encodeError(cookie, name, text) : [encodeSimple(cookie, name)];
   }
 
-  /** Memory of its own: the device may keep it, and no larger buffer with it. */
-  async #payload(byteCount: number): Promise<Uint8Array | undefined> {
-    const data = Buffer.allocUnsafeSlow(byteCount);
-    return (await this.#agreed.channel.inbox.fill(data)) ? data : undefined;
+  /** Nothing refers to the payload any more. */
+  #free(request: Request, payload: Buffer): void {
+    this.#shared.memory.give(payload);
+    this.#release(bytesHeldBy(request));
   }
 
   async #acquire(byteCount: number): Promise<void> {

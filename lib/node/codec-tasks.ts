@@ -7,9 +7,10 @@ import { parsePackId } from '../image/ids.ts';
 import { verifyWhole } from '../image/pack-copy.ts';
 import { encoding, entryKind, parsePackIndex } from '../image/pack.ts';
 
-/** Block i: `lengths[i]` bytes of `data` from `starts[i]` on. */
+/** Block i: `lengths[i]` bytes of `rooms[roomOf[i]]` from `starts[i]` on. */
 export type EncodeTask = {
-  data: Uint8Array;
+  rooms: Uint8Array[];
+  roomOf: number[];
   starts: number[];
   lengths: number[];
   imageOffsets: number[];
@@ -28,7 +29,7 @@ export type EncodeDone = {
 export type VerifyTask = { packId: string; bytes: Uint8Array };
 export type VerifyDone = { damage?: string };
 
-export function encode({ data, starts, lengths, imageOffsets, compression }: EncodeTask): EncodeDone {
+export function encode({ rooms, roomOf, starts, lengths, imageOffsets, compression }: EncodeTask): EncodeDone {
   const count = starts.length;
   const hashes = new Uint8Array(count * hashBytes);
   const crcs = new Uint32Array(count);
@@ -37,7 +38,7 @@ export function encode({ data, starts, lengths, imageOffsets, compression }: Enc
   const parts: Uint8Array[] = [];
   let packedBytes = 0;
   for (let i = 0; i < count; i++) {
-    const raw = data.subarray(starts[i], starts[i]! + lengths[i]!);
+    const raw = rooms[roomOf[i]!]!.subarray(starts[i], starts[i]! + lengths[i]!);
     const { entry, encoded } = encodeEntry(entryKind.block, imageOffsets[i]!, raw, compression);
     hashes.set(entry.hash, i * hashBytes);
     crcs[i] = entry.crc;

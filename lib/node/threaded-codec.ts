@@ -13,8 +13,9 @@ import { encoding, entryKind, type NewEntry } from '../image/pack.ts';
 import type { EncodeTask } from './codec-tasks.ts';
 import { onThread } from './threads.ts';
 
-/** Below this, handing over costs more than the work. */
-const bytesMin = 256 * 1024;
+/** Below this, handing over costs more than the work; somebody who flushes waits for it. */
+const encodeBytesMin = 1024 * 1024;
+const verifyBytesMin = 256 * 1024;
 
 /** Memory that threads see in place. */
 export const sharedRoom = (bytes: number): Buffer => Buffer.from(new SharedArrayBuffer(bytes));
@@ -24,7 +25,7 @@ export class ThreadedCodec implements Codec {
 
   async encode(blocks: readonly RawBlock[], compression: Compression): Promise<NewEntry[]> {
     const bytes = blocks.reduce((sum, { raw }) => sum + raw.length, 0);
-    if (bytes < bytesMin) return inlineCodec.encode(blocks, compression);
+    if (bytes < encodeBytesMin) return inlineCodec.encode(blocks, compression);
     const task: EncodeTask = { ...gathered(blocks), compression };
     const done = await onThread('encode', task);
     return blocks.map(({ imageOffset, raw }, i) => {
@@ -46,22 +47,35 @@ export class ThreadedCodec implements Codec {
   }
 
   async verify(packId: PackId, bytes: Uint8Array): Promise<void> {
-    if (bytes.length < bytesMin || !(bytes.buffer instanceof SharedArrayBuffer))
+    if (bytes.length < verifyBytesMin || !(bytes.buffer instanceof SharedArrayBuffer))
       return inlineCodec.verify(packId, bytes);
     const { damage } = await onThread('verify', { packId, bytes });
     if (damage !== undefined) throw new FarsideError('EBADMSG', damage);
   }
 }
 
-/** The blocks as parts of one piece of memory: in place where they share it, else copied together. */
-function gathered(blocks: readonly RawBlock[]): Pick<EncodeTask, 'data' | 'starts' | 'lengths' | 'imageOffsets'> {
-  const first = blocks[0]!.raw.buffer;
-  const isShared = first instanceof SharedArrayBuffer && blocks.every(({ raw }) => raw.buffer === first);
-  const lengths = blocks.map(({ raw }) => raw.length);
-  const imageOffsets = blocks.map(({ imageOffset }) => imageOffset);
-  if (isShared)
-    return { data: new Uint8Array(first), starts: blocks.map(({ raw }) => raw.byteOffset), lengths, imageOffsets };
-  let end = 0;
-  const starts = lengths.map((length) => (end += length) - length);
-  return { data: Buffer.concat(blocks.map(({ raw }) => raw)), starts, lengths, imageOffsets };
+type Gathered = Pick<EncodeTask, 'rooms' | 'roomOf' | 'starts' | 'lengths' | 'imageOffsets'>;
+
+/** Blocks in shared memory stay where they are; the others are copied together. */
+function gathered(blocks: readonly RawBlock[]): Gathered {
+  const copied = blocks.flatMap(({ raw }) => (raw.buffer instanceof SharedArrayBuffer ? [] : [raw]));
+  const rooms: Uint8Array[] = [Buffer.concat(copied)];
+  const roomOfBuffer = new Map<ArrayBufferLike, number>();
+  const task: Gathered = {
+    rooms,
+    roomOf: [],
+    starts: [],
+    lengths: blocks.map(({ raw }) => raw.length),
+    imageOffsets: blocks.map(({ imageOffset }) => imageOffset),
+  };
+  let copiedBytes = 0;
+  for (const { raw } of blocks) {
+    const isShared = raw.buffer instanceof SharedArrayBuffer;
+    if (isShared && !roomOfBuffer.has(raw.buffer))
+      roomOfBuffer.set(raw.buffer, rooms.push(new Uint8Array(raw.buffer)) - 1);
+    task.roomOf.push(isShared ? roomOfBuffer.get(raw.buffer)! : 0);
+    task.starts.push(isShared ? raw.byteOffset : copiedBytes);
+    if (!isShared) copiedBytes += raw.length;
+  }
+  return task;
 }

@@ -48,7 +48,7 @@ const cases: Record<string, Case> = {
   // One after the other: the second goes on with the image of the first.
   latencies: { run: async (sites) => [...(await latencies(sites)), ...(await splitBrain(sites))], counted: true },
   map: { run: mapShare },
-  nbd: { run: nbdThroughput, tools: nbdTools, notOnS3: "it compares the server, not the bucket behind it" },
+  nbd: { run: nbdThroughput, tools: nbdTools, notOnS3: 'it compares the server, not the bucket behind it' },
   'nbd-flush': { run: nbdFlushes },
   journal: { run: journalLag, counted: true },
 };

@@ -63,6 +63,7 @@ async function whileServed<T>(bucket: Bucket, path: string, work: () => Promise<
     force: false,
     journal: { advance: async () => undefined },
     walDirectory: undefined,
+    quiesceHook: undefined,
     note: console.error,
   });
   const [listening, ended] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
@@ -105,8 +106,7 @@ async function timeFlushes(path: string, bucket: Bucket): Promise<Timed> {
 async function writeAll(client: RawClient, data: Buffer, place: () => number): Promise<void> {
   for (let at = 0; at < data.length; at += writeBytes)
     client.request(command.write, { offset: place(), data: data.subarray(at, at + writeBytes) });
-  for (let at = 0; at < data.length; at += writeBytes)
-    assert((await client.simpleReply()) === 0, 'a write failed');
+  for (let at = 0; at < data.length; at += writeBytes) assert((await client.simpleReply()) === 0, 'a write failed');
 }
 
 async function millisecondsOf(work: () => Promise<unknown>): Promise<number> {

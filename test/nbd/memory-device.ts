@@ -30,9 +30,9 @@ export class MemoryDevice implements Device {
     this.#canZeroFast = options.canZeroFast ?? true;
   }
 
-  async read(offset: number, length: number): Promise<Uint8Array> {
+  async read(offset: number, target: Uint8Array): Promise<void> {
     await this.#enter('read', offset);
-    return this.peek(offset, length);
+    target.set(this.peek(offset, target.length));
   }
 
   peek(offset: number, length: number): Buffer {

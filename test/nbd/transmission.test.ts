@@ -324,13 +324,6 @@ test('a structured read that fails in the middle is an error as a whole', async 
   expect((await chunksOf(raw)).map(({ type }) => type)).toEqual([2, 1, 2, 1, 2, 1, 2]);
 });
 
-test('a device that reads too little is a bug, and EIO', async () => {
-  const device = new MemoryDevice(MiB);
-  const raw = await agreed(device);
-  device.read = async () => new Uint8Array(3);
-  expect(await raw.ask(cmd.read, { length: 4 })).toBe(errno.EIO);
-});
-
 test('a write that is too long is skipped and refused; one that is absurd ends the connection', async () => {
   const limits = { requestBytesMax: MiB, skipBytesMax: 2 * MiB };
   const { client, server } = await serve({ disk: new MemoryDevice(64 * MiB) }, { limits });

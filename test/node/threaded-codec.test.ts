@@ -39,9 +39,9 @@ describe('encoding on threads', () => {
 
   test('of many chunks at once keeps them apart', async () => {
     const chunks = [1, 2, 3, 4, 5, 6].map((seed) => {
-      const room = sharedRoom(512 * 1024);
+      const room = sharedRoom(1024 * 1024);
       room.set(seededRandom(seed).bytes(room.length));
-      return [...Array(8).keys()].map((i) => ({
+      return [...Array(16).keys()].map((i) => ({
         imageOffset: i * blockBytes,
         raw: room.subarray(i * blockBytes, (i + 1) * blockBytes),
       }));
