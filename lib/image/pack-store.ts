@@ -19,7 +19,8 @@ import type { Etag } from '../bucket/driver.ts';
 import { FarsideError } from '../errors.ts';
 import { decodeEntry } from './codec.ts';
 import type { ImageDeps, Settings } from './deps.ts';
-import { decodeNode, sectorBytes, type Node, type PackRef } from './node.ts';
+import { NodeCache } from './node-cache.ts';
+import { sectorBytes, type Node, type PackRef } from './node.ts';
 import { packSources, type Header, type PacksElsewhere } from './header.ts';
 import { parseImageId, type ImageId } from './ids.ts';
 import { packKeys } from './pack-place.ts';
@@ -80,8 +81,6 @@ function placesIn(bucket: Bucket): LRUCache<string, Place> {
 
 /** A pack no larger than this is read whole at once: one request instead of two. */
 const wholeBytesMax = 256 * 1024;
-/** Extents and children of nodes that are kept decoded: some 100 bytes each. */
-const decodedItemsMax = 32_768;
 /** How often a pack may shrink under one read before we call it a fault. */
 const rereadsMax = 5;
 
@@ -93,12 +92,9 @@ export class PackStore {
   readonly #sources: readonly ImageId[];
   readonly #slotsFirst: boolean;
   readonly #label: string;
-  readonly #leafSectors: number;
   /** By source and pack. */
   readonly #indexes: LRUCache<string, Opened>;
-  readonly #nodes: LRUCache<string, Uint8Array>;
-  /** Of those, the ones that were used last: who reads on asks for the same leaf again and again. */
-  readonly #decoded: LRUCache<string, Node<Pack>>;
+  readonly #nodes: NodeCache;
   readonly #loading = new Map<string, Promise<Opened | undefined>>();
   /** Copies that were looked for and not there: nothing that may not change. */
   readonly #absent = new Set<string>();
@@ -120,14 +116,9 @@ export class PackStore {
     this.#slotsFirst = slotsFirst;
     this.#lastSource = sources[0]!;
     this.#label = label;
-    this.#leafSectors = objectBytes / sectorBytes;
     const maxSize = Math.max(1, Math.floor(settings.cacheBytes / 2));
     this.#indexes = new LRUCache({ maxSize, sizeCalculation: (opened) => opened.index.weightBytes });
-    this.#nodes = new LRUCache({ maxSize, sizeCalculation: (raw) => raw.length + 100 });
-    this.#decoded = new LRUCache({
-      maxSize: decodedItemsMax,
-      sizeCalculation: ({ extents, children }) => extents.length + children.length + 1,
-    });
+    this.#nodes = new NodeCache(maxSize, objectBytes / sectorBytes);
   }
 
   /** The index of some copy of a pack, from the cache or by one ranged read. ENOENT-like damage: EBADMSG naming image and pack. */
@@ -162,18 +153,11 @@ export class PackStore {
 
   /** The map node at (pack, entry), its pack references made concrete. `level` is what the reference to it promises. */
   async node(pack: Pack, entryIndex: number, level: number): Promise<Node<Pack>> {
-    const key = `${pack.packId}/${entryIndex}`;
-    const decoded = this.#decoded.get(key);
-    if (decoded?.level === level) return decoded;
-    let raw = this.#nodes.get(key);
-    if (raw === undefined) raw = await this.#loadNode(pack, entryIndex);
+    const decoded = this.#nodes.decoded(pack, entryIndex, level);
+    if (decoded) return decoded;
+    const raw = this.#nodes.raw(pack, entryIndex) ?? (await this.#loadNode(pack, entryIndex));
     try {
-      const node = decodeNode(raw, this.#leafSectors);
-      // Taken for another level it would read as holes.
-      if (node.level !== level) throw new FarsideError('EBADMSG', `its level is ${node.level}, not ${level}`);
-      const found = concrete(node, pack);
-      this.#decoded.set(key, found);
-      return found;
+      return this.#nodes.decode(pack, entryIndex, level, raw);
     } catch (cause) {
       throw this.#damaged(pack, `map node ${entryIndex}`, cause);
     }
@@ -216,7 +200,7 @@ export class PackStore {
 
   async #loadNode(pack: Pack, entryIndex: number): Promise<Uint8Array> {
     const found = await this.readEntries(pack, nodeWindow(await this.index(pack), entryIndex), entryKind.node);
-    for (const [at, raw] of found) this.#nodes.set(`${pack.packId}/${at}`, raw);
+    for (const [at, raw] of found) this.#nodes.put(pack, at, raw);
     return found.get(entryIndex)!;
   }
 
@@ -376,7 +360,7 @@ export class PackStore {
       if (entry.kind !== entryKind.node || !index.isPresent(i)) continue;
       const { offset, length } = index.range(i);
       try {
-        this.#nodes.set(`${pack.packId}/${i}`, decodeEntry(entry, body.subarray(offset, offset + length)));
+        this.#nodes.put(pack, i, decodeEntry(entry, body.subarray(offset, offset + length)));
       } catch {
         continue;
       }
@@ -405,13 +389,4 @@ export class PackStore {
 function whatIs(index: PackIndex, entryIndex: number): string {
   const { kind, imageOffset } = index.entry(entryIndex);
   return `${kind === entryKind.block ? 'block at' : 'map node for'} image offset ${imageOffset}`;
-}
-
-function concrete(node: Node, holder: Pack): Node<Pack> {
-  const resolve = (pack: PackRef): Pack => (pack === 'self' ? holder : pack);
-  return {
-    level: node.level,
-    extents: node.extents.map((extent) => ({ ...extent, pack: resolve(extent.pack) })),
-    children: node.children.map((child) => ({ ...child, pack: resolve(child.pack) })),
-  };
 }
