@@ -6,9 +6,10 @@ import type { ImageSpec } from '../image/deps.ts';
 import type { AskedCreation } from '../image/options.ts';
 import type { QuiesceMode } from '../image/quiesce.ts';
 import { JournalClient } from './client-journal.ts';
+import { ScheduleClient } from './client-schedules.ts';
 import { LockClient } from './client-locks.ts';
 import { ReplicaClient, requestImage } from './client-replicas.ts';
-import type { Level, PoolSpec } from './grammar.ts';
+import type { PoolSpec } from './grammar.ts';
 import { SiteHttp, type Query, type RequestOptions } from './http.ts';
 import type { Registration } from './registry.ts';
 import { CloneClient } from './client-clones.ts';
@@ -27,7 +28,6 @@ export type NewPeer = {
   key?: string | undefined;
   additional: boolean;
 };
-export type ScheduleItem = { interval: string; startTime?: string };
 
 const imagePageShape = z.looseObject({ images: shapes.listedImagesShape, next: z.string().optional() });
 
@@ -42,6 +42,9 @@ export class Client {
   readonly trash: TrashClient;
   readonly locks: LockClient;
   readonly journal: JournalClient;
+  /** Of mirror snapshots, and of purges of the trash. */
+  readonly schedules: ScheduleClient;
+  readonly purges: ScheduleClient;
   /** What a replica is kept for besides taking over. */
   readonly replicas: ReplicaClient;
 
@@ -52,6 +55,8 @@ export class Client {
     this.trash = new TrashClient(this.#http);
     this.locks = new LockClient(this.#http);
     this.journal = new JournalClient(this.#http);
+    this.schedules = new ScheduleClient(this.#http, 'schedules');
+    this.purges = new ScheduleClient(this.#http, 'purge-schedules');
     this.replicas = new ReplicaClient(this.#http);
   }
 
@@ -323,28 +328,6 @@ export class Client {
 
   async imageStatus(spec: ImageSpec): Promise<shapes.ImageStatus> {
     return this.#http.checked(shapes.imageStatusShape, await this.#image('GET', spec, ['mirror', 'status']));
-  }
-
-  // schedules
-
-  async addSchedule(level: Level, item: ScheduleItem): Promise<void> {
-    await this.#http.request('POST', ['v1', 'schedules'], { query: level, body: item });
-  }
-
-  async removeSchedule(level: Level, item: Partial<ScheduleItem>): Promise<void> {
-    await this.#http.request('DELETE', ['v1', 'schedules'], { query: { ...level, ...item } });
-  }
-
-  async listSchedule(level: Level): Promise<shapes.ScheduleItems> {
-    return await this.#get(shapes.scheduleItemsShape, ['v1', 'schedules'], level);
-  }
-
-  async listScheduleLevels(level: Level): Promise<shapes.ScheduleLevels> {
-    return await this.#get(shapes.scheduleLevelsShape, ['v1', 'schedules'], { ...level, recursive: true });
-  }
-
-  async scheduleStatus(level: Level): Promise<shapes.ScheduleStatus> {
-    return await this.#get(shapes.scheduleStatusShape, ['v1', 'schedules', 'status'], level);
   }
 
   async #get<T>(shape: z.ZodType<T>, segments: readonly string[], query: Query = {}): Promise<T> {

@@ -2,7 +2,7 @@
 
 import { formatBytes, formatSpec } from './grammar.ts';
 import type { ImageRetention, ImageStatus, PoolInfo, PoolStatus, Retention } from './shapes.ts';
-import type { ScheduleItems, ScheduleLevels, ScheduleStatus, TestFailovers } from './shapes.ts';
+import type { PurgeStatus, ScheduleItems, ScheduleLevels, ScheduleStatus, TestFailovers } from './shapes.ts';
 import { textTable, type Column } from './text-table.ts';
 
 const lines = (texts: readonly string[]): string => texts.map((text) => `${text}\n`).join('');
@@ -115,6 +115,18 @@ export const plainScheduleStatus = (status: ScheduleStatus): string =>
   textTable(
     ['SCHEDULE TIME', 'IMAGE'].map((header) => ({ header })),
     status.map((one) => [one.schedule_time, one.image]),
+  );
+
+export const plainPurgeLevels = (levels: Pick<ScheduleLevels[number], 'pool' | 'namespace' | 'items'>[]): string =>
+  textTable(
+    ['POOL', 'NAMESPACE', 'SCHEDULE'].map((header) => ({ header })),
+    levels.map((level) => [level.pool, level.namespace, scheduleText(level.items)]),
+  );
+
+export const plainPurgeStatus = (status: PurgeStatus): string =>
+  textTable(
+    ['POOL', 'NAMESPACE', 'SCHEDULE TIME'].map((header) => ({ header })),
+    status.map((one) => [one.pool, one.namespace, one.schedule_time]),
   );
 
 const keepText = ({ keep }: Retention): string => (keep === null ? 'nothing besides the newest' : keep);

@@ -58,6 +58,7 @@ const groupSummaries: Record<string, string> = {
   'snap limit': 'how many snapshots an image may have',
   token: 'access tokens of a site',
   trash: 'images that were removed and can be had back',
+  'trash purge schedule': 'schedules of purges of the trash',
 };
 
 export function buildProgram(commands: readonly Command[], terminal: Terminal): Node {
@@ -99,9 +100,9 @@ function prepare(node: Node, terminal: Terminal): Node {
     .helpCommand(false);
 }
 
-/** A command with its usage in the list of its group; a group with an ellipsis. */
+/** A command with its usage in the list of its group; a group with an ellipsis. One may be both, as `trash purge` is. */
 const termOf = (node: Node): string =>
-  `${[node.name(), ...node.aliases()].join('|')} ${node.commands.length > 0 ? '…' : node.usage()}`;
+  `${[node.name(), ...node.aliases()].join('|')} ${node.commands.length > 0 && node.summary() === '' ? '…' : node.usage()}`;
 
 function addCommand(root: Node, command: Command, terminal: Terminal): void {
   const words = command.path.split(' ');

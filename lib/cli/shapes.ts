@@ -263,6 +263,11 @@ export type ScheduleLevels = z.infer<typeof scheduleLevelsShape>;
 export const scheduleStatusShape = z.array(z.looseObject({ schedule_time: z.string(), image: z.string() }));
 export type ScheduleStatus = z.infer<typeof scheduleStatusShape>;
 
+export const purgeStatusShape = z.array(
+  z.looseObject({ pool: z.string(), namespace: z.string(), schedule_time: z.string() }),
+);
+export type PurgeStatus = z.infer<typeof purgeStatusShape>;
+
 export const siteShape = z.looseObject({
   name: z.string(),
   store: storePlaceSchema.optional(),

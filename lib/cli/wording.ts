@@ -62,8 +62,11 @@ export const configGetFrame = (key: string): Frame => ({
 export const streamFrame = (text: string): Frame => ({ text, errno: true, owns: 'EBADMSG' });
 
 /** Schedules: rbd passes on what its manager module said, with the module's command in front. */
-export const scheduleFrame = (verb: 'add' | 'remove' | 'list' | 'status'): Frame => ({
-  text: `rbd mirror snapshot schedule ${verb} failed`,
+export const scheduleFrame = (
+  of: 'mirror snapshot' | 'trash purge',
+  verb: 'add' | 'remove' | 'list' | 'status',
+): Frame => ({
+  text: `rbd ${of} schedule ${verb} failed`,
   errno: true,
   inline: true,
 });

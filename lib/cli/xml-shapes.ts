@@ -41,6 +41,7 @@ export const xmlShapes = {
     root: 'status',
     items: { ...imageItems, warnings: 'warning', daemons: 'daemon', callouts: 'callout', images: 'image' },
   },
+  purgeStatus: { root: 'scheduled', items: { scheduled: 'item' } },
   poolStats: { root: 'stats' },
   pools: { root: 'pools', items: { pools: 'pool' } },
   retention: { root: 'retention', items: { points: 'point' } },

@@ -245,26 +245,42 @@ function trashListing(
   };
 }
 
-export type PurgeOptions = { expiredBeforeMs: number; after?: string | undefined; queue: Pick<Queue, 'send'> };
+type Page = { after?: string | undefined; queue: Pick<Queue, 'send'> };
+export type PurgeOptions = Page & { expiredBeforeMs: number };
+/** `expiredBeforeMs`: of a namespace, at most `endMs`; undefined: nothing of it goes. */
+export type PurgeRule = Page & { endMs: number; expiredBeforeMs: (namespace: string) => number | undefined };
 /** `kept`: images that could not be removed, as they have snapshots. `next`: the `after` of the following call. */
 export type Purged = { removed: string[]; kept: string[]; next?: string };
 
 /** `trash purge`, a bounded part of it: what users put there and what had expired by then. */
-export async function purgeTrash(
+export const purgeTrash = (
   deps: NameDeps,
   pool: string,
   namespace: string,
-  { expiredBeforeMs, after, queue }: PurgeOptions,
+  { expiredBeforeMs, ...page }: PurgeOptions,
+): Promise<Purged> =>
+  purgeNamespaces(deps, pool, {
+    ...page,
+    endMs: expiredBeforeMs,
+    expiredBeforeMs: (one) => (one === namespace ? expiredBeforeMs : undefined),
+  });
+
+/** The same, of any namespaces at once. */
+export async function purgeNamespaces(
+  deps: NameDeps,
+  pool: string,
+  { endMs, expiredBeforeMs, after, queue }: PurgeRule,
 ): Promise<Purged> {
   checkName('pool', pool);
   await assertPool(deps, pool);
   const prefix = prefixes.trashOf(pool, 'user');
   const from = after === undefined ? undefined : prefix + after;
   const page = await deps.bucket.list({ prefix, after: from, limit: purgedPerCallMax });
-  const due = entriesOf(page.objects).filter((entry) => entry.dueSeconds * 1000 <= expiredBeforeMs);
+  const due = entriesOf(page.objects).filter((entry) => entry.dueSeconds * 1000 <= endMs);
   const purged: Purged = { removed: [], kept: [] };
   for (const entry of due) {
-    if (entry.namespace !== namespace || !(await headerOfEntry(deps, entry))) continue;
+    const hasExpired = entry.dueSeconds * 1000 <= (expiredBeforeMs(entry.namespace) ?? -Infinity);
+    if (!hasExpired || !(await headerOfEntry(deps, entry))) continue;
     purged[await purgeOne(deps, entry, queue)].push(entry.imageId);
   }
   const last = page.objects.at(-1)?.key.slice(prefix.length);

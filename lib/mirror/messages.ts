@@ -83,6 +83,8 @@ export const messageSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('collect'), imageId: z.string(), run: z.string(), step: count }),
   /** Replica: one step of flattening a clone whose primary was flattened. */
   z.object({ type: z.literal('flatten'), imageId: z.string() }),
+  /** Any site: a bounded part of what schedules have removed from a pool's trash by `dueMs`; from `after` on, as a listing says. */
+  z.object({ type: z.literal('purge'), pool: z.string(), dueMs: z.number(), after: z.string().optional() }),
   /** Any site: one bounded step of deleting a removed image's objects. */
   z.object({ type: z.literal('remove'), imageId: z.string() }),
 ]);

@@ -1,4 +1,4 @@
-// Owns the rules of snapshot schedules: rbd's grammar, levels, and which slot is due. Pure: time is an argument.
+// Owns the rules of schedules, of mirror snapshots and of purges of the trash: rbd's grammar, levels, and which slot is due. Pure: time is an argument.
 //
 // A slot is a time on the grid `start time + k × interval`, counted from the Unix epoch in UTC. A snapshot is taken at most
 // once for a slot, so a slot's time also identifies it.
@@ -22,9 +22,27 @@ export const scheduleItemSchema = z.object({
 });
 export type ScheduleItem = z.infer<typeof scheduleItemSchema>;
 
-/** The document: items by level spec. A level without items has no key. */
-export const schedulesSchema = z.object({ levels: z.record(z.string(), z.array(scheduleItemSchema)) });
+/** Items by level spec. A level without items has no key. */
+const levelsSchema = z.record(z.string(), z.array(scheduleItemSchema));
+export const schedulesSchema = z.object({ levels: levelsSchema });
 export type Schedules = z.infer<typeof schedulesSchema>;
+
+/** What can be scheduled: mirror snapshots, purges of the trash. */
+export const scheduleKinds = ['snapshot', 'purge'] as const;
+export type ScheduleKind = (typeof scheduleKinds)[number];
+
+/** The document: `levels` are of mirror snapshots. */
+export const scheduleDocumentSchema = schedulesSchema.extend({ purges: levelsSchema.optional() });
+export type ScheduleDocument = z.infer<typeof scheduleDocumentSchema>;
+
+export const schedulesOf = ({ levels, purges = {} }: ScheduleDocument, kind: ScheduleKind): Schedules => ({
+  levels: kind === 'snapshot' ? levels : purges,
+});
+export const withSchedules = (
+  document: ScheduleDocument,
+  kind: ScheduleKind,
+  { levels }: Schedules,
+): ScheduleDocument => (kind === 'snapshot' ? { ...document, levels } : { ...document, purges: levels });
 
 /** Digits and `d`, `h` or `m`; no letter means minutes. Canonical: whole days, else whole hours, else minutes. */
 export function parseInterval(text: string): string {
@@ -128,13 +146,13 @@ export function parseLevelSpec(spec: string): ScheduleLevel {
   );
 }
 
-/** The items that hold for an image: those of the most specific level that has any; levels do not add up. */
+/** The items that hold for an image, or a namespace: those of the most specific level that has any; levels do not add up. */
 export function itemsFor(
   schedules: Schedules,
-  image: { pool: string; namespace: string; image: string },
+  place: { pool: string; namespace: string; image?: string },
 ): readonly ScheduleItem[] {
-  const { pool, namespace } = image;
-  const levels: ScheduleLevel[] = [image, ...(namespace === '' ? [] : [{ pool, namespace }]), { pool }, {}];
+  const { pool, namespace } = place;
+  const levels: ScheduleLevel[] = [place, ...(namespace === '' ? [] : [{ pool, namespace }]), { pool }, {}];
   return levels.map((level) => schedules.levels[levelSpec(level)] ?? []).find((items) => items.length > 0) ?? [];
 }
 

@@ -25,16 +25,21 @@ import {
   levelSpec,
   mergeSchedules,
   nextSlotMs,
+  scheduleDocumentSchema,
   scheduleItem,
   scheduleRows,
-  schedulesSchema,
+  schedulesOf,
   withItem,
   withoutItem,
+  withSchedules,
 } from './schedule.ts';
-import type { ScheduleLevel, ScheduleRow, Schedules } from './schedule.ts';
+import type { ScheduleDocument, ScheduleKind, ScheduleLevel, ScheduleRow, Schedules } from './schedule.ts';
 
 const headersMax = 16;
-const none: Schedules = { levels: {} };
+const none: ScheduleDocument = { levels: {} };
+
+/** `of`: mirror snapshots unless it says otherwise. */
+export type ScheduleTarget = ScheduleLevel & { of?: ScheduleKind };
 
 const keyOf = (pool: string | undefined): string =>
   pool === undefined ? keyText({ kind: 'schedules' }) : keyText({ kind: 'pool-schedules', pool });
@@ -42,49 +47,54 @@ const idLevel = (imageId: string): string => `@${imageId}`;
 const idOf = (image: string): string | undefined => (image.startsWith('@') ? image.slice(1) : undefined);
 
 /** The stored schedules of a pool, or (undefined) of the global level. One read. */
-export async function readSchedules(deps: DocumentDeps, pool: string | undefined): Promise<Schedules> {
-  return (await readDocument(deps.bucket, keyOf(pool), schedulesSchema))?.value ?? none;
+export async function readSchedules(deps: DocumentDeps, pool: string | undefined): Promise<ScheduleDocument> {
+  return (await readDocument(deps.bucket, keyOf(pool), scheduleDocumentSchema))?.value ?? none;
 }
 
 async function updateSchedules(
   deps: DocumentDeps,
-  pool: string | undefined,
+  { pool, of = 'snapshot' }: ScheduleTarget,
   change: (schedules: Schedules) => Schedules | undefined,
 ): Promise<void> {
-  const update = () => updateDocument(deps.bucket, keyOf(pool), schedulesSchema, deps.random, deps.clock, change);
+  const changed = (document: ScheduleDocument): ScheduleDocument | undefined => {
+    const schedules = change(schedulesOf(document, of));
+    return schedules && withSchedules(document, of, schedules);
+  };
+  const { bucket, random, clock } = deps;
+  const update = () => updateDocument(bucket, keyOf(pool), scheduleDocumentSchema, random, clock, changed);
   if (await update()) return;
-  const first = change(none);
+  const first = changed(none);
   if (first && !(await createDocument(deps.bucket, keyOf(pool), first, deps.random))) await update();
 }
 
 /** `schedule add`; adding twice is fine. EINVAL: interval, start time, level. */
 export async function addSchedule(
   deps: DocumentDeps,
-  level: ScheduleLevel,
+  target: ScheduleTarget,
   interval: string,
   startTime?: string,
 ): Promise<void> {
   const item = scheduleItem(interval, startTime);
-  const spec = await storedSpec(deps, level);
-  await updateSchedules(deps, level.pool, (schedules) => withItem(schedules, spec, item));
+  const spec = await storedSpec(deps, target);
+  await updateSchedules(deps, target, (schedules) => withItem(schedules, spec, item));
 }
 
 /** `schedule remove`: one item, or without `interval` all of the level. Removing what is not there is fine. */
 export async function removeSchedule(
   deps: DocumentDeps,
-  level: ScheduleLevel,
+  target: ScheduleTarget,
   interval?: string,
   startTime?: string,
 ): Promise<void> {
   const item = interval === undefined ? undefined : scheduleItem(interval, startTime);
-  const spec = await storedSpec(deps, level);
-  await updateSchedules(deps, level.pool, (schedules) => withoutItem(schedules, spec, item));
+  const spec = await storedSpec(deps, target);
+  await updateSchedules(deps, target, (schedules) => withoutItem(schedules, spec, item));
 }
 
 /** `schedule list` of one level: ENOENT when it has none of its own, as in rbd. */
-export async function listSchedules(deps: DocumentDeps, level: ScheduleLevel): Promise<ScheduleRow['items']> {
-  const spec = await storedSpec(deps, level);
-  const items = (await readSchedules(deps, level.pool)).levels[spec];
+export async function listSchedules(deps: DocumentDeps, target: ScheduleTarget): Promise<ScheduleRow['items']> {
+  const spec = await storedSpec(deps, target);
+  const items = schedulesOf(await readSchedules(deps, target.pool), target.of ?? 'snapshot').levels[spec];
   if (!items) throw new FarsideError('ENOENT', 'no schedule is set at this level');
   return itemRows(items);
 }
@@ -92,15 +102,15 @@ export async function listSchedules(deps: DocumentDeps, level: ScheduleLevel): P
 /** `schedule list -R`: the level and all below. `pools`: the site's, for the global level. */
 export async function listScheduleLevels(
   deps: DocumentDeps,
-  level: ScheduleLevel,
+  target: ScheduleTarget,
   pools: readonly string[],
 ): Promise<ScheduleRow[]> {
-  const spec = await storedSpec(deps, level);
-  const documents =
-    level.pool === undefined
-      ? await Promise.all([undefined, ...pools].map((pool) => readSchedules(deps, pool)))
-      : [await readSchedules(deps, level.pool)];
-  const rows = scheduleRows(documents.reduce(mergeSchedules, none), spec);
+  const { pool: one, of = 'snapshot' } = target;
+  const spec = await storedSpec(deps, target);
+  const wanted = one === undefined ? [undefined, ...pools] : [one];
+  const documents = await Promise.all(wanted.map((pool) => readSchedules(deps, pool)));
+  const schedules = documents.map((document) => schedulesOf(document, of)).reduce(mergeSchedules, { levels: {} });
+  const rows = scheduleRows(schedules, spec);
   return (await Promise.all(rows.map((row) => namedRow(deps, row))))
     .filter((row) => row !== undefined)
     .toSorted(byNames);
@@ -120,11 +130,12 @@ const sortText = ({ pool, namespace, image }: ScheduleRow): string =>
   pool === '-' ? '' : levelSpec({ pool, namespace: named(namespace), image: named(image) });
 const named = (part: string): string | undefined => (part === '-' ? undefined : part);
 
-/** The spec under which a level is stored, once it is known to exist. */
-async function storedSpec(deps: DocumentDeps, level: ScheduleLevel): Promise<string> {
+/** The spec under which a level is stored, once it is known to exist. EINVAL. */
+export async function storedSpec(deps: DocumentDeps, level: ScheduleTarget): Promise<string> {
   const fail = (why: string): FarsideError =>
     new FarsideError('EINVAL', `Invalid level spec ${levelSpec(level)}: ${why}`);
-  const { pool, namespace, image } = level;
+  const { pool, namespace, image, of = 'snapshot' } = level;
+  if (of === 'purge' && image !== undefined) throw fail('the trash is of a pool or a namespace, not of an image');
   if (pool === undefined) {
     if (namespace === undefined && image === undefined) return '';
     throw new FarsideError('EINVAL', 'Invalid level spec: a namespace or image needs its pool');
@@ -132,7 +143,8 @@ async function storedSpec(deps: DocumentDeps, level: ScheduleLevel): Promise<str
   const { value } = await readPool(deps, pool).catch(absent(() => fail(`pool ${pool} does not exist`)));
   if (namespace !== undefined && namespace !== '') {
     await assertPlace(deps, pool, namespace).catch(absent(() => fail(`namespace ${namespace} does not exist`)));
-    if (mirrorOf(value, namespace)?.mode !== 'image') throw fail(`namespace ${namespace} is not in mirror image mode`);
+    if (of === 'snapshot' && mirrorOf(value, namespace)?.mode !== 'image')
+      throw fail(`namespace ${namespace} is not in mirror image mode`);
   }
   if (image === undefined) return levelSpec(level);
   const stored = await openHeader(deps, { pool, namespace: namespace ?? '', image }).catch(
@@ -157,7 +169,7 @@ export async function scheduleStatus(
   pools: readonly string[],
 ): Promise<ScheduleStatus[]> {
   await storedSpec(deps, level);
-  const global = await readSchedules(deps, undefined);
+  const global = schedulesOf(await readSchedules(deps, undefined), 'snapshot');
   const wanted = level.pool === undefined ? pools : [level.pool];
   const perPool = await Promise.all(wanted.map((pool) => poolScheduleStatus(deps, pool, level, global)));
   return perPool
@@ -171,7 +183,8 @@ async function poolScheduleStatus(
   level: ScheduleLevel,
   global: Schedules,
 ): Promise<ScheduleStatus[]> {
-  const scheduled = await scheduledImages(deps, pool, global);
+  const schedules = mergeSchedules(global, schedulesOf(await readSchedules(deps, pool), 'snapshot'));
+  const scheduled = await scheduledImages(deps, pool, schedules);
   const limit = pLimit(headersMax);
   const rows = await Promise.all(
     scheduled.map(({ imageId, items }) =>
@@ -197,13 +210,13 @@ const isShown = (header: Header, { namespace, image }: ScheduleLevel): boolean =
   (namespace === undefined || header.namespace === namespace);
 
 /** `YYYY-MM-DD HH:MM:00`, UTC. */
-const timeText = (timeMs: number): string => `${new Date(timeMs).toISOString().slice(0, 16).replace('T', ' ')}:00`;
+export const timeText = (timeMs: number): string =>
+  `${new Date(timeMs).toISOString().slice(0, 16).replace('T', ' ')}:00`;
 
 type ScheduledImage = { imageId: string; items: ReturnType<typeof itemsFor> };
 
-/** Every mirrored image of a pool that some level schedules. One request, and one more when there is any schedule. */
-async function scheduledImages(deps: DocumentDeps, pool: string, global: Schedules): Promise<ScheduledImage[]> {
-  const schedules = mergeSchedules(global, await readSchedules(deps, pool));
+/** Every mirrored image of a pool that some level schedules. One request when there is any schedule. */
+async function scheduledImages(deps: DocumentDeps, pool: string, schedules: Schedules): Promise<ScheduledImage[]> {
   if (Object.keys(schedules.levels).length === 0) return [];
   return Object.values(await readCatalog(deps, pool))
     .map(({ imageId, namespace }) => ({
@@ -217,15 +230,16 @@ type SnapshotMessage = Extract<Message, { type: 'snapshot' }>;
 
 /**
  * The slots of a pool's images that fell due after `sinceMs` and not after `nowMs`, only the newest of each image. Replicas
- * are among them: whether an image is primary, its header says. Two requests, however many images.
+ * are among them: whether an image is primary, its header says. At most one request, however many images.
+ * @param schedules of the site and of the pool
  */
 export async function dueSnapshots(
   deps: DocumentDeps,
   pool: string,
-  global: Schedules,
+  schedules: Schedules,
   time: { sinceMs: number; nowMs: number },
 ): Promise<SnapshotMessage[]> {
-  const scheduled = await scheduledImages(deps, pool, global);
+  const scheduled = await scheduledImages(deps, pool, schedules);
   return scheduled.flatMap(({ imageId, items }): SnapshotMessage[] => {
     const slotMs = latestSlotMs(items, time.nowMs);
     return slotMs !== undefined && slotMs > time.sinceMs ? [{ type: 'snapshot', pool, imageId, slotMs }] : [];

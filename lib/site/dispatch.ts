@@ -18,6 +18,7 @@ import type { MirrorDeps } from '../mirror/deps.ts';
 import { recordFailure } from '../mirror/failures.ts';
 import { messageSchema, type Message, type Outcome } from '../mirror/messages.ts';
 import { handleFlatten } from '../mirror/replica-parent.ts';
+import { handlePurge } from '../mirror/purge-schedules.ts';
 import { handlePoll } from '../mirror/poll.ts';
 import { handleSnapshot } from '../mirror/snapshot.ts';
 import { handleSync } from '../mirror/sync.ts';
@@ -45,6 +46,7 @@ const handlers: Handlers = {
     return ack;
   },
   flatten: handleFlatten,
+  purge: handlePurge,
   remove: async (deps, message) => {
     if ((await removeStep(deps, message.imageId)) === 'more') await deps.queue.send([message]);
     return ack;

@@ -14,7 +14,14 @@ import { sendAll } from '../mirror/announce.ts';
 import type { MirrorDeps } from '../mirror/deps.ts';
 import { handlePoll } from '../mirror/poll.ts';
 import { isMirroring, readPool, receives, type Pool } from '../mirror/pool.ts';
-import type { Schedules } from '../mirror/schedule.ts';
+import { handlePurge, isPurgeDue } from '../mirror/purge-schedules.ts';
+import {
+  mergeSchedules,
+  schedulesOf,
+  type ScheduleDocument,
+  type ScheduleKind,
+  type Schedules,
+} from '../mirror/schedule.ts';
 import { dueSnapshots, readSchedules } from '../mirror/schedules.ts';
 import { handleSnapshot } from '../mirror/snapshot.ts';
 import { heartbeatSchema } from '../mirror/status.ts';
@@ -31,7 +38,7 @@ const snapshotsHereMax = 8;
 const poolsAtOnceMax = 8;
 
 export type TickOptions = { nowMs: number; log: (line: string) => void };
-type Tick = TickOptions & { sinceMs: number; global: Schedules };
+type Tick = TickOptions & { sinceMs: number; global: ScheduleDocument };
 
 /** `nowMs`: when the tick was due; the clock decides when it is later. */
 export async function tick(deps: MirrorDeps, options: TickOptions): Promise<void> {
@@ -51,20 +58,34 @@ async function tickPool(deps: MirrorDeps, name: string, options: Tick): Promise<
   await guarded(options, `reading pool '${name}'`, async () => {
     const { value: pool } = await readPool(deps, name);
     await guarded(options, `trash of pool '${name}'`, () => expireTrash(deps, pool));
-    if (!isMirroring(pool)) return;
-    await Promise.all([takeDue(deps, name, options), pollPeers(deps, pool, options)]);
+    await Promise.all([
+      followSchedules(deps, pool, options),
+      isMirroring(pool) ? pollPeers(deps, pool, options) : undefined,
+    ]);
   });
 }
 
-/** Messages first: what the tick then takes itself may take a while. */
-async function takeDue(deps: MirrorDeps, pool: string, options: Tick): Promise<void> {
-  await guarded(options, `schedules of pool '${pool}'`, async () => {
-    const due = await dueSnapshots(deps, pool, options.global, options);
-    await sendAll(deps, due.slice(snapshotsHereMax));
-    for (const message of due.slice(0, snapshotsHereMax)) {
-      await guarded(options, `scheduled snapshot of image ${message.imageId}`, () => handleSnapshot(deps, message));
-    }
+async function followSchedules(deps: MirrorDeps, pool: Pool, options: Tick): Promise<void> {
+  await guarded(options, `schedules of pool '${pool.name}'`, async () => {
+    const own = await readSchedules(deps, pool.name);
+    const of = (kind: ScheduleKind): Schedules =>
+      mergeSchedules(schedulesOf(options.global, kind), schedulesOf(own, kind));
+    await guarded(options, `purge of pool '${pool.name}'`, () => purgeDue(deps, pool.name, of('purge'), options));
+    if (isMirroring(pool)) await takeDue(deps, pool.name, of('snapshot'), options);
   });
+}
+
+async function purgeDue(deps: MirrorDeps, pool: string, schedules: Schedules, options: Tick): Promise<void> {
+  if (isPurgeDue(schedules, options)) await handlePurge(deps, { type: 'purge', pool, dueMs: options.nowMs });
+}
+
+/** Messages first: what the tick then takes itself may take a while. */
+async function takeDue(deps: MirrorDeps, pool: string, schedules: Schedules, options: Tick): Promise<void> {
+  const due = await dueSnapshots(deps, pool, schedules, options);
+  await sendAll(deps, due.slice(snapshotsHereMax));
+  for (const message of due.slice(0, snapshotsHereMax)) {
+    await guarded(options, `scheduled snapshot of image ${message.imageId}`, () => handleSnapshot(deps, message));
+  }
 }
 
 async function pollPeers(deps: MirrorDeps, pool: Pool, options: Tick): Promise<void> {

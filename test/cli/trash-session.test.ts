@@ -212,3 +212,94 @@ test('what the delete delay kept is removed by ticks, with its snapshots; a look
   expect((await site.bucket.list({ prefix: prefixes.trash('rbd'), limit: 10 })).objects).toEqual([]);
   expect(await idleTick()).toBeLessThanOrEqual(2);
 });
+
+const purge = `${a} trash purge schedule`;
+const refused = (verb: string, why: string): string =>
+  `farside: rbd trash purge schedule ${verb} failed: (22) Invalid argument: ${why}\n`;
+
+test('purge schedules: at three levels, in the tables of rbd, beside the schedules of mirror snapshots', async () => {
+  await session([
+    [`${a} pool create rbd`],
+    [`${a} namespace create rbd/ns1`],
+    [`${purge} ls -R`, '', 2],
+    [`${purge} status`, 'POOL  NAMESPACE  SCHEDULE TIME\n'],
+    [`${purge} add 1d`],
+    [`${purge} add -p rbd 6h 01:30`],
+    [`${purge} add -p rbd --namespace ns1 90m`],
+    [`${a} mirror snapshot schedule add 2h`],
+    [`${purge} ls`, 'every 1d\n'],
+    [`${a} mirror snapshot schedule ls`, 'every 2h\n'],
+    [`${purge} list -p rbd --format json`, '[{"interval":"6h","start_time":"01:30:00"}]\n'],
+    [
+      `${purge} ls -R`,
+      'POOL  NAMESPACE  SCHEDULE                     \n' +
+        '-     -          every 1d                     \n' +
+        'rbd   -          every 6h starting at 01:30:00\n' +
+        'rbd   ns1        every 90m                    \n',
+    ],
+    [
+      `${purge} ls -p rbd --namespace ns1 -R --format json`,
+      '[{"pool":"rbd","namespace":"ns1","items":[{"interval":"90m","start_time":""}]}]\n',
+    ],
+    [
+      `${purge} status`,
+      'POOL  NAMESPACE  SCHEDULE TIME      \n' +
+        'rbd              2026-11-23 07:30:00\n' +
+        'rbd   ns1        2026-11-23 07:30:00\n',
+    ],
+    [
+      `${purge} status -p rbd --namespace ns1 --format json`,
+      '[{"pool":"rbd","namespce":"ns1","namespace":"ns1","schedule_time":"2026-11-23 07:30:00"}]\n',
+    ],
+    [`${purge} rm -p rbd --namespace ns1 90m`],
+    [`${purge} remove -p rbd`],
+    [`${purge} ls -p rbd`, '', 2],
+    [`${purge} add`, "farside: missing 'interval' argument\n", 22],
+    [`${purge} add -p none 1h`, refused('add', 'Invalid level spec none/: pool none does not exist'), 22],
+    [`${purge} add 1w`, refused('add', 'Invalid interval (1w)'), 22],
+    [
+      `${purge} add --image rbd/vm 1h`,
+      refused('add', 'Invalid level spec rbd/vm: the trash is of a pool or a namespace, not of an image'),
+      22,
+    ],
+  ]);
+});
+
+test('purge schedules: a due slot removes what had expired by then, of each namespace by its own level', async () => {
+  await session([
+    [`${a} pool create rbd`],
+    [`${a} namespace create rbd/ns1`],
+    [`${a} create now --size 1M`],
+    [`${a} create later --size 1M`],
+    [`${a} create rbd/ns1/other --size 1M`],
+    [`${purge} add -p rbd 1h`],
+    [`${purge} add -p rbd --namespace ns1 0d`],
+    [`${a} trash mv now`],
+    [`${a} trash mv later --expires-at 2199-01-01`],
+    [`${a} trash mv rbd/ns1/other`],
+  ]);
+  const names = async (): Promise<string[]> => (await trashOf(a)).map(({ name }) => name!).toSorted();
+  const { clock } = sessions.site('site-a');
+  await sessions.network.tick();
+  expect(await names()).toEqual(['later', 'now']);
+  clock.setMs(Date.UTC(2026, 10, 23, 8, 0, 10));
+  await sessions.network.tick();
+  expect(await names()).toEqual(['later']);
+  const left = JSON.parse((await farside(`${a} trash ls rbd/ns1 --format json`)).stdout);
+  expect(left.map(({ name }: { name: string }) => name)).toEqual(['other']);
+});
+
+test('purge schedules: what one tick leaves of a full trash goes by messages', async () => {
+  await session([[`${a} pool create rbd`], [`${purge} add 1h`]]);
+  const site = sessions.site('site-a');
+  for (let index = 0; index < 120; index++) {
+    await site.ok('POST', '/v1/pools/rbd/images', { name: `vm-${index}`, sizeBytes: 1 });
+    await site.ok('POST', '/v1/pools/rbd/trash', { image: `vm-${index}` });
+  }
+  site.clock.setMs(Date.UTC(2026, 10, 23, 8, 0, 10));
+  await site.site.tick(site.clock.nowMs());
+  expect(await trashOf(a)).toHaveLength(70);
+  expect(site.queue.sent.filter(({ type }) => type === 'purge')).toHaveLength(1);
+  await sessions.network.settle();
+  expect(await trashOf(a)).toEqual([]);
+});

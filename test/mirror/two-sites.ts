@@ -207,6 +207,7 @@ function handle(deps: MirrorDeps, message: Message): Promise<Outcome> {
     case 'remove':
       return removeStep(deps, message.imageId).then(() => ({ kind: 'ack' }));
     case 'collect':
+    case 'purge':
       return Promise.resolve({ kind: 'ack' });
   }
 }

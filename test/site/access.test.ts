@@ -133,6 +133,8 @@ test('routes: what is the admin’s alone answers 403 to a token of the pool', a
     { method: 'DELETE', path: '/v1/pools/rbd/mirror/peers/71249ac3-c569-4c3d-a9d0-50c2f0482888' },
     { method: 'GET', path: '/v1/schedules' },
     { method: 'POST', path: '/v1/schedules?pool=other' },
+    { method: 'GET', path: '/v1/purge-schedules' },
+    { method: 'DELETE', path: '/v1/purge-schedules?pool=other' },
   ];
   for (const route of adminOnly) {
     const answer = await site.call(route.method, route.path, bodyOf(route), poolToken);

@@ -82,6 +82,7 @@ test('messages: every type has a handler that does nothing for what does not exi
     { type: 'poll', pool: 'rbd', peerUuid },
     { type: 'collect', imageId, run: 'abc', step: 0 },
     { type: 'flatten', imageId },
+    { type: 'purge', pool: 'none', dueMs: 0 },
     { type: 'remove', imageId },
   ];
   expect(messages.map(({ type }) => type).toSorted()).toEqual(

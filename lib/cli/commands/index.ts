@@ -117,6 +117,10 @@ import { tokenRemove } from './token-remove.ts';
 import { trashList } from './trash-list.ts';
 import { trashMove } from './trash-move.ts';
 import { trashPurge } from './trash-purge.ts';
+import { trashPurgeScheduleAdd } from './trash-purge-schedule-add.ts';
+import { trashPurgeScheduleList } from './trash-purge-schedule-list.ts';
+import { trashPurgeScheduleRemove } from './trash-purge-schedule-remove.ts';
+import { trashPurgeScheduleStatus } from './trash-purge-schedule-status.ts';
 import { trashRemove } from './trash-remove.ts';
 import { trashRestore } from './trash-restore.ts';
 
@@ -237,6 +241,10 @@ export const commands: readonly Command[] = [
   trashList,
   trashMove,
   trashPurge,
+  trashPurgeScheduleAdd,
+  trashPurgeScheduleList,
+  trashPurgeScheduleRemove,
+  trashPurgeScheduleStatus,
   trashRemove,
   trashRestore,
 ];

@@ -1,7 +1,7 @@
 // `mirror snapshot schedule add`: mirror snapshots at an interval, for a level.
 
 import { defineCommand } from '../command.ts';
-import { levelArgument, optionalTextArgument, textArgument } from '../parameters.ts';
+import { additionArguments } from '../schedule-verbs.ts';
 import { framed, scheduleFrame } from '../wording.ts';
 
 export const mirrorSnapshotScheduleAdd = defineCommand({
@@ -9,11 +9,7 @@ export const mirrorSnapshotScheduleAdd = defineCommand({
   summary: 'add a schedule of mirror snapshots',
   description:
     'The most specific level that has a schedule decides for an image: image, else namespace, else pool, else site.',
-  arguments: {
-    level: levelArgument,
-    interval: textArgument('interval', 'digits and d, h or m; minutes without a letter', "missing 'interval' argument"),
-    startTime: optionalTextArgument('start-time', 'time of day to count from: 14:00:00-05:00'),
-  },
+  arguments: additionArguments,
   options: {},
   examples: [
     'farside mirror snapshot schedule add -p rbd --image vm-1 1m',
@@ -22,7 +18,6 @@ export const mirrorSnapshotScheduleAdd = defineCommand({
   ],
   async run({ args: { level, interval, startTime }, context }) {
     const client = await context.client();
-    const item = startTime === undefined ? { interval } : { interval, startTime };
-    await framed(scheduleFrame('add'), () => client.addSchedule(level, item));
+    await framed(scheduleFrame('mirror snapshot', 'add'), () => client.schedules.add(level, interval, startTime));
   },
 });

@@ -1,7 +1,7 @@
 // `mirror snapshot schedule remove`: one item of a level's schedule, or all of it.
 
 import { defineCommand } from '../command.ts';
-import { levelArgument, optionalTextArgument } from '../parameters.ts';
+import { removalArguments } from '../schedule-verbs.ts';
 import { framed, scheduleFrame } from '../wording.ts';
 
 export const mirrorSnapshotScheduleRemove = defineCommand({
@@ -9,11 +9,7 @@ export const mirrorSnapshotScheduleRemove = defineCommand({
   aliases: ['rm'],
   summary: 'remove a schedule of mirror snapshots',
   description: 'Without an interval, all schedules of the level are removed.',
-  arguments: {
-    level: levelArgument,
-    interval: optionalTextArgument('interval', 'interval of the schedule to remove'),
-    startTime: optionalTextArgument('start-time', 'start time of the schedule to remove'),
-  },
+  arguments: removalArguments,
   options: {},
   examples: [
     'farside mirror snapshot schedule remove -p rbd --image vm-1 1m',
@@ -21,7 +17,6 @@ export const mirrorSnapshotScheduleRemove = defineCommand({
   ],
   async run({ args: { level, interval, startTime }, context }) {
     const client = await context.client();
-    const item = { ...(interval === undefined ? {} : { interval }), ...(startTime === undefined ? {} : { startTime }) };
-    await framed(scheduleFrame('remove'), () => client.removeSchedule(level, item));
+    await framed(scheduleFrame('mirror snapshot', 'remove'), () => client.schedules.remove(level, interval, startTime));
   },
 });

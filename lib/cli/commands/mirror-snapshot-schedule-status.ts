@@ -3,6 +3,7 @@
 import { defineReport } from '../command.ts';
 import { levelArgument } from '../parameters.ts';
 import { plainScheduleStatus } from '../plain-mirror.ts';
+import { scheduleStatusShape } from '../shapes.ts';
 import { framed, scheduleFrame } from '../wording.ts';
 import { xmlShapes } from '../xml-shapes.ts';
 
@@ -15,7 +16,9 @@ export const mirrorSnapshotScheduleStatus = defineReport({
   examples: ['farside mirror snapshot schedule status', 'farside mirror snapshot schedule status -p rbd --format json'],
   async run({ args: { level }, context, report }) {
     const client = await context.client();
-    const value = await framed(scheduleFrame('status'), () => client.scheduleStatus(level));
+    const value = await framed(scheduleFrame('mirror snapshot', 'status'), () =>
+      client.schedules.status(level, scheduleStatusShape),
+    );
     report({ value, plain: () => plainScheduleStatus(value) });
   },
 });

@@ -91,3 +91,6 @@ export const schedulesSchema = z
 export const scheduleStatusSchema = z
   .array(z.object({ schedule_time: z.string(), image: z.string() }))
   .openapi('ScheduleStatus');
+export const purgeStatusSchema = z
+  .array(z.object({ pool: z.string(), namespace: z.string(), schedule_time: z.string() }))
+  .openapi('PurgeScheduleStatus');
