@@ -27,7 +27,7 @@ export type Announced = { name: string; description: string; uri: string };
  */
 export async function serveExports(
   serving: Serving,
-  announce: (one: Announced, server: NbdServer) => void,
+  announce: (served: readonly Announced[], server: NbdServer) => Promise<void> | void,
 ): Promise<void> {
   const { exports, address, tls, note } = serving;
   const lost = new Map<string, FarsideError>();
@@ -40,7 +40,7 @@ export async function serveExports(
       ...(tls && { tls }),
       report: (error) => note(describeFailure(error).text.trimEnd()),
     });
-    for (const { name, description } of exports) announce({ name, description, uri: uriOf(server, name, tls) }, server);
+    await announce(exports.map(announcedBy(server, tls)), server);
     await Promise.race([serving.ended, looking.allLost]);
   } finally {
     // An image that is being given back is not one that was taken away.
@@ -56,6 +56,10 @@ export async function serveExports(
     }
   }
 }
+
+const announcedBy =
+  (server: NbdServer, tls: TlsSettings | undefined) =>
+  ({ name, description }: ImageExport): Announced => ({ name, description, uri: uriOf(server, name, tls) });
 
 function uriOf(server: NbdServer, name: string, tls: TlsSettings | undefined): string {
   const [address] = server.addresses;

@@ -21,6 +21,7 @@ export const xmlShapes = {
   children: { root: 'children', items: { children: 'child' } },
   collect: { root: 'collect' },
   config: { root: 'config', items: { config: 'option' } },
+  devices: { root: 'devices', items: { devices: 'device' } },
   diskUsage: { root: 'stats', items: { images: 'image' } },
   extents: { root: 'extents', items: { extents: 'extent' } },
   failures: { root: 'failures', items: { failures: 'failure' } },

@@ -208,6 +208,43 @@ describe.skipIf(!requireTool('nbdcopy'))('nbd serve', { timeout: 120_000 }, () =
     );
   });
 
+  test('what this machine serves is listed, and unmapped with everything that was written', async () => {
+    await a.farsideOk('create', 'mapped', '--size', '4M');
+    await a.farsideOk('create', 'mapped-too', '--size', '4M');
+    await a.farsideOk('snap', 'create', 'mapped@s');
+    expect(await a.farsideOk('device', 'ls')).toBe('');
+    const [one, two] = [await serve(['mapped']), await serve(['mapped@s', 'mapped-too'])];
+    const devices = JSON.parse(await a.farsideOk('device', 'ls', '--format', 'json')) as {
+      id: number;
+      image: string;
+    }[];
+    const shared = { pool: 'rbd', namespace: '', site: 'site-a' };
+    const rows = [
+      { ...shared, id: one.pid, image: 'mapped', snap: '-', device: one.uri('rbd/mapped') },
+      { ...shared, id: two.pid, image: 'mapped', snap: 's', device: two.uri('rbd/mapped@s') },
+      { ...shared, id: two.pid, image: 'mapped-too', snap: '-', device: two.uri('rbd/mapped-too') },
+    ];
+    expect(devices.toSorted((x, y) => x.id - y.id)).toEqual(rows.toSorted((x, y) => x.id - y.id));
+    expect(await a.farsideOk('device', 'ls')).toMatch(
+      /^id +pool +namespace +image +snap +device *\n\d+ +rbd +mapped +[-s]/,
+    );
+    writeFileSync(file('mapped.raw'), noise('mapped', 4 * mebibyte));
+    await toolOk('nbdcopy', [file('mapped.raw'), one.uri('rbd/mapped')]);
+
+    expect(await a.farside('device', 'unmap', 'absent')).toMatchObject({
+      code: 22,
+      stderr: expect.stringContaining('unmap failed: (22) Invalid argument\nrbd/absent: not a mapped image'),
+    });
+    expect(await a.farside('device', 'unmap', 'mapped-too')).toMatchObject({ code: 16 });
+    await a.farsideOk('device', 'unmap', 'mapped');
+    expect(await one.ended()).toMatchObject({ code: 0 });
+    await a.farsideOk('export', 'mapped', file('mapped.out'));
+    expect(await sha256OfFile(file('mapped.out'))).toBe(sha256(noise('mapped', 4 * mebibyte)));
+    await a.farsideOk('device', 'unmap', String(two.pid));
+    expect(await two.ended()).toMatchObject({ code: 0 });
+    expect(await a.farsideOk('device', 'ls')).toBe('');
+  });
+
   test('takes an image away from its writer by force', async () => {
     await a.farsideOk('create', 'forced', '--size', '4M');
     const first = await serve(['forced']);

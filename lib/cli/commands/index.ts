@@ -20,7 +20,9 @@ import { configPoolSet } from './config-pool-set.ts';
 import { copy } from './copy.ts';
 import { create } from './create.ts';
 import { deepCopy } from './deep-copy.ts';
+import { deviceList } from './device-list.ts';
 import { deviceMap } from './device-map.ts';
+import { deviceUnmap } from './device-unmap.ts';
 import { diff } from './diff.ts';
 import { diskUsage } from './disk-usage.ts';
 import { exportDiff } from './export-diff.ts';
@@ -144,7 +146,9 @@ export const commands: readonly Command[] = [
   copy,
   create,
   deepCopy,
+  deviceList,
   deviceMap,
+  deviceUnmap,
   diff,
   diskUsage,
   exportCommand,

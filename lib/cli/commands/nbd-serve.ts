@@ -4,13 +4,16 @@ import { resolve } from 'node:path';
 import { attachLimitsDefault, type AttachLimits } from '../../attach/limits.ts';
 import { FarsideError } from '../../errors.ts';
 import { addressDefault, type Address } from '../../nbd/listen.ts';
+import type { NbdServer } from '../../nbd/server.ts';
 import { attachOwner } from '../../node/attach-owner.ts';
 import { defineCommand } from '../command.ts';
+import { registerServer } from '../devices.ts';
 import { formatBytes } from '../grammar.ts';
 import { attachHint } from '../nbd-hints.ts';
 import { openExports } from '../nbd-exports.ts';
-import { serveExports } from '../nbd-serving.ts';
+import { serveExports, type Announced } from '../nbd-serving.ts';
 import { tlsOf } from '../nbd-tls.ts';
+import type { Output } from '../output.ts';
 import { imageDeps } from '../open-bucket.ts';
 import { bytesOption, imageOrSnapsArgument, integerOption, switchOption, textOption } from '../parameters.ts';
 import { nextSignal } from '../signals.ts';
@@ -84,12 +87,27 @@ A flush returns when the bucket has what was written. Whoever can connect can re
       note: (line) => output.note(line),
       journal: (await context.client()).journal,
     });
-    await serveExports({ exports, address, tls, ended, note: (line) => output.note(line) }, (one, { addresses }) => {
-      output.line(`${one.name} is served (${one.description}): ${one.uri}`);
-      output.line(attachHint(one, addresses[0]!));
-    });
+    const { name } = await context.registration();
+    let unregister = async (): Promise<void> => {};
+    const announce = async (served: readonly Announced[], { addresses }: NbdServer): Promise<void> => {
+      const devices = served.map(({ uri }, index) => ({ spec: images[index]!, uri }));
+      unregister = await registerServer(context.home, name, devices).catch(notListed(output));
+      for (const one of served) {
+        output.line(`${one.name} is served (${one.description}): ${one.uri}`);
+        output.line(attachHint(one, addresses[0]!));
+      }
+    };
+    await serveExports({ exports, address, tls, ended, note: (line) => output.note(line) }, announce);
+    await unregister();
   },
 });
+
+const notListed =
+  (output: Output) =>
+  (cause: unknown): (() => Promise<void>) => {
+    output.note(`farside: 'device ls' will not show this server: ${(cause as Error).message}`);
+    return async () => {};
+  };
 
 function defaultPort(): number {
   return 'port' in addressDefault ? addressDefault.port : 0;
