@@ -4,10 +4,12 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import type { Command as Node } from 'commander';
 import { describe, expect, test } from 'vitest';
-import { commands } from '../lib/cli/commands/index.ts';
+import { loadCommands } from '../lib/cli/commands/index.ts';
 import { buildProgram } from '../lib/cli/program.ts';
 import { testTerminal } from './cli/terminal.ts';
 import { startedSite } from './site/started-site.ts';
+
+const commands = await loadCommands();
 
 const root = join(import.meta.dirname, '..');
 const documents = [

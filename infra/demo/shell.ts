@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-const cli = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url));
+const cli = fileURLToPath(new URL('../../bin/farside', import.meta.url));
 
 export type Shell = {
   /** Says what happens next, in one line. */
@@ -29,7 +29,7 @@ export function demoShell(home: string, directory: string): Shell {
         console.log(
           `   $ farside ${shown.join(' ')}${options.stdoutTo ? ` > ${options.stdoutTo.slice(directory.length + 1)}` : ''}`,
         );
-      const { code, stdout, stderr } = await run(process.execPath, [cli, ...args], env, options.stdoutTo);
+      const { code, stdout, stderr } = await run(cli, args, env, options.stdoutTo);
       if (code !== 0) throw new Error(`farside ${args.join(' ')} ended with exit code ${code}\n${stderr}`);
       return stdout;
     },

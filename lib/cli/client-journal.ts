@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { Clock } from '../clock.ts';
 import type { ImageSpec, JournalPoints } from '../image/deps.ts';
 import type { Header } from '../image/header.ts';
-import { pointTaker, type PointTerms } from '../mirror/points.ts';
+import type { PointTerms } from '../mirror/points.ts';
 import type { Random } from '../random.ts';
 import { requestImage } from './client-replicas.ts';
 import type { SiteHttp } from './http.ts';
@@ -80,7 +80,11 @@ const specOf = ({ pool, namespace, name }: Header): ImageSpec => ({ pool, namesp
 
 /** For who changes headers in the bucket and has the site announce what replicas have to see. */
 export const clientPoints = (journal: JournalClient, parts: { clock: Clock; random: Random }): JournalPoints => ({
-  withPoint: pointTaker(parts, (header) => journal.terms(specOf(header))),
+  // Loaded when it is needed: it brings all of mirroring along.
+  withPoint: async (before, after) => {
+    const { pointTaker } = await import('../mirror/points.ts');
+    return pointTaker(parts, (header) => journal.terms(specOf(header)))(before, after);
+  },
   foldReplica: (header) => journal.fold(specOf(header)),
   announce: async (header) => {
     const { epoch, seq, entry } = header.journal?.folded ?? { epoch: '0'.repeat(16), seq: 0, entry: 0 };

@@ -31,6 +31,9 @@ export function describeFailure(error: unknown): Failure {
   return { text: prefixed(message), exitCode: known === undefined ? usageExitCode : errnoOf[known] };
 }
 
+export const isUnknownCommand = (error: unknown): boolean =>
+  error instanceof CommanderError && error.code === 'commander.unknownCommand';
+
 /** rbd's `X: (2) No such file or directory`. */
 export const withErrno = (text: string, code: ErrorCode): string => `${text}: (${errnoOf[code]}) ${errnoText[code]}`;
 

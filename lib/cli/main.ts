@@ -1,5 +1,6 @@
-// The entry of the CLI. It loads the rest only after Node's compile cache is on, which halves the time of a short command.
-// The cache is in the user's own directory: one that others can write to would let them plant code.
+// The entry of the CLI. It loads the rest only after Node's compile cache is on, which halves the time of a short command; where
+// bin/farside starts it, the cache is on already. It is in the user's own directory: one that others can write to would let them
+// plant code.
 
 import { enableCompileCache } from 'node:module';
 import { homedir } from 'node:os';

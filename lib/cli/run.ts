@@ -3,19 +3,21 @@
 import { systemClock } from '../clock.ts';
 import { systemRandom } from '../random.ts';
 import { withoutCephOptions } from './ceph-options.ts';
-import { commands } from './commands/index.ts';
+import type { Command } from './command.ts';
+import { loadCandidates, loadCommands } from './commands/index.ts';
 import type { Terminal } from './context.ts';
-import { describeFailure } from './failure.ts';
+import { describeFailure, isUnknownCommand } from './failure.ts';
 import { buildProgram } from './program.ts';
 
-const knownOptions: ReadonlySet<string> = new Set(
-  commands.flatMap(({ options }) => Object.values(options).flatMap(({ flags }) => flags.match(/--[a-z-]+/g) ?? [])),
-);
+/** Help is given on all commands. */
+const helpWords: ReadonlySet<string> = new Set(['-h', '--help']);
 
 /** Runs one command line (without `node` and the script) and resolves to its exit code. */
 export async function run(words: readonly string[], terminal: Terminal): Promise<number> {
   try {
-    await buildProgram(commands, terminal).parseAsync(withoutCephOptions(words, knownOptions), { from: 'user' });
+    const candidates = words.some((word) => helpWords.has(word)) ? [] : await loadCandidates(words);
+    if (candidates.length === 0 || !(await understood(candidates, words, terminal)))
+      await parse(await loadCommands(), words, terminal);
     return 0;
   } catch (error) {
     const failure = describeFailure(error);
@@ -24,6 +26,30 @@ export async function run(words: readonly string[], terminal: Terminal): Promise
     return failure.exitCode;
   }
 }
+
+/** False: it is none of these, and nothing has been done. */
+async function understood(
+  candidates: readonly Command[],
+  words: readonly string[],
+  terminal: Terminal,
+): Promise<boolean> {
+  try {
+    await parse(candidates, words, terminal);
+    return true;
+  } catch (error) {
+    if (isUnknownCommand(error)) return false;
+    throw error;
+  }
+}
+
+async function parse(commands: readonly Command[], words: readonly string[], terminal: Terminal): Promise<void> {
+  await buildProgram(commands, terminal).parseAsync(withoutCephOptions(words, longOptions(commands)), { from: 'user' });
+}
+
+const longOptions = (commands: readonly Command[]): ReadonlySet<string> =>
+  new Set(
+    commands.flatMap(({ options }) => Object.values(options).flatMap(({ flags }) => flags.match(/--[a-z-]+/g) ?? [])),
+  );
 
 export function processTerminal(): Terminal {
   return {

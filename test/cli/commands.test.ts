@@ -2,9 +2,11 @@
 
 import type { Command as Node } from 'commander';
 import { describe, expect, test } from 'vitest';
-import { commands } from '../../lib/cli/commands/index.ts';
+import { loadCandidates, loadCommands } from '../../lib/cli/commands/index.ts';
 import { buildProgram, generalOptions } from '../../lib/cli/program.ts';
 import { testTerminal } from './terminal.ts';
+
+const commands = await loadCommands();
 
 const { terminal } = testTerminal();
 const root = buildProgram(commands, terminal);
@@ -28,6 +30,19 @@ describe('commands', () => {
         paths.filter((other) => other.startsWith(`${path} `)),
         path,
       ).toEqual([]);
+  });
+
+  test.each(commands.map((command) => [command.path, command] as const))(
+    'the words of %s, and its aliases, load it',
+    async (path, command) => {
+      const group = path.split(' ').slice(0, -1);
+      for (const last of [path.split(' ').at(-1)!, ...(command.aliases ?? [])])
+        expect(await loadCandidates(['-p', 'rbd', ...group, '--format', 'json', last, 'vm-1'])).toContain(command);
+    },
+  );
+
+  test('few others are loaded with it', async () => {
+    expect((await loadCandidates(['snap', 'ls', 'vm-1'])).map(({ path }) => path)).toEqual(['list', 'snap list']);
   });
 
   test('names and aliases beside each other are unique', () => {

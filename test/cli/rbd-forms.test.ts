@@ -3,9 +3,11 @@
 
 import { describe, expect, test } from 'vitest';
 import { withoutCephOptions } from '../../lib/cli/ceph-options.ts';
-import { commands } from '../../lib/cli/commands/index.ts';
+import { loadCommands } from '../../lib/cli/commands/index.ts';
 import { buildProgram } from '../../lib/cli/program.ts';
 import { testTerminal } from './terminal.ts';
+
+const commands = await loadCommands();
 
 type Understood = {
   path: string;

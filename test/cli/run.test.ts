@@ -59,6 +59,19 @@ async function cli(line: string, answers: Record<string, Answer> = {}, env: Node
 }
 
 describe('command lines', () => {
+  test.each(['snap lss info', 'lss', 'snap lss'])(
+    '%s: what was meant is looked for among all commands',
+    async (line) => {
+      const { exitCode, stdout, stderr, asked } = await cli(line);
+      expect({ exitCode, stdout, asked }).toEqual({ exitCode: 1, stdout: '', asked: [] });
+      expect(stderr).toBe("farside: unknown command 'lss'\n(Did you mean ls?)\n");
+    },
+  );
+
+  test('a group with a word that is a command elsewhere shows all that it has', async () => {
+    expect((await cli('snap --help ls')).stdout).toMatch(/create.*\n(.*\n)*.*rollback/);
+  });
+
   test.each([
     ['info --frobnicate vm-1', 1, "farside: unrecognised option '--frobnicate'\n"],
     ['mirror image snapshot vm-1 --quiesce', 1, "farside: unrecognised option '--quiesce'\n"],

@@ -3,9 +3,11 @@
 import { DOMParser } from '@xmldom/xmldom';
 import { describe, expect, test } from 'vitest';
 import xpath from 'xpath';
-import { commands } from '../../lib/cli/commands/index.ts';
+import { loadCommands } from '../../lib/cli/commands/index.ts';
 import { formatXml, type XmlShape } from '../../lib/cli/xml.ts';
 import { xmlShapes } from '../../lib/cli/xml-shapes.ts';
+
+const commands = await loadCommands();
 
 function select(expression: string, xml: string): unknown {
   const document = new DOMParser().parseFromString(xml, 'text/xml') as unknown as globalThis.Node;

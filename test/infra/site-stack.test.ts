@@ -11,10 +11,12 @@ import { metricNames, metricNamespace } from '../../functions/metrics.ts';
 import { functionSizes, visibilityTimeouts } from '../../infra/aws/function-sizes.ts';
 import { parseSettings } from '../../infra/aws/settings.ts';
 import { SiteStack } from '../../infra/aws/site-stack.ts';
-import { commands } from '../../lib/cli/commands/index.ts';
+import { loadCommands } from '../../lib/cli/commands/index.ts';
 import { buildProgram } from '../../lib/cli/program.ts';
 import { deliverySettings } from '../../lib/site/delivery.ts';
 import { testTerminal } from '../cli/terminal.ts';
+
+const commands = await loadCommands();
 
 type Properties = Record<string, unknown>;
 type Resource = { Type: string; Properties: Properties; DeletionPolicy?: string; UpdateReplacePolicy?: string };

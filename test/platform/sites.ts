@@ -30,7 +30,7 @@ export type SitesOptions = SiteTuning & {
 
 export type CommandResult = { code: number; stdout: string; stderr: string };
 
-const main = join(import.meta.dirname, '../../lib/cli/main.ts');
+const farside = join(import.meta.dirname, '../../bin/farside');
 const commandWaitMs = 120_000;
 const outputBytesMax = 64 * 1024 * 1024;
 const waitPollMs = 25;
@@ -177,7 +177,7 @@ export function runFarside(
       timeout: commandWaitMs,
       maxBuffer: outputBytesMax,
     };
-    execFile(process.execPath, [main, ...words], options, (error, stdout, stderr) => {
+    execFile(farside, [...words], options, (error, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
       resolve({ code, stdout, stderr });
     });

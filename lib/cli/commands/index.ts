@@ -1,254 +1,164 @@
 // The list of all commands: a command exists when it is named here. One file per command, named after its words.
+//
+// A command is loaded when the words of a command line may mean it: to load all takes longer than most of them run.
 
 import type { Command } from '../command.ts';
-import { children } from './children.ts';
-import { bench } from './bench.ts';
-import { clone } from './clone.ts';
-import { collect } from './collect.ts';
-import { configGlobalGet } from './config-global-get.ts';
-import { configGlobalList } from './config-global-list.ts';
-import { configGlobalRemove } from './config-global-remove.ts';
-import { configGlobalSet } from './config-global-set.ts';
-import { configImageGet } from './config-image-get.ts';
-import { configImageList } from './config-image-list.ts';
-import { configImageRemove } from './config-image-remove.ts';
-import { configImageSet } from './config-image-set.ts';
-import { configPoolGet } from './config-pool-get.ts';
-import { configPoolList } from './config-pool-list.ts';
-import { configPoolRemove } from './config-pool-remove.ts';
-import { configPoolSet } from './config-pool-set.ts';
-import { copy } from './copy.ts';
-import { create } from './create.ts';
-import { deepCopy } from './deep-copy.ts';
-import { deviceList } from './device-list.ts';
-import { deviceMap } from './device-map.ts';
-import { deviceUnmap } from './device-unmap.ts';
-import { diff } from './diff.ts';
-import { diskUsage } from './disk-usage.ts';
-import { exportDiff } from './export-diff.ts';
-import { exportCommand } from './export.ts';
-import { featureDisable } from './feature-disable.ts';
-import { featureEnable } from './feature-enable.ts';
-import { flatten } from './flatten.ts';
-import { imageMetaGet } from './image-meta-get.ts';
-import { imageMetaList } from './image-meta-list.ts';
-import { imageMetaRemove } from './image-meta-remove.ts';
-import { imageMetaSet } from './image-meta-set.ts';
-import { importDiff } from './import-diff.ts';
-import { importCommand } from './import.ts';
-import { info } from './info.ts';
-import { list } from './list.ts';
-import { journalClientDisconnect } from './journal-client-disconnect.ts';
-import { journalExport } from './journal-export.ts';
-import { journalImport } from './journal-import.ts';
-import { journalInfo } from './journal-info.ts';
-import { journalInspect } from './journal-inspect.ts';
-import { journalReset } from './journal-reset.ts';
-import { journalStatus } from './journal-status.ts';
-import { lockAdd } from './lock-add.ts';
-import { lockList } from './lock-list.ts';
-import { lockRemove } from './lock-remove.ts';
-import { mergeDiff } from './merge-diff.ts';
-import { mirrorImageDemote } from './mirror-image-demote.ts';
-import { mirrorImageDisable } from './mirror-image-disable.ts';
-import { mirrorImageEnable } from './mirror-image-enable.ts';
-import { mirrorImagePromote } from './mirror-image-promote.ts';
-import { mirrorImageResync } from './mirror-image-resync.ts';
-import { mirrorImageRetentionGet } from './mirror-image-retention-get.ts';
-import { mirrorImageRetentionRemove } from './mirror-image-retention-remove.ts';
-import { mirrorImageRetentionSet } from './mirror-image-retention-set.ts';
-import { mirrorImageSnapshot } from './mirror-image-snapshot.ts';
-import { mirrorImageStatus } from './mirror-image-status.ts';
-import { mirrorImageTestFailover } from './mirror-image-test-failover.ts';
-import { mirrorPoolDemote } from './mirror-pool-demote.ts';
-import { mirrorPoolDisable } from './mirror-pool-disable.ts';
-import { mirrorPoolEnable } from './mirror-pool-enable.ts';
-import { mirrorPoolInfo } from './mirror-pool-info.ts';
-import { mirrorPoolPeerAdd } from './mirror-pool-peer-add.ts';
-import { mirrorPoolPeerBootstrapCreate } from './mirror-pool-peer-bootstrap-create.ts';
-import { mirrorPoolPeerBootstrapImport } from './mirror-pool-peer-bootstrap-import.ts';
-import { mirrorPoolPeerRemove } from './mirror-pool-peer-remove.ts';
-import { mirrorPoolPeerSet } from './mirror-pool-peer-set.ts';
-import { mirrorPoolPromote } from './mirror-pool-promote.ts';
-import { mirrorPoolRetentionGet } from './mirror-pool-retention-get.ts';
-import { mirrorPoolRetentionRemove } from './mirror-pool-retention-remove.ts';
-import { mirrorPoolRetentionSet } from './mirror-pool-retention-set.ts';
-import { mirrorPoolStatus } from './mirror-pool-status.ts';
-import { mirrorSnapshotScheduleAdd } from './mirror-snapshot-schedule-add.ts';
-import { mirrorSnapshotScheduleList } from './mirror-snapshot-schedule-list.ts';
-import { mirrorSnapshotScheduleRemove } from './mirror-snapshot-schedule-remove.ts';
-import { mirrorSnapshotScheduleStatus } from './mirror-snapshot-schedule-status.ts';
-import { namespaceCreate } from './namespace-create.ts';
-import { namespaceList } from './namespace-list.ts';
-import { namespaceRemove } from './namespace-remove.ts';
-import { nbdServe } from './nbd-serve.ts';
-import { objectMapCheck } from './object-map-check.ts';
-import { objectMapRebuild } from './object-map-rebuild.ts';
-import { poolCreate } from './pool-create.ts';
-import { poolInit } from './pool-init.ts';
-import { poolList } from './pool-list.ts';
-import { poolRemove } from './pool-remove.ts';
-import { poolStats } from './pool-stats.ts';
-import { queueList } from './queue-list.ts';
-import { queuePurge } from './queue-purge.ts';
-import { queueRetry } from './queue-retry.ts';
-import { remove } from './remove.ts';
-import { rename } from './rename.ts';
-import { resize } from './resize.ts';
-import { siteAdd } from './site-add.ts';
-import { siteInfo } from './site-info.ts';
-import { siteLs } from './site-ls.ts';
-import { siteRemove } from './site-remove.ts';
-import { siteStart } from './site-start.ts';
-import { siteStop } from './site-stop.ts';
-import { snapCreate } from './snap-create.ts';
-import { snapLimitClear } from './snap-limit-clear.ts';
-import { snapLimitSet } from './snap-limit-set.ts';
-import { snapList } from './snap-list.ts';
-import { snapProtect } from './snap-protect.ts';
-import { snapPurge } from './snap-purge.ts';
-import { snapRemove } from './snap-remove.ts';
-import { snapRename } from './snap-rename.ts';
-import { snapRollback } from './snap-rollback.ts';
-import { snapUnprotect } from './snap-unprotect.ts';
-import { sparsify } from './sparsify.ts';
-import { status } from './status.ts';
-import { tokenCreate } from './token-create.ts';
-import { tokenList } from './token-list.ts';
-import { tokenRemove } from './token-remove.ts';
-import { trashList } from './trash-list.ts';
-import { trashMove } from './trash-move.ts';
-import { trashPurge } from './trash-purge.ts';
-import { trashPurgeScheduleAdd } from './trash-purge-schedule-add.ts';
-import { trashPurgeScheduleList } from './trash-purge-schedule-list.ts';
-import { trashPurgeScheduleRemove } from './trash-purge-schedule-remove.ts';
-import { trashPurgeScheduleStatus } from './trash-purge-schedule-status.ts';
-import { trashRemove } from './trash-remove.ts';
-import { trashRestore } from './trash-restore.ts';
 
-export const commands: readonly Command[] = [
-  bench,
-  children,
-  clone,
-  collect,
-  configGlobalGet,
-  configGlobalList,
-  configGlobalRemove,
-  configGlobalSet,
-  configImageGet,
-  configImageList,
-  configImageRemove,
-  configImageSet,
-  configPoolGet,
-  configPoolList,
-  configPoolRemove,
-  configPoolSet,
-  copy,
-  create,
-  deepCopy,
-  deviceList,
-  deviceMap,
-  deviceUnmap,
-  diff,
-  diskUsage,
-  exportCommand,
-  exportDiff,
-  featureDisable,
-  featureEnable,
-  flatten,
-  imageMetaGet,
-  imageMetaList,
-  imageMetaRemove,
-  imageMetaSet,
-  importCommand,
-  importDiff,
-  info,
-  journalClientDisconnect,
-  journalExport,
-  journalImport,
-  journalInfo,
-  journalInspect,
-  journalReset,
-  journalStatus,
-  list,
-  lockAdd,
-  lockList,
-  lockRemove,
-  mergeDiff,
-  mirrorImageDemote,
-  mirrorImageDisable,
-  mirrorImageEnable,
-  mirrorImagePromote,
-  mirrorImageResync,
-  mirrorImageRetentionGet,
-  mirrorImageRetentionRemove,
-  mirrorImageRetentionSet,
-  mirrorImageSnapshot,
-  mirrorImageStatus,
-  mirrorImageTestFailover,
-  mirrorPoolDemote,
-  mirrorPoolDisable,
-  mirrorPoolEnable,
-  mirrorPoolInfo,
-  mirrorPoolPeerAdd,
-  mirrorPoolPeerBootstrapCreate,
-  mirrorPoolPeerBootstrapImport,
-  mirrorPoolPeerRemove,
-  mirrorPoolPeerSet,
-  mirrorPoolPromote,
-  mirrorPoolRetentionGet,
-  mirrorPoolRetentionRemove,
-  mirrorPoolRetentionSet,
-  mirrorPoolStatus,
-  mirrorSnapshotScheduleAdd,
-  mirrorSnapshotScheduleList,
-  mirrorSnapshotScheduleRemove,
-  mirrorSnapshotScheduleStatus,
-  namespaceCreate,
-  namespaceList,
-  namespaceRemove,
-  nbdServe,
-  objectMapCheck,
-  objectMapRebuild,
-  poolCreate,
-  poolInit,
-  poolList,
-  poolRemove,
-  poolStats,
-  queueList,
-  queuePurge,
-  queueRetry,
-  remove,
-  rename,
-  resize,
-  siteAdd,
-  siteInfo,
-  siteLs,
-  siteRemove,
-  siteStart,
-  siteStop,
-  snapCreate,
-  snapLimitClear,
-  snapLimitSet,
-  snapList,
-  snapProtect,
-  snapPurge,
-  snapRemove,
-  snapRename,
-  snapRollback,
-  snapUnprotect,
-  sparsify,
-  status,
-  tokenCreate,
-  tokenList,
-  tokenRemove,
-  trashList,
-  trashMove,
-  trashPurge,
-  trashPurgeScheduleAdd,
-  trashPurgeScheduleList,
-  trashPurgeScheduleRemove,
-  trashPurgeScheduleStatus,
-  trashRemove,
-  trashRestore,
-];
+/** By the words that choose it, with the other last words behind bars. */
+const loaders: Readonly<Record<string, () => Promise<Command>>> = {
+  bench: async () => (await import('./bench.ts')).bench,
+  children: async () => (await import('./children.ts')).children,
+  clone: async () => (await import('./clone.ts')).clone,
+  collect: async () => (await import('./collect.ts')).collect,
+  'config global get': async () => (await import('./config-global-get.ts')).configGlobalGet,
+  'config global list|ls': async () => (await import('./config-global-list.ts')).configGlobalList,
+  'config global remove|rm': async () => (await import('./config-global-remove.ts')).configGlobalRemove,
+  'config global set': async () => (await import('./config-global-set.ts')).configGlobalSet,
+  'config image get': async () => (await import('./config-image-get.ts')).configImageGet,
+  'config image list|ls': async () => (await import('./config-image-list.ts')).configImageList,
+  'config image remove|rm': async () => (await import('./config-image-remove.ts')).configImageRemove,
+  'config image set': async () => (await import('./config-image-set.ts')).configImageSet,
+  'config pool get': async () => (await import('./config-pool-get.ts')).configPoolGet,
+  'config pool list|ls': async () => (await import('./config-pool-list.ts')).configPoolList,
+  'config pool remove|rm': async () => (await import('./config-pool-remove.ts')).configPoolRemove,
+  'config pool set': async () => (await import('./config-pool-set.ts')).configPoolSet,
+  'copy|cp': async () => (await import('./copy.ts')).copy,
+  create: async () => (await import('./create.ts')).create,
+  'deep copy|cp': async () => (await import('./deep-copy.ts')).deepCopy,
+  'device list|ls': async () => (await import('./device-list.ts')).deviceList,
+  'device map': async () => (await import('./device-map.ts')).deviceMap,
+  'device unmap': async () => (await import('./device-unmap.ts')).deviceUnmap,
+  diff: async () => (await import('./diff.ts')).diff,
+  'disk-usage|du': async () => (await import('./disk-usage.ts')).diskUsage,
+  export: async () => (await import('./export.ts')).exportCommand,
+  'export-diff': async () => (await import('./export-diff.ts')).exportDiff,
+  'feature disable': async () => (await import('./feature-disable.ts')).featureDisable,
+  'feature enable': async () => (await import('./feature-enable.ts')).featureEnable,
+  flatten: async () => (await import('./flatten.ts')).flatten,
+  'image-meta get': async () => (await import('./image-meta-get.ts')).imageMetaGet,
+  'image-meta list|ls': async () => (await import('./image-meta-list.ts')).imageMetaList,
+  'image-meta remove|rm': async () => (await import('./image-meta-remove.ts')).imageMetaRemove,
+  'image-meta set': async () => (await import('./image-meta-set.ts')).imageMetaSet,
+  import: async () => (await import('./import.ts')).importCommand,
+  'import-diff': async () => (await import('./import-diff.ts')).importDiff,
+  info: async () => (await import('./info.ts')).info,
+  'journal client disconnect': async () => (await import('./journal-client-disconnect.ts')).journalClientDisconnect,
+  'journal export': async () => (await import('./journal-export.ts')).journalExport,
+  'journal import': async () => (await import('./journal-import.ts')).journalImport,
+  'journal info': async () => (await import('./journal-info.ts')).journalInfo,
+  'journal inspect': async () => (await import('./journal-inspect.ts')).journalInspect,
+  'journal reset': async () => (await import('./journal-reset.ts')).journalReset,
+  'journal status': async () => (await import('./journal-status.ts')).journalStatus,
+  'list|ls': async () => (await import('./list.ts')).list,
+  'lock add': async () => (await import('./lock-add.ts')).lockAdd,
+  'lock list|ls': async () => (await import('./lock-list.ts')).lockList,
+  'lock remove|rm|break': async () => (await import('./lock-remove.ts')).lockRemove,
+  'merge-diff': async () => (await import('./merge-diff.ts')).mergeDiff,
+  'mirror image demote': async () => (await import('./mirror-image-demote.ts')).mirrorImageDemote,
+  'mirror image disable': async () => (await import('./mirror-image-disable.ts')).mirrorImageDisable,
+  'mirror image enable': async () => (await import('./mirror-image-enable.ts')).mirrorImageEnable,
+  'mirror image promote': async () => (await import('./mirror-image-promote.ts')).mirrorImagePromote,
+  'mirror image resync': async () => (await import('./mirror-image-resync.ts')).mirrorImageResync,
+  'mirror image retention get': async () => (await import('./mirror-image-retention-get.ts')).mirrorImageRetentionGet,
+  'mirror image retention remove|rm': async () =>
+    (await import('./mirror-image-retention-remove.ts')).mirrorImageRetentionRemove,
+  'mirror image retention set': async () => (await import('./mirror-image-retention-set.ts')).mirrorImageRetentionSet,
+  'mirror image snapshot': async () => (await import('./mirror-image-snapshot.ts')).mirrorImageSnapshot,
+  'mirror image status': async () => (await import('./mirror-image-status.ts')).mirrorImageStatus,
+  'mirror image test-failover': async () => (await import('./mirror-image-test-failover.ts')).mirrorImageTestFailover,
+  'mirror pool demote': async () => (await import('./mirror-pool-demote.ts')).mirrorPoolDemote,
+  'mirror pool disable': async () => (await import('./mirror-pool-disable.ts')).mirrorPoolDisable,
+  'mirror pool enable': async () => (await import('./mirror-pool-enable.ts')).mirrorPoolEnable,
+  'mirror pool info': async () => (await import('./mirror-pool-info.ts')).mirrorPoolInfo,
+  'mirror pool peer add': async () => (await import('./mirror-pool-peer-add.ts')).mirrorPoolPeerAdd,
+  'mirror pool peer bootstrap create': async () =>
+    (await import('./mirror-pool-peer-bootstrap-create.ts')).mirrorPoolPeerBootstrapCreate,
+  'mirror pool peer bootstrap import': async () =>
+    (await import('./mirror-pool-peer-bootstrap-import.ts')).mirrorPoolPeerBootstrapImport,
+  'mirror pool peer remove|rm': async () => (await import('./mirror-pool-peer-remove.ts')).mirrorPoolPeerRemove,
+  'mirror pool peer set': async () => (await import('./mirror-pool-peer-set.ts')).mirrorPoolPeerSet,
+  'mirror pool promote': async () => (await import('./mirror-pool-promote.ts')).mirrorPoolPromote,
+  'mirror pool retention get': async () => (await import('./mirror-pool-retention-get.ts')).mirrorPoolRetentionGet,
+  'mirror pool retention remove|rm': async () =>
+    (await import('./mirror-pool-retention-remove.ts')).mirrorPoolRetentionRemove,
+  'mirror pool retention set': async () => (await import('./mirror-pool-retention-set.ts')).mirrorPoolRetentionSet,
+  'mirror pool status': async () => (await import('./mirror-pool-status.ts')).mirrorPoolStatus,
+  'mirror snapshot schedule add': async () =>
+    (await import('./mirror-snapshot-schedule-add.ts')).mirrorSnapshotScheduleAdd,
+  'mirror snapshot schedule list|ls': async () =>
+    (await import('./mirror-snapshot-schedule-list.ts')).mirrorSnapshotScheduleList,
+  'mirror snapshot schedule remove|rm': async () =>
+    (await import('./mirror-snapshot-schedule-remove.ts')).mirrorSnapshotScheduleRemove,
+  'mirror snapshot schedule status': async () =>
+    (await import('./mirror-snapshot-schedule-status.ts')).mirrorSnapshotScheduleStatus,
+  'namespace create': async () => (await import('./namespace-create.ts')).namespaceCreate,
+  'namespace list|ls': async () => (await import('./namespace-list.ts')).namespaceList,
+  'namespace remove|rm': async () => (await import('./namespace-remove.ts')).namespaceRemove,
+  'nbd serve': async () => (await import('./nbd-serve.ts')).nbdServe,
+  'object-map check': async () => (await import('./object-map-check.ts')).objectMapCheck,
+  'object-map rebuild': async () => (await import('./object-map-rebuild.ts')).objectMapRebuild,
+  'pool create': async () => (await import('./pool-create.ts')).poolCreate,
+  'pool init': async () => (await import('./pool-init.ts')).poolInit,
+  'pool list|ls': async () => (await import('./pool-list.ts')).poolList,
+  'pool remove|rm': async () => (await import('./pool-remove.ts')).poolRemove,
+  'pool stats': async () => (await import('./pool-stats.ts')).poolStats,
+  'queue list|ls': async () => (await import('./queue-list.ts')).queueList,
+  'queue purge': async () => (await import('./queue-purge.ts')).queuePurge,
+  'queue retry': async () => (await import('./queue-retry.ts')).queueRetry,
+  'remove|rm': async () => (await import('./remove.ts')).remove,
+  'rename|mv': async () => (await import('./rename.ts')).rename,
+  resize: async () => (await import('./resize.ts')).resize,
+  'site add': async () => (await import('./site-add.ts')).siteAdd,
+  'site info': async () => (await import('./site-info.ts')).siteInfo,
+  'site ls|list': async () => (await import('./site-ls.ts')).siteLs,
+  'site remove|rm': async () => (await import('./site-remove.ts')).siteRemove,
+  'site start': async () => (await import('./site-start.ts')).siteStart,
+  'site stop': async () => (await import('./site-stop.ts')).siteStop,
+  'snap create|add': async () => (await import('./snap-create.ts')).snapCreate,
+  'snap limit clear': async () => (await import('./snap-limit-clear.ts')).snapLimitClear,
+  'snap limit set': async () => (await import('./snap-limit-set.ts')).snapLimitSet,
+  'snap list|ls': async () => (await import('./snap-list.ts')).snapList,
+  'snap protect': async () => (await import('./snap-protect.ts')).snapProtect,
+  'snap purge': async () => (await import('./snap-purge.ts')).snapPurge,
+  'snap remove|rm': async () => (await import('./snap-remove.ts')).snapRemove,
+  'snap rename': async () => (await import('./snap-rename.ts')).snapRename,
+  'snap rollback|revert': async () => (await import('./snap-rollback.ts')).snapRollback,
+  'snap unprotect': async () => (await import('./snap-unprotect.ts')).snapUnprotect,
+  sparsify: async () => (await import('./sparsify.ts')).sparsify,
+  status: async () => (await import('./status.ts')).status,
+  'token create': async () => (await import('./token-create.ts')).tokenCreate,
+  'token list|ls': async () => (await import('./token-list.ts')).tokenList,
+  'token remove|rm': async () => (await import('./token-remove.ts')).tokenRemove,
+  'trash list|ls': async () => (await import('./trash-list.ts')).trashList,
+  'trash move|mv': async () => (await import('./trash-move.ts')).trashMove,
+  'trash purge': async () => (await import('./trash-purge.ts')).trashPurge,
+  'trash purge schedule add': async () => (await import('./trash-purge-schedule-add.ts')).trashPurgeScheduleAdd,
+  'trash purge schedule list|ls': async () => (await import('./trash-purge-schedule-list.ts')).trashPurgeScheduleList,
+  'trash purge schedule remove|rm': async () =>
+    (await import('./trash-purge-schedule-remove.ts')).trashPurgeScheduleRemove,
+  'trash purge schedule status': async () =>
+    (await import('./trash-purge-schedule-status.ts')).trashPurgeScheduleStatus,
+  'trash remove|rm': async () => (await import('./trash-remove.ts')).trashRemove,
+  'trash restore': async () => (await import('./trash-restore.ts')).trashRestore,
+};
+
+/** All commands, for help and for what may be misspelt. */
+export const loadCommands = (): Promise<Command[]> => Promise.all(Object.values(loaders).map((load) => load()));
+
+/** The commands whose words stand among those of a command line in their order: the one that is meant, and few others. */
+export const loadCandidates = (line: readonly string[]): Promise<Command[]> =>
+  Promise.all(
+    Object.entries(loaders)
+      .filter(([words]) => standAmong(words.split(' '), line))
+      .map(([, load]) => load()),
+  );
+
+function standAmong(words: readonly string[], line: readonly string[]): boolean {
+  let from = 0;
+  return words.every((word) => {
+    const names = word.split('|');
+    const at = line.findIndex((one, index) => index >= from && names.includes(one));
+    from = at + 1;
+    return at !== -1;
+  });
+}
