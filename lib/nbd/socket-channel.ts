@@ -46,8 +46,13 @@ export class SocketChannel implements Channel {
     await new Promise<void>((resolve) => this.send([accepted], resolve));
     // Not a bare TLSSocket: only a server checks the certificates of clients.
     const server = createServer({ ...this.#options.tls, handshakeTimeout: this.#options.stallMs });
+    // A client that leaves in the midst of the handshake has left; later, replies to what it sent may follow.
+    socket.allowHalfOpen = false;
     return await new Promise((resolve) => {
-      server.once('secureConnection', (secure) => resolve(new SocketChannel(secure, this.#options, true)));
+      server.once('secureConnection', (secure) => {
+        secure.allowHalfOpen = true;
+        resolve(new SocketChannel(secure, this.#options, true));
+      });
       server.once('tlsClientError', () => resolve(undefined));
       socket.once('close', () => resolve(undefined));
       server.emit('connection', socket);

@@ -4,14 +4,15 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync, readFileSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { FarsideError } from '../../lib/errors.ts';
 import { seededRandom } from '../image/model.ts';
-import { requireTool, systemPath } from '../require.ts';
+import { requireTool } from '../require.ts';
 import { MemoryDevice } from './memory-device.ts';
 import { runTool, scratchDirectory, serve, toolOk, until } from './served.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
-const sizeBytes = 24 * MiB;
+const sizeBytes = 12 * MiB;
 
 /** Content with holes: [offset, length], aligned to the pages of the device. */
 const dataRanges = [
@@ -120,7 +121,7 @@ describe.skipIf(!requireTool('nbdcopy'))('nbdcopy', () => {
   test('from one export to another, where the target held something else', async () => {
     const source = sparseDevice();
     const target = sparseDevice(2);
-    target.poke(16 * MiB, seededRandom(3).bytes(MiB));
+    target.poke(10 * MiB, seededRandom(3).bytes(MiB));
     const { uri } = await serve({ source, target });
     await toolOk('nbdcopy', [uri, uri.replace(':///?', ':///target?')]);
     expect(contentOf(target)).toBe(contentOf(source));
@@ -165,7 +166,7 @@ describe.skipIf(!requireTool('qemu-io'))('qemu-io', () => {
     await toolOk('qemu-io', ['-f', 'raw', ...words, ...commands.flatMap((command) => ['-c', command]), uri]);
 
   test('patterns, zeros, discards and flushes, aligned and not', async () => {
-    const device = new MemoryDevice(sizeBytes);
+    const device = new MemoryDevice(24 * MiB);
     const { uri } = await serve({ device });
     const output = await io(uri, [
       'write -P 0x11 0 1M',
@@ -208,6 +209,28 @@ describe.skipIf(!requireTool('qemu-io'))('qemu-io', () => {
     expect(await io(uri, ['read -P 0 0 512'], ['-r'])).toContain('read 512/512 bytes');
   });
 
+  test('what the device fails with is an error of the very request, and the next one is served', async () => {
+    const device = new MemoryDevice(MiB);
+    const { uri } = await serve({ device });
+    const attempt = async (call: string, command: string, error: Error): Promise<string> => {
+      device.failures.set(call, error);
+      const commands = command.split('; ').flatMap((one) => ['-c', one]);
+      const { code, stdout, stderr } = await runTool('qemu-io', ['-f', 'raw', '-t', 'none', ...commands, uri]);
+      return `${code}: ${stdout}${stderr}`;
+    };
+    const full = new FarsideError('ENOSPC', 'it is full');
+    const gone = new FarsideError('ESHUTDOWN', 'the image was taken away');
+    expect(await attempt('read', 'read 64k 4k', new FarsideError('EIO', 'no'))).toMatch(
+      /read failed: Input\/output error/,
+    );
+    expect(await attempt('write', 'write 0 4k', full)).toMatch(/write failed: No space left on device/);
+    expect(await attempt('flush', 'write 128k 4k; flush', new Error('a bug'))).toMatch(/^1: wrote /);
+    expect(await attempt('discard', 'discard 0 64k', gone)).toMatch(/discard failed: .+/);
+    expect(await attempt('zero', 'write -z -u 0 64k', gone)).toMatch(/write failed: .+/);
+    expect(device.failures.size).toBe(0);
+    expect(await io(uri, ['write -P 7 0 4k', 'read -P 7 0 4k', 'flush'])).not.toMatch(/failed/);
+  });
+
   test('a size that is no multiple of 512', async () => {
     const device = new MemoryDevice(MiB + 100);
     const { uri } = await serve({ device });
@@ -216,26 +239,30 @@ describe.skipIf(!requireTool('qemu-io'))('qemu-io', () => {
   });
 });
 
-describe.skipIf(!requireTool('fio'))('fio', () => {
-  const job = (uri: string, lines: readonly string[]): string =>
-    ['[global]', 'ioengine=nbd', `uri=${uri}`, 'size=16m', ...lines, ''].join('\n');
+/** Each on a quarter of the disk of its own, at once. */
+const fioJobs: Record<string, readonly string[]> = {
+  'random writes, verified': ['rw=randwrite', 'bsrange=512-64k', 'iodepth=32', 'verify=crc32c', 'fsync=64'],
+  'writes and trims mixed': ['rw=randtrimwrite', 'bs=4k', 'iodepth=16', 'fdatasync=32'],
+  'sequential writes, verified': ['rw=write', 'bs=256k', 'iodepth=16', 'verify=crc32c', 'end_fsync=1'],
+  'reads and writes mixed, verified': ['rw=randrw', 'bs=8k', 'iodepth=32', 'verify=crc32c', 'fsync=16'],
+};
 
-  test.each([
-    ['random writes, verified', ['[j]', 'rw=randwrite', 'bsrange=512-64k', 'iodepth=32', 'verify=crc32c', 'fsync=64']],
-    [
-      'reads, writes and trims mixed',
-      ['[j]', 'rw=randtrimwrite', 'bs=4k', 'iodepth=16', 'fdatasync=32', 'io_size=16m'],
-    ],
-    ['sequential writes, verified', ['[j]', 'rw=write', 'bs=256k', 'iodepth=16', 'verify=crc32c', 'end_fsync=1']],
-    ['reads and writes mixed, verified', ['[j]', 'rw=randrw', 'bs=8k', 'iodepth=32', 'verify=crc32c', 'fsync=16']],
-  ])('%s', async (_name, lines) => {
+describe.skipIf(!requireTool('fio'))('fio', () => {
+  test('writes, reads, trims and flushes of every kind at once, verified', async () => {
     const { uri, directory, server, failures } = await serve({ device: new MemoryDevice(32 * MiB) });
+    const jobs = Object.entries(fioJobs).flatMap(([name, lines], index) => [
+      `[${name}]`,
+      `offset=${8 * index}m`,
+      ...lines,
+    ]);
     const file = join(directory, 'job.fio');
-    writeFileSync(file, job(uri, lines));
+    writeFileSync(file, ['[global]', 'ioengine=nbd', `uri=${uri}`, 'size=8m', ...jobs, ''].join('\n'));
     const report = join(directory, 'report.json');
     await toolOk('fio', ['--output-format=json', `--output=${report}`, `--aux-path=${directory}`, file]);
-    const result = JSON.parse(readFileSync(report, 'utf8')) as { jobs: { error: number }[] };
-    expect(result.jobs.map(({ error }) => error)).toEqual([0]);
+    const result = JSON.parse(readFileSync(report, 'utf8')) as { jobs: { jobname: string; error: number }[] };
+    expect(result.jobs.map(({ jobname, error }) => [jobname, error])).toEqual(
+      Object.keys(fioJobs).map((name) => [name, 0]),
+    );
     expect(failures).toEqual([]);
     await until(() => server.status.connectionCount === 0, 'the client has gone');
     expect(server.status.inFlightBytes).toBe(0);
@@ -251,78 +278,5 @@ describe.skipIf(!requireTool('nbdkit'))('nbdkit', () => {
     const output = await toolOk('nbdkit', ['-r', '-U', '-', 'nbd', uri, '--run', command]);
     expect(output).toContain('hole,zero');
     expect(output).toContain('Images are identical');
-  });
-});
-
-describe.skipIf(!requireTool('nbdsh'))('nbdsh', () => {
-  const shell = async (uri: string, script: readonly string[]): Promise<string> =>
-    await toolOk('nbdsh', ['-c', script.join('\n').replaceAll('URI', JSON.stringify(uri))], { PATH: systemPath() });
-
-  test('a client without structured replies reads the same', async () => {
-    const device = sparseDevice();
-    const { uri } = await serve({ device });
-    const output = await shell(uri, [
-      'import hashlib',
-      'h.set_request_structured_replies(False)',
-      'h.connect_uri(URI)',
-      'print(h.get_structured_replies_negotiated(), h.can_df())',
-      'digest = hashlib.sha256()',
-      `for at in range(0, ${sizeBytes}, 1048576): digest.update(h.pread(1048576, at))`,
-      'print(digest.hexdigest())',
-    ]);
-    expect(output).toBe(`False False\n${contentOf(device)}\n`);
-  });
-
-  test('structured reads come as chunks of data and holes', async () => {
-    const { uri } = await serve({ device: sparseDevice() });
-    const output = await shell(uri, [
-      'h.connect_uri(URI)',
-      'seen = []',
-      'h.pread_structured(524288, 0, lambda data, at, status, error: seen.append((at, len(data), status == nbd.READ_HOLE)))',
-      'print(sorted(seen))',
-    ]);
-    expect(output).toBe(`[(0, ${192 * KiB}, False), (${192 * KiB}, ${320 * KiB}, True)]\n`);
-  });
-
-  test('errors are those of the protocol, and the connection goes on after each', async () => {
-    const { uri } = await serve({
-      device: new MemoryDevice(MiB, { canZeroFast: false }),
-      locked: new MemoryDevice(MiB, { readOnly: true }),
-    });
-    const attempt = [
-      'def attempt(what):',
-      '  try:',
-      '    what()',
-      '    print("done")',
-      '  except nbd.Error as error:',
-      '    print(error.errno)',
-    ];
-    const output = await shell(uri, [
-      ...attempt,
-      'h.set_strict_mode(0)',
-      'h.connect_uri(URI)',
-      'attempt(lambda: h.pwrite(bytes(512), 1048576))',
-      'attempt(lambda: h.pread(512, 1048576))',
-      'attempt(lambda: h.zero(512, 1048576))',
-      'attempt(lambda: h.trim(512, 1048576))',
-      'attempt(lambda: h.zero(512, 0, nbd.CMD_FLAG_FAST_ZERO))',
-      'attempt(lambda: h.pwrite(bytes(512), 0, nbd.CMD_FLAG_NO_HOLE))',
-      'attempt(lambda: h.pwrite(bytes(512), 0, nbd.CMD_FLAG_FUA))',
-      'o = nbd.NBD()',
-      'o.set_strict_mode(0)',
-      'o.set_export_name("locked")',
-      'o.connect_uri(URI.replace(":///?", ":///locked?"))',
-      'attempt(lambda: o.pwrite(bytes(512), 0))',
-    ]);
-    expect(output.trim().split('\n')).toEqual([
-      'ENOSPC',
-      'EINVAL',
-      'ENOSPC',
-      'EINVAL',
-      'ENOTSUP',
-      'EINVAL',
-      'done',
-      'EPERM',
-    ]);
   });
 });

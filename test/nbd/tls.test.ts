@@ -10,8 +10,12 @@ import { Certificates } from './certificates.ts';
 import { MemoryDevice } from './memory-device.ts';
 import { exportRequest, RawClient, repError } from './raw-client.ts';
 import { makeDirectory, runTool, serve, toolOk, until, type Served } from './served.ts';
+import { usedBytes } from './used-memory.ts';
 
 const MiB = 1024 * 1024;
+const handshakesPerRound = 100;
+/** Collected garbage aside, what one of them may leave on average: far less than a secure context. */
+const leftBytesMax = 4 * 1024;
 const hasOpenssl = requireTool('openssl');
 const hasClients = requireTool('nbdinfo') && requireTool('nbdcopy');
 
@@ -103,6 +107,28 @@ describe.skipIf(!hasOpenssl)('TLS by hand', () => {
     await until(() => server.status.connectionCount === 0, 'the connection is gone');
   });
 
+  test('hundreds of handshakes that fail, or are broken off, leave nothing in memory', async () => {
+    const { client, server, failures } = await serveTls(settings('required', true));
+    const hello = Buffer.from('16030100050100000100', 'hex');
+    const attack = async (index: number): Promise<void> => {
+      const raw = await client();
+      expect(await raw.optionError(5)).toBe(0);
+      raw.send([Buffer.from('no ClientHello at all'), hello, hello.subarray(0, 4)][index % 3]!);
+      if (index % 2 === 0) raw.socket.destroy();
+      else raw.socket.end();
+      await raw.closed;
+    };
+    const used: number[] = [];
+    for (let round = 0; round < 4; round++) {
+      for (let index = 0; index < handshakesPerRound; index += 10)
+        await Promise.all(Array.from({ length: 10 }, (_, at) => attack(index + at)));
+      await until(() => server.status.connectionCount === 0, 'all connections are gone');
+      used.push(usedBytes());
+    }
+    expect(failures).toEqual([]);
+    expect(used.at(-1)! - used[0]!).toBeLessThan(3 * handshakesPerRound * leftBytesMax);
+  });
+
   test('a handshake that is not ended in time ends the connection', async () => {
     const device = new MemoryDevice(MiB);
     const options = { tls: settings('required'), limits: { handshakeMs: 200 } };
@@ -110,6 +136,24 @@ describe.skipIf(!hasOpenssl)('TLS by hand', () => {
     const raw = await client();
     expect(await raw.optionError(5)).toBe(0);
     await raw.closed;
+    await until(() => server.status.connectionCount === 0, 'the connection is gone');
+  });
+
+  test('what was sent inside before the client ended its side is done and answered', async () => {
+    const device = new MemoryDevice(8 * MiB);
+    const { client, server } = await serveTls(settings('required'), device);
+    const inside = await upgraded(await client());
+    await inside.go();
+    const slow = Promise.withResolvers<void>();
+    device.gates.set('write', slow.promise);
+    device.isNoting = true;
+    inside.request(1, { data: Buffer.alloc(4096, 3) });
+    inside.socket.end();
+    await until(() => device.calls.includes('write 0'), 'the write was taken');
+    await new Promise((resolve) => setTimeout(resolve, 50)); // for the end to come, too
+    slow.resolve();
+    expect(await inside.simpleReply()).toBe(0);
+    expect(await inside.isHungUp()).toBe(true);
     await until(() => server.status.connectionCount === 0, 'the connection is gone');
   });
 
