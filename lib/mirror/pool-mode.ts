@@ -93,9 +93,11 @@ function enabledMirror(
   before: NamespaceMirror | undefined,
   { mode, mirrorUuid }: { mode: MirrorMode; mirrorUuid: string },
 ): NamespaceMirror {
-  const remote = remoteNamespace ?? before?.remoteNamespace ?? namespace;
+  // Nothing is mirrored while a pool is init-only: from there it starts afresh, as from disabled.
+  const isActive = before !== undefined && before.mode !== 'init-only';
+  const remote = remoteNamespace ?? (isActive ? before.remoteNamespace : undefined) ?? namespace;
   if (remote !== '') checkName('namespace', remote);
-  if (before && remote !== (before.remoteNamespace ?? namespace))
+  if (isActive && remote !== (before.remoteNamespace ?? namespace))
     throw new FarsideError(
       'EINVAL',
       'cannot change the remote namespace while mirroring is enabled: disable mirroring first, at both sites',

@@ -6,6 +6,7 @@ import { createImage } from '../../lib/image/images.ts';
 import { createMirrorSnapshot, demoteImage, disableImage, enableImage } from '../../lib/mirror/images.ts';
 import { promoteImage } from '../../lib/mirror/promote.ts';
 import { createNamespace, removeNamespace } from '../../lib/mirror/namespace.ts';
+import { poolInfo } from '../../lib/mirror/pool-info.ts';
 import { disablePool, enablePool } from '../../lib/mirror/pool-mode.ts';
 import { imageStatus, poolStatus } from '../../lib/mirror/status.ts';
 import { headContent, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
@@ -93,4 +94,24 @@ test('a pool in mode init-only has peers and mirrored namespaces, and mirrors no
   await world.minute();
   expect(await sameContent(world, 'x', 'x')).toBe(true);
   await expect(headerOf(world.b, 'disk')).rejects.toEqual(code('ENOENT'));
+});
+
+test('from init-only, a pool may be mapped to a namespace at the peer, and is mapped back when it is enabled without a word of it', async () => {
+  const world = new World();
+  await world.pair();
+  for (const site of [world.a, world.b]) await enablePool(site.deps, 'rbd', 'init-only');
+  await enablePool(world.b.deps, 'rbd', 'image', { remoteNamespace: 'x' });
+  await createNamespace(world.a.deps, 'rbd', 'x');
+  await enablePool(world.a.deps, 'rbd', 'image', { namespace: 'x', remoteNamespace: '' });
+  await image(world.a, 'x', 1);
+  await world.run(enableImage(world.a.deps, spec('disk', 'x'), 'snapshot'));
+  await world.settle();
+  expect(await sameContent(world, 'x', '')).toBe(true);
+  await expect(enablePool(world.b.deps, 'rbd', 'image', { remoteNamespace: 'y' })).rejects.toEqual(code('EINVAL'));
+
+  await world.run(disableImage(world.a.deps, spec('disk', 'x')));
+  await world.settle();
+  await enablePool(world.b.deps, 'rbd', 'init-only');
+  await enablePool(world.b.deps, 'rbd', 'image');
+  expect(await poolInfo(world.b.deps, 'rbd')).not.toHaveProperty('remote_namespace');
 });
