@@ -1,5 +1,6 @@
 // Owns what may be said of a new image on the command line: by `create`, `import` and `clone`.
 
+import { FarsideError } from '../errors.ts';
 import { parseFeatureList } from '../image/features.ts';
 import type { AskedCreation } from '../image/options.ts';
 import { invalidOption } from './grammar.ts';
@@ -17,6 +18,18 @@ function parseOrder(text: string): number {
   if (order < 12 || order > 25) throw invalidOption('--order');
   return 2 ** order;
 }
+
+function checkFormat(text: string): 2 {
+  if (text === '1') throw new FarsideError('EINVAL', 'create error: format 1 is unsupported, as in rbd itself by now');
+  if (text !== '2') throw invalidOption('--image-format');
+  return 2;
+}
+
+/** Of `create` and `import`. They say nothing: there is one format. */
+export const imageFormatOptions = {
+  imageFormat: parsedOption('--image-format <format>', 'image format (default: 2, and no other)', checkFormat),
+  newFormat: switchOption('--new-format', 'use image format 2 (accepted)'),
+};
 
 export const creationOptions = {
   objectSize: objectSizeOption,

@@ -7,7 +7,8 @@ import type { Command } from './command.ts';
 import { loadCandidates, loadCommands } from './commands/index.ts';
 import type { Terminal } from './context.ts';
 import { describeFailure, isUnknownCommand } from './failure.ts';
-import { buildProgram } from './program.ts';
+import { optionNames, withOptionsLast } from './leading-options.ts';
+import { buildProgram, generalOptions } from './program.ts';
 
 /** Help is given on all commands. */
 const helpWords: ReadonlySet<string> = new Set(['-h', '--help']);
@@ -43,13 +44,11 @@ async function understood(
 }
 
 async function parse(commands: readonly Command[], words: readonly string[], terminal: Terminal): Promise<void> {
-  await buildProgram(commands, terminal).parseAsync(withoutCephOptions(words, longOptions(commands)), { from: 'user' });
+  const options = [...commands.flatMap((command) => Object.values(command.options)), ...Object.values(generalOptions)];
+  const known = optionNames(options.map(({ flags }) => flags));
+  const line = withOptionsLast(withoutCephOptions(words, new Set([...known.values, ...known.switches])), known);
+  await buildProgram(commands, terminal).parseAsync(line, { from: 'user' });
 }
-
-const longOptions = (commands: readonly Command[]): ReadonlySet<string> =>
-  new Set(
-    commands.flatMap(({ options }) => Object.values(options).flatMap(({ flags }) => flags.match(/--[a-z-]+/g) ?? [])),
-  );
 
 export function processTerminal(): Terminal {
   return {

@@ -65,6 +65,30 @@ describe('import and export', () => {
     });
   });
 
+  test('the target by options, before the words or behind them, as rbd takes it', async () => {
+    await writeFile(join(root, 'in'), 'in');
+    const lines = [
+      '--dest one import in',
+      '--image two --image-format 2 import in',
+      '--dest three -p rbd import in --new-format',
+      '--image four --dest-pool rbd import in',
+      '--image rbd/five import in',
+      '-p rbd import in',
+    ];
+    for (const line of lines)
+      expect(await cli(line.split(' ').map((word) => (word === 'in' ? join(root, 'in') : word))), line).toMatchObject({
+        exitCode: 0,
+        stderr: '',
+      });
+    for (const name of ['one', 'two', 'three', 'four', 'five', 'in'])
+      expect((await cli(['export', name, '-'])).stdout.toString(), name).toBe('in');
+    expect(await cli(['-p', 'none', '--dest', 'x', 'import', join(root, 'in')])).toMatchObject({ exitCode: 2 });
+    expect(await cli(['import', '--image-format', '1', join(root, 'in'), 'old'])).toMatchObject({
+      exitCode: 22,
+      stderr: 'farside: create error: format 1 is unsupported, as in rbd itself by now\n',
+    });
+  });
+
   test('empty files, and files that are one hole', async () => {
     await writeFile(join(root, 'empty'), '');
     await writeFile(join(root, 'hole'), '');

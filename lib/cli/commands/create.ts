@@ -2,7 +2,7 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { askedCreation, creationOptions } from '../creation.ts';
+import { askedCreation, creationOptions, imageFormatOptions } from '../creation.ts';
 import { parseSizeBytes } from '../grammar.ts';
 import { imageArgument, parsedOption } from '../parameters.ts';
 import { framed } from '../wording.ts';
@@ -16,6 +16,7 @@ export const create = defineCommand({
   options: {
     size: parsedOption('-s, --size <size>', 'image size (in M/G/T) [default: M]', parseSizeBytes),
     ...creationOptions,
+    ...imageFormatOptions,
   },
   examples: [
     'farside create vm-1 --size 10G',

@@ -4,7 +4,7 @@
 import { FarsideError } from '../../errors.ts';
 import type { Argument, Words } from '../command.ts';
 import { defineCommand } from '../command.ts';
-import { askedCreation, creationOptions } from '../creation.ts';
+import { askedCreation, creationOptions, imageFormatOptions } from '../creation.ts';
 import { refuseSnap, resolveImageSpec, type SpecOptions } from '../grammar.ts';
 import { imageDeps } from '../open-bucket.ts';
 import {
@@ -29,18 +29,22 @@ const targetArgument: Argument<(path: string) => ImageSpec> = {
   placeholder: '[image-spec]',
   help: `${imageArgument.help} (default: the file's name)`,
   take: (words, options: SpecOptions, own) => {
-    if (own['dest'] !== undefined || own['destPool'] !== undefined) return namedTarget(words, own);
+    if (own['dest'] !== undefined || own['destPool'] !== undefined) return namedTarget(words, options, own);
     const word = options.image === undefined ? words.shift() : undefined;
     return (path) =>
       refuseSnap(resolveImageSpec(word ?? (options.image === undefined ? fileName(path) : undefined), options));
   },
 };
 
-/** By `--dest` and its kind. */
-function namedTarget(words: Words, own: Readonly<Record<string, unknown>>): (path: string) => ImageSpec {
+/** By `--dest` and its kind; what they leave open, the general options say. */
+function namedTarget(
+  words: Words,
+  options: SpecOptions,
+  own: Readonly<Record<string, unknown>>,
+): (path: string) => ImageSpec {
   const named = own as { [K in keyof typeof destinationOptions]?: string };
-  const word = named.dest ?? words.shift();
-  const places = { pool: named.destPool, namespace: named.destNamespace };
+  const word = named.dest ?? options.image ?? words.shift();
+  const places = { pool: named.destPool ?? options.pool, namespace: named.destNamespace ?? options.namespace };
   return (path) => refuseSnap(resolveImageSpec(word ?? fileName(path), places));
 }
 
@@ -64,6 +68,7 @@ export const importCommand = defineCommand({
     destNamespace: destinationOptions.destNamespace,
     update: switchOption('--update', 'change an existing image'),
     ...creationOptions,
+    ...imageFormatOptions,
     sparseSize: sparseSizeOption,
     compression: compressionOption,
     exportFormat: exportFormatOption,
