@@ -1,6 +1,7 @@
 // Rules of style that no linter holds. Each rule says what to write instead; a file that breaks one is named with its line.
 
 import { readdirSync, readFileSync } from 'node:fs';
+import { stripTypeScriptTypes } from 'node:module';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
@@ -153,5 +154,19 @@ describe('tidy', () => {
       .filter(({ path, text }) => isProduct(path) && !/^(?:#!.*\n)?\/[/*]/.test(text))
       .map(({ path }) => `${path}: begin with a comment`);
     expect(silent).toEqual([]);
+  });
+
+  test('Node can take the types out of every file of the product: its parser is not the one that tests run on', () => {
+    const refused = files
+      .filter(({ path }) => isProduct(path))
+      .flatMap(({ path, text }) => {
+        try {
+          stripTypeScriptTypes(text);
+          return [];
+        } catch (error) {
+          return [`${path}: ${String(error)}`];
+        }
+      });
+    expect(refused).toEqual([]);
   });
 });

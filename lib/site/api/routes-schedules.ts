@@ -77,7 +77,7 @@ const nextPurges = createRoute({
 
 export function scheduleRoutes(deps: MirrorDeps): Api {
   const api = newApi();
-  for (const of of ['snapshot', 'purge'] as const) addRoutes(api, deps, of);
+  for (const kind of ['snapshot', 'purge'] as const) addRoutes(api, deps, kind);
   api.openapi(snapshotStatus, async (c) =>
     c.json(await scheduleStatus(deps, c.req.valid('query'), (await readSite(deps)).pools), 200),
   );
