@@ -23,6 +23,7 @@ import { removeLeftovers, sweep } from './collect-sweep.ts';
 import { condemnedSchema, type Condemned } from './condemned.ts';
 import type { ImageDeps } from './deps.ts';
 import { walk } from './diff.ts';
+import { withoutExpired } from './formerly.ts';
 import { reachableRoots, rootSchema, type Header, type Root } from './header.ts';
 import { parseEpochId } from './ids.ts';
 import { openStore } from './pack-store.ts';
@@ -90,12 +91,13 @@ export async function collectStep(
 
 async function start(
   deps: ImageDeps,
-  header: Header,
+  current: Header,
   message: CollectMessage,
   from: string | null,
   limits: CollectLimits,
 ): Promise<CollectResult> {
-  if (from === null) await forgetGone(deps, header);
+  if (from === null) await forgetGone(deps, current);
+  const header = from === null ? await forgetFormer(deps, current) : current;
   const { candidates, after } = await listCandidates(deps, header, from, limits.packsMax);
   if (candidates.size === 0 && after === null) return await finishRun(deps, header, message);
   const { parentId, provided } = providerOf(header);
@@ -110,6 +112,13 @@ async function start(
     after,
   };
   return { ...nothing, next: await writeState(deps, message, state) };
+}
+
+/** Points of mirroring that was given up too long ago are not reachable any more. */
+async function forgetFormer(deps: ImageDeps, header: Header): Promise<Header> {
+  const nowMs = deps.clock.nowMs();
+  const forget = (now: Header): Header | undefined => withoutExpired(now, nowMs);
+  return forget(header) ? (await updateHeader(deps, header.imageId, forget, { byMirroring: true })).value : header;
 }
 
 /** A clone has what its parent's snapshot reaches from there, unless it is being flattened. */

@@ -228,6 +228,22 @@ export const mirrorSchema = z.object({
 });
 export type Mirror = z.infer<typeof mirrorSchema>;
 
+/** How often an image may have changed its mirroring within the time that it remembers, and points remembered of each. */
+export const formerlyMax = 8;
+export const formerRootsMax = 64;
+
+/**
+ * What an image was mirrored as until that was given up on purpose (formerly.ts), newest last. `roots`: its points then, which the
+ * other side may have as well. They count as reachable.
+ */
+export const formerSchema = z.object({
+  globalId: uuid,
+  roots: z.array(rootSchema).max(formerRootsMax),
+  /** Collection forgets it then. */
+  untilMs: z.number(),
+});
+export type Former = z.infer<typeof formerSchema>;
+
 /**
  * A clone's link to the snapshot that it was made from. The clone's map began as the snapshot's, so a pack that it needs may be
  * the parent's: see `packSources`.
@@ -267,6 +283,8 @@ const trashSchema = z.object({
   deletedAtMs: z.number(),
   /** Until then it is removed only by force. */
   deferredUntilMs: z.number(),
+  /** The global id that it was a replica under, of a primary that may be mirrored again (lib/mirror/kept-replica.ts). */
+  replicaOf: uuid.optional(),
 });
 
 /** An advisory lock's holder: the id that it chose, its name (`client.…`), and where it says that it is. */
@@ -296,6 +314,7 @@ export const headerSchema = z.object({
   /** Advisory, and this site's own (locks.ts). With a tag, shared. */
   locks: z.object({ tag: z.string().optional(), lockers: z.array(lockerSchema).min(1) }).optional(),
   mirror: mirrorSchema.optional(),
+  formerly: z.array(formerSchema).max(formerlyMax).optional(),
   parent: parentSchema.optional(),
   children: z.array(childSchema).optional(),
   journal: journalSchema.optional(),
@@ -341,7 +360,10 @@ export const sameRoot = (a: Root | null, b: Root | null): boolean => a?.pack ===
 export const readableRoots = (header: Header): Root[] =>
   header.parent?.root ? [...reachableRoots(header), header.parent.root] : reachableRoots(header);
 
-/** Every root that the header reaches: head, snapshots, and user snapshots kept alive by a mirror snapshot. */
+/**
+ * Every root that the header reaches: head, snapshots, user snapshots kept alive by a mirror snapshot, and points of mirroring that was
+ * given up.
+ */
 export function reachableRoots(header: Header): Root[] {
   const roots = new Map<string, Root>();
   const add = (root: Root | null): void => {
@@ -352,5 +374,6 @@ export function reachableRoots(header: Header): Root[] {
     add(snapshot.root);
     if (isMirrorSnapshot(snapshot)) for (const user of snapshot.namespace.image.snapshots) add(user.root);
   }
+  for (const former of header.formerly ?? []) for (const root of former.roots) add(root);
   return [...roots.values()];
 }

@@ -43,7 +43,7 @@ export async function stopAllByFeature(deps: MirrorDeps, pool: string, namespace
   const value = (await readPool(deps, pool)).value;
   await forEachImage(deps, pool, namespace, async (spec, header) => {
     if (header.mirror?.mode === 'journal' && stateOf(header) === 'primary')
-      await stopMirroring(deps, value, await openHeader(deps, spec), false);
+      await stopMirroring(deps, value, await openHeader(deps, spec));
   });
 }
 
@@ -92,7 +92,7 @@ export async function updateMirroredFeatures(
     return;
   }
   // Which takes the feature.
-  await stopMirroring(deps, (await readPool(deps, spec.pool)).value, { ...stored, value: header }, false);
+  await stopMirroring(deps, (await readPool(deps, spec.pool)).value, { ...stored, value: header });
   const others = features.filter((name) => name !== 'journaling');
   if (others.length > 0) await updateFeatures(deps, spec, others, action);
 }

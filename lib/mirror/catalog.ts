@@ -30,7 +30,13 @@ const entrySchema = z.object({
 });
 export type CatalogEntry = z.infer<typeof entrySchema>;
 
-const catalogSchema = z.object({ images: z.record(z.string(), entrySchema) });
+/** Of a replica in the trash, by the global id that it had (kept-replica.ts). A hint, dropped after `untilMs`. */
+const keptSchema = z.object({ imageId: z.string(), untilMs: z.number() });
+
+const catalogSchema = z.object({
+  images: z.record(z.string(), entrySchema),
+  kept: z.record(z.string(), keptSchema).optional(),
+});
 export type Catalog = z.infer<typeof catalogSchema>;
 
 const catalogKey = (pool: string): string => keyText({ kind: 'catalog', pool });
@@ -52,8 +58,8 @@ export async function addToCatalog(
   entry: CatalogEntry,
   seen?: Stored<Catalog>,
 ): Promise<CatalogEntry> {
-  const change = ({ images }: Catalog): Catalog | undefined =>
-    images[globalId] ? undefined : { images: { ...images, [globalId]: entry } };
+  const change = ({ images, ...rest }: Catalog): Catalog | undefined =>
+    images[globalId] ? undefined : { ...rest, images: { ...images, [globalId]: entry } };
   const update = () => updateDocument(deps.bucket, catalogKey(pool), catalogSchema, deps.random, deps.clock, change);
   const first = seen && change(seen.value);
   const stored =
@@ -69,11 +75,11 @@ export async function addToCatalog(
 
 /** Notes that the image of the entry is being deleted. */
 export async function markRemoving(deps: DocumentDeps, pool: string, globalId: string, imageId: string): Promise<void> {
-  await updateDocument(deps.bucket, catalogKey(pool), catalogSchema, deps.random, deps.clock, ({ images }) => {
+  await updateDocument(deps.bucket, catalogKey(pool), catalogSchema, deps.random, deps.clock, ({ images, ...rest }) => {
     const entry = images[globalId];
     return entry?.imageId !== imageId || entry.removing
       ? undefined
-      : { images: { ...images, [globalId]: { ...entry, removing: true } } };
+      : { ...rest, images: { ...images, [globalId]: { ...entry, removing: true } } };
   });
 }
 
@@ -85,11 +91,36 @@ export async function removeFromCatalog(
   imageId: string,
 ): Promise<void> {
   forget(deps, idKey(pool, globalId));
-  await updateDocument(deps.bucket, catalogKey(pool), catalogSchema, deps.random, deps.clock, ({ images }) => {
+  await updateDocument(deps.bucket, catalogKey(pool), catalogSchema, deps.random, deps.clock, ({ images, ...rest }) => {
     if (images[globalId]?.imageId !== imageId) return undefined;
-    const { [globalId]: _, ...rest } = images;
-    return { images: rest };
+    const { [globalId]: _, ...others } = images;
+    return { ...rest, images: others };
   });
+}
+
+/** Notes the kept replica of a global id, and drops what is past its time. */
+export async function noteKept(
+  deps: DocumentDeps,
+  pool: string,
+  globalId: string,
+  kept: { imageId: string; untilMs: number },
+): Promise<void> {
+  const nowMs = deps.clock.nowMs();
+  await updateDocument(deps.bucket, catalogKey(pool), catalogSchema, deps.random, deps.clock, (catalog) => {
+    const lasting = Object.entries(catalog.kept ?? {}).filter(([, { untilMs }]) => untilMs > nowMs);
+    return { ...catalog, kept: { ...Object.fromEntries(lasting), [globalId]: kept } };
+  });
+}
+
+/** The kept replica's image id, if one was noted. */
+export async function keptIn(
+  deps: DocumentDeps,
+  pool: string,
+  globalId: string,
+  seen?: Stored<Catalog>,
+): Promise<string | undefined> {
+  const catalog = seen ?? (await readDocument(deps.bucket, catalogKey(pool), catalogSchema));
+  return catalog?.value.kept?.[globalId]?.imageId;
 }
 
 /** What is known of a global id. `catalog`: as read on the way, if it was. `entry`: when there is one without a living image. */

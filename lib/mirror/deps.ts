@@ -68,6 +68,11 @@ export type Limits = {
   firstContactMs: number;
   /** Bootstrap tokens of one pool that are valid at once; the oldest is forgotten. */
   bootstrapKeysMax: number;
+  /**
+   * How long both sides keep what they share of an image whose mirroring was given up, so that mirroring it again is no new copy; where
+   * `rbd_mirroring_delete_delay` is not overridden.
+   */
+  replicaKeptMs: number;
   /** Primary mirror snapshots kept per peer, where `rbd_mirroring_max_mirroring_snapshots` is not overridden. */
   mirrorSnapshotsMax: number;
 };
@@ -103,6 +108,7 @@ export const limitsDefault: Limits = {
   rxPeersAdditionalMax: 8,
   firstContactMs: 3000,
   bootstrapKeysMax: 16,
+  replicaKeptMs: 24 * 60 * 60 * 1000,
   mirrorSnapshotsMax: optionDefault('rbd_mirroring_max_mirroring_snapshots'),
 };
 

@@ -72,7 +72,9 @@ export class PeerEndpoint implements Peer {
     const stored = await findImage(this.#deps, this.#pool, globalId);
     if (stored) return this.#present(stored.value);
     const tombstone = await readTombstone(this.#deps, this.#pool, globalId);
-    return tombstone ? { status: 'removed', mirrorUuid: tombstone.mirrorUuid } : { status: 'absent' };
+    if (!tombstone) return { status: 'absent' };
+    const { mirrorUuid, stays } = tombstone;
+    return { status: 'removed', mirrorUuid, ...(stays === true && { stays }) };
   }
 
   async #present(header: Header): Promise<PeerImage> {
@@ -98,6 +100,7 @@ export class PeerEndpoint implements Peer {
       ...(mode === 'journal' && hasTail(header) && { position: header.journal.folded }),
       ...(disconnected?.includes(this.#record.uuid) === true && { disconnected: true }),
       ...(parent && { parent }),
+      ...(header.formerly && { formerly: header.formerly.map(({ globalId, roots }) => ({ globalId, roots })) }),
     };
   }
 

@@ -10,9 +10,10 @@ import { isNonPrimary, openHeader, readHeader, updateHeader } from '../image/acc
 import { assertNotAttached, ownerOf } from '../image/attachment.ts';
 import { forgetGone } from '../image/children.ts';
 import type { ImageSpec } from '../image/deps.ts';
-import { breakEpoch, closedJournal } from '../image/epochs.ts';
+import { breakEpoch } from '../image/epochs.ts';
+import { withFormer } from '../image/formerly.ts';
 import { withJournaling, withoutJournaling } from '../image/features.ts';
-import { foldTail, wholeHead } from '../image/fold.ts';
+import { foldTail } from '../image/fold.ts';
 import { mirrorSnapshots, userSnapshots } from '../image/header.ts';
 import type { Header, Mirror } from '../image/header.ts';
 import { removeImage } from '../image/images.ts';
@@ -21,6 +22,7 @@ import { overridden } from '../image/options.ts';
 import type { OptionLevels } from '../image/options.ts';
 import { takeQuiesced, type QuiesceMode } from '../image/quiesce.ts';
 import { moveToTrash } from '../image/trash.ts';
+import { followedUp, updateWhole, whole, type Settle } from '../image/whole.ts';
 import { announce, lookAtPeers } from './announce.ts';
 import { addToCatalog, removeFromCatalog } from './catalog.ts';
 import { assertNoMirroredChildren, assertParentMirrored, confirmParentMirrored } from './clones.ts';
@@ -40,9 +42,6 @@ import { removalDelaySeconds } from './trash.ts';
 
 export const senders = (pool: Pool): string[] => pool.peers.filter(sends).map((peer) => peer.uuid);
 export const stateOf = (header: Header): ReturnType<typeof promotionState> => promotionState(mirrorSnapshots(header));
-
-/** Empty for an image that is not mirrored, which every change refuses. */
-export const globalIdOf = ({ value }: Stored<Header>): string => value.mirror?.globalId ?? '';
 
 export function refuse(refusal: Refusal | undefined): void {
   if (refusal) throw new FarsideError(refusal.code, refusal.message);
@@ -64,8 +63,7 @@ export async function enableImage(
   await checkPoolEarly(deps, spec, poolMode);
   if (opened.value.mirror) return checkSameMode(opened.value.mirror, mode);
   await assertParentMirrored(deps, opened.value);
-  const stored = await foldTail(deps, opened);
-  const { imageId, namespace, name } = stored.value;
+  const { imageId, namespace, name } = opened.value;
   const globalId = deps.random.uuid();
   await addToCatalog(deps, spec.pool, globalId, {
     imageId,
@@ -78,8 +76,8 @@ export async function enableImage(
     // Read again, now that the catalog has the image: see `disablePool`.
     const pool = (await readPool(deps, spec.pool)).value;
     checkPool(pool, namespace, poolMode);
-    const now = await drawn(deps, pool, stored.value);
-    const enabled = await swap(deps, pool, stored, globalId, (header) =>
+    const now = await drawn(deps, pool, opened.value);
+    const enabled = await swapWhole(deps, pool, { stored: opened, globalId }, (header) =>
       enabledHeader(deps, header, { mode, globalId }, pool, now),
     );
     if (enabled.mirror?.globalId === globalId) await confirmEnabled(deps, pool, enabled);
@@ -99,7 +97,7 @@ async function confirmEnabled(deps: MirrorDeps, pool: Pool, header: Header): Pro
   } catch (error) {
     const stored = isRefused(error) ? await readHeader(deps, header.imageId) : undefined;
     const isOurs = stored?.value.mirror?.globalId === header.mirror?.globalId;
-    if (stored && isOurs) await stopMirroring(deps, pool, stored, false);
+    if (stored && isOurs) await stopMirroring(deps, pool, stored);
     throw error;
   }
   await announceNewest(deps, pool, header);
@@ -107,16 +105,18 @@ async function confirmEnabled(deps: MirrorDeps, pool: Pool, header: Header): Pro
 
 const isRefused = (error: unknown): boolean => error instanceof FarsideError && error.retry === 'never';
 
-/** One change of the header. When its outcome is unclear, the peers are told to look: it may have landed. */
-export async function swap(
+/** `globalId`: when it is not in the header yet. `settle`: how the head becomes whole; it is folded, if that is left out. */
+type Subject = { stored: Stored<Header>; globalId?: string; settle?: Settle };
+
+/** One change of the header of an image whose head is whole (whole.ts). When its outcome is unclear, the peers are told to look: it may have landed. */
+export async function swapWhole(
   deps: MirrorDeps,
   pool: Pool,
-  stored: Stored<Header>,
-  globalId: string,
+  { stored, globalId = stored.value.mirror?.globalId ?? '', settle = foldTail }: Subject,
   change: (header: Header) => Header | undefined,
 ): Promise<Header> {
   try {
-    return (await updateHeader(deps, stored, change, { byMirroring: true })).value;
+    return (await updateWhole(deps, stored, settle, change)).value;
   } catch (error) {
     if (!isRefused(error)) await announce(deps, pool, { globalId });
     throw error;
@@ -177,21 +177,24 @@ export async function disableImage(
   const pool = (await readPool(deps, spec.pool)).value;
   if (mirrorOf(pool, spec.namespace)?.mode !== 'image')
     throw new FarsideError('EINVAL', 'cannot disable mirroring in the current pool mirroring mode');
-  await stopMirroring(deps, pool, stored, force);
+  await stopMirroring(deps, pool, stored, { force });
 }
+
+/** `goes`: the image is being removed, so nobody keeps anything for its being mirrored again. */
+export type Stop = { force?: boolean; goes?: boolean };
 
 /** Whatever the mode: an image that is removed takes its mirroring with it. EBUSY: it has mirrored clones. */
 export async function stopMirroring(
   deps: MirrorDeps,
   pool: Pool,
   first: Stored<Header>,
-  force: boolean,
+  stop: Stop = {},
 ): Promise<void> {
   let stored: Stored<Header> | undefined = first;
   for (let lostCount = 0; stored; lostCount++) {
     await assertNoMirroredChildren(deps, stored.value);
     try {
-      return await stopOnce(deps, pool, await followedUp(deps, stored), force);
+      return await stopOnce(deps, pool, stored, stop);
     } catch (error) {
       if (!(error instanceof ChildrenChanged) || lostCount === racesMax) throw error;
       stored = await readHeader(deps, first.value.imageId);
@@ -206,16 +209,29 @@ class ChildrenChanged extends FarsideError {
   }
 }
 
-async function stopOnce(deps: MirrorDeps, pool: Pool, stored: Stored<Header>, force: boolean): Promise<void> {
+async function stopOnce(
+  deps: MirrorDeps,
+  pool: Pool,
+  stored: Stored<Header>,
+  { force = false, goes = false }: Stop,
+): Promise<void> {
   const { mirror } = stored.value;
   if (!mirror) return;
   refuse(canDisable(stateOf(stored.value), { force }));
   const isPrimary = stateOf(stored.value) === 'primary';
   const { globalId } = mirror;
-  if (isPrimary) await writeTombstone(deps, pool, stored.value.namespace, globalId);
-  await swap(deps, pool, stored, globalId, (header) => {
-    if (header !== stored.value && childrenOf(header).length > 0) throw new ChildrenChanged();
-    return disabledHeader(header, globalId, { force, isPrimary });
+  if (isPrimary) await writeTombstone(deps, pool, stored.value, { globalId, stays: !goes });
+  const untilMs = deps.clock.nowMs() + deps.limits.replicaKeptMs;
+  let looked = stored;
+  const settle: Settle = async (imageDeps, from) => {
+    const settled = await followedUp(imageDeps, from);
+    if (settled !== stored) await assertNoMirroredChildren(deps, settled.value);
+    return (looked = settled);
+  };
+  await swapWhole(deps, pool, { stored, settle }, (header) => {
+    if (header !== looked.value && childrenOf(header).length > 0) throw new ChildrenChanged();
+    const disabled = disabledHeader(header, globalId, { force, isPrimary });
+    return disabled && isPrimary && !goes ? withFormer(disabled, header, untilMs) : disabled;
   });
   await removeFromCatalog(deps, pool.name, globalId, stored.value.imageId);
   if (isPrimary) await announce(deps, pool, { globalId });
@@ -236,18 +252,15 @@ function disabledHeader(
   return { ...whole(rest), features, snapshots: userSnapshots(header) };
 }
 
-/** Of a replica that follows a journal: what it has of it is in its root. */
-export const followedUp = async (deps: MirrorDeps, stored: Stored<Header>): Promise<Stored<Header>> =>
-  stored.value.journal?.state === 'following' ? foldTail(deps, stored) : stored;
-
-/** A replica that is left to itself follows nothing any more. Its tail was folded before. */
-export const whole = (header: Header): Header =>
-  header.journal?.state === 'following' ? { ...header, journal: closedJournal(header.journal) } : header;
-
 /** Harmless while the image is mirrored: peers look at the header first. */
-async function writeTombstone(deps: MirrorDeps, pool: Pool, namespace: string, globalId: string): Promise<void> {
+async function writeTombstone(
+  deps: MirrorDeps,
+  pool: Pool,
+  { namespace }: Header,
+  { globalId, stays }: { globalId: string; stays: boolean },
+): Promise<void> {
   const mirrorUuid = mirrorOf(pool, namespace)?.mirrorUuid;
-  if (mirrorUuid !== undefined) await putTombstone(deps, pool.name, globalId, mirrorUuid);
+  if (mirrorUuid !== undefined) await putTombstone(deps, pool.name, globalId, { mirrorUuid, stays });
 }
 
 /**
@@ -261,7 +274,7 @@ export async function removeMirroredImage(deps: MirrorDeps, spec: ImageSpec): Pr
   if (delaySeconds !== undefined) return void (await trashImage(deps, spec, delaySeconds));
   const isUsed = header && (userSnapshots(header).length + childrenOf(header).length > 0 || ownerOf(header));
   if (stored && header?.mirror && !isUsed && stateOf(header) === 'primary')
-    await stopMirroring(deps, (await readPool(deps, spec.pool)).value, stored, false);
+    await stopMirroring(deps, (await readPool(deps, spec.pool)).value, stored, { goes: true });
   await removeImage(deps, spec, { queue: deps.queue });
 }
 
@@ -269,7 +282,7 @@ export async function removeMirroredImage(deps: MirrorDeps, spec: ImageSpec): Pr
 export async function trashImage(deps: MirrorDeps, spec: ImageSpec, delaySeconds: number): Promise<string> {
   const stored = await openHeader(deps, spec);
   assertNotAttached(stored.value);
-  if (stored.value.mirror) await stopMirroring(deps, (await readPool(deps, spec.pool)).value, stored, false);
+  if (stored.value.mirror) await stopMirroring(deps, (await readPool(deps, spec.pool)).value, stored);
   return await moveToTrash(deps, spec, delaySeconds);
 }
 
@@ -282,15 +295,14 @@ export async function demoteImage(deps: MirrorDeps, spec: ImageSpec): Promise<vo
   const pool = (await readPool(deps, spec.pool)).value;
   refuse(canAsk(opened.value.mirror));
   refuse(canDemote(stateOf(opened.value)));
-  const stored = await breakEpoch(deps, opened);
-  const now = await drawn(deps, pool, stored.value);
+  const now = await drawn(deps, pool, opened.value);
   const demote = (header: Header): Header => {
     refuse(canAsk(header.mirror));
     refuse(canDemote(stateOf(header)));
     assertNotAttached(header);
     return changed(deps, header, demoteSnapshot(mirrorSnapshots(header), senders(pool)), pool, now);
   };
-  const value = await swap(deps, pool, stored, globalIdOf(stored), demote);
+  const value = await swapWhole(deps, pool, { stored: opened, settle: breakEpoch }, demote);
   await announceNewest(deps, pool, value);
   await lookAtPeers(deps, pool, value.mirror!.globalId);
 }
@@ -323,9 +335,8 @@ export async function createMirrorSnapshot(
   const pool = (await readPool(deps, spec.pool)).value;
   const check = (header: Header): void => refuse(canCreateSnapshot(mirrored(header), stateOf(header), senders(pool)));
   const take = async (stored: Stored<Header>, released: (header: Header) => Header): Promise<Header> => {
-    const head = await wholeHead(deps, spec, stored);
-    const now = await drawn(deps, pool, head.value);
-    return swap(deps, pool, head, globalIdOf(head), (header) => {
+    const now = await drawn(deps, pool, stored.value);
+    return swapWhole(deps, pool, { stored }, (header) => {
       check(header);
       return changed(deps, released(header), primarySnapshot(mirrorSnapshots(header), senders(pool)), pool, now);
     });

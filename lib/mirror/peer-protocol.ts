@@ -8,6 +8,8 @@ import { z } from 'zod';
 
 import type { ByteRange } from '../bucket/driver.ts';
 import {
+  formerlyMax,
+  formerSchema,
   journalPositionSchema,
   mirrorNamespaceSchema,
   rootSchema,
@@ -33,7 +35,7 @@ export const peerSnapshotSchema = snapshotSchema.extend({ namespace: mirrorNames
  * One image as its site describes it to a peer.
  * - `present`: mirroring is enabled there. `peerUuid`: how that site names us in its snapshots' peer sets.
  * - `removed`: a tombstone says that mirroring of this global id was given up on purpose, by the primary `mirrorUuid`. Only
- *   this deletes a replica.
+ *   this deletes a replica. `stays`: the image lives on there, and may be mirrored again.
  * - `absent`: nothing is known. A lost bucket must look like this and delete nothing.
  */
 export const peerImageSchema = z.discriminatedUnion('status', [
@@ -59,8 +61,13 @@ export const peerImageSchema = z.discriminatedUnion('status', [
     parent: z
       .object({ imageId: z.string().regex(/^[0-9a-f]{24}$/), pool: name, name, globalId: id.optional() })
       .optional(),
+    /** What it was mirrored as before, and points of that which it still has whole. */
+    formerly: z
+      .array(formerSchema.omit({ untilMs: true }))
+      .max(formerlyMax)
+      .optional(),
   }),
-  z.object({ status: z.literal('removed'), mirrorUuid: id.optional() }),
+  z.object({ status: z.literal('removed'), mirrorUuid: id.optional(), stays: z.boolean().optional() }),
   z.object({ status: z.literal('absent') }),
 ]);
 export type PeerImage = z.infer<typeof peerImageSchema>;

@@ -15,12 +15,15 @@ const rootsOf = (remote: PresentImage): Root[] => remote.snapshots.flatMap(wante
 const parentRootsOf = (remote: PresentImage): Root[] =>
   remote.snapshots.flatMap(({ namespace }) => namespace.image.parent?.root ?? []);
 
+/** Points that it had while it was mirrored before (lib/image/formerly.ts). */
+const formerRootsOf = (remote: PresentImage): Root[] => (remote.formerly ?? []).flatMap(({ roots }) => roots);
+
 /** A clone that is being flattened will not have its parent's for long. */
 const lasting = (header: Header): Root[] => (header.parent?.flatten ? reachableRoots(header) : readableRoots(header));
 
 /** Roots that both sites have whole. */
 export const heldRoots = (header: Header, remote: PresentImage): Root[] =>
-  sharedRoots(lasting(header), [...rootsOf(remote), ...parentRootsOf(remote)]);
+  sharedRoots(lasting(header), [...rootsOf(remote), ...parentRootsOf(remote), ...formerRootsOf(remote)]);
 
 /**
  * The primary's snapshot that we stand at, and which it must keep until we have the target. After a split-brain no snapshot

@@ -12,12 +12,12 @@
 
 import type { Stored } from '../bucket/document.ts';
 import type { Clock } from '../clock.ts';
-import { updateHeader } from '../image/access.ts';
 import type { JournalPoints } from '../image/deps.ts';
 import { foldTail } from '../image/fold.ts';
 import { mirrorSnapshots, sameRoot } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
 import { overridden } from '../image/options.ts';
+import { updateWhole } from '../image/whole.ts';
 import type { Random } from '../random.ts';
 import { recentLevels } from './config.ts';
 import type { DocumentDeps, MirrorDeps } from './deps.ts';
@@ -95,12 +95,11 @@ const isSameEpoch = (before: Header, after: Header): boolean =>
  */
 export async function takePoint(deps: MirrorDeps, stored: Stored<Header>): Promise<void> {
   if (!isJournalPrimary(stored.value)) return;
-  const folded = await foldTail(deps, stored);
-  const terms = await pointTerms(deps, folded.value);
+  const terms = await pointTerms(deps, stored.value);
   const drawn = { nowMs: deps.clock.nowMs(), uuid: deps.random.uuid() };
   const change = (header: Header): Header | undefined =>
     isJournalPrimary(header) && !isNothingNew(header) ? withPoint(header, terms, drawn) : undefined;
-  const { value } = await updateHeader(deps, folded, change, { byMirroring: true });
+  const { value } = await updateWhole(deps, stored, foldTail, change);
   await journalPoints(deps).announce(value);
 }
 

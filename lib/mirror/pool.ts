@@ -47,7 +47,7 @@ const namespaceMirrorSchema = z.object({
 });
 export type NamespaceMirror = z.infer<typeof namespaceMirrorSchema>;
 
-const poolSchema = z.object({
+export const poolSchema = z.object({
   name: z.string(),
   poolId: z.string(),
   createdAtMs: z.number(),

@@ -1,25 +1,14 @@
 // Owns `mirror image promote`: one compare-and-swap of the header, in which also ends what the image followed.
 
-import { racesMax, type Stored } from '../bucket/document.ts';
-import { FarsideError } from '../errors.ts';
-import { openHeader, readHeader } from '../image/access.ts';
+import type { Stored } from '../bucket/document.ts';
+import { openHeader } from '../image/access.ts';
 import type { ImageSpec } from '../image/deps.ts';
 import { mirrorSnapshots } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
+import { followedUp, whole } from '../image/whole.ts';
 import { lookAtPeers } from './announce.ts';
 import type { MirrorDeps } from './deps.ts';
-import {
-  announceNewest,
-  changed,
-  drawn,
-  followedUp,
-  globalIdOf,
-  refuse,
-  senders,
-  stateOf,
-  swap,
-  whole,
-} from './images.ts';
+import { announceNewest, changed, drawn, refuse, senders, stateOf, swapWhole } from './images.ts';
 import { readPool, receives } from './pool.ts';
 import type { Pool } from './pool.ts';
 import { reachablePeer } from './reachable.ts';
@@ -46,45 +35,22 @@ export async function promoteImage(
   await lookAtPeers(deps, pool, value.mirror!.globalId);
 }
 
-/**
- * What was copied of the primary's journal is folded, and the journal is closed by the swap that promotes:
- *
- *   promote                                follows the journal
- *   folds up to slot 8
- *                                          copies slot 9, folds
- *   swap refused: the journal moved; folds again
- */
+/** What was copied of the primary's journal is folded, and the journal is closed by the swap that promotes. */
 async function promoted(
   deps: MirrorDeps,
   pool: Pool,
-  first: Stored<Header>,
+  stored: Stored<Header>,
   how: { force: boolean; remotePrimary: boolean },
 ): Promise<Header> {
-  let stored: Stored<Header> | undefined = first;
-  for (let lostCount = 0; stored && lostCount <= racesMax; lostCount++) {
-    const current = await followedUp(deps, stored);
-    const now = await drawn(deps, pool, current.value);
-    let isMoved = false;
-    const promote = (header: Header): Header | undefined => {
-      refuse(canAsk(header.mirror));
-      refuse(canPromote(stateOf(header), how));
-      isMoved = journalText(header) !== journalText(current.value);
-      if (isMoved) return undefined;
-      const promotedAt = header.journal?.state === 'following' ? header.journal.folded : undefined;
-      const change = promoteSnapshots(mirrorSnapshots(header), senders(pool), { force: how.force, promotedAt });
-      return withoutReplication(changed(deps, whole(header), change, pool, now));
-    };
-    const value = await swap(deps, pool, current, globalIdOf(current), promote);
-    if (!isMoved) return value;
-    stored = await readHeader(deps, first.value.imageId);
-  }
-  throw new FarsideError('EAGAIN', `image ${first.value.name} is changed by others too often; try again`, {
-    retry: 'later',
+  const now = await drawn(deps, pool, stored.value);
+  return swapWhole(deps, pool, { stored, settle: followedUp }, (header) => {
+    refuse(canAsk(header.mirror));
+    refuse(canPromote(stateOf(header), how));
+    const promotedAt = header.journal?.state === 'following' ? header.journal.folded : undefined;
+    const change = promoteSnapshots(mirrorSnapshots(header), senders(pool), { force: how.force, promotedAt });
+    return withoutReplication(changed(deps, whole(header), change, pool, now));
   });
 }
-
-const journalText = ({ journal }: Header): string =>
-  journal ? `${journal.state} ${journal.folded.epoch}/${journal.folded.seq}` : '';
 
 /** A promoted image replicates no more. That, and its new primary snapshot, fence a sync that is about to complete. */
 function withoutReplication(header: Header): Header {

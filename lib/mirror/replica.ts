@@ -20,7 +20,7 @@ import { forgetGone } from '../image/children.ts';
 import type { ImageSpec } from '../image/deps.ts';
 import { headerSchema, mirrorSnapshots } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
-import { newImageId, parseImageId } from '../image/ids.ts';
+import { newImageId, parseImageId, type ImageId } from '../image/ids.ts';
 import { newHeader } from '../image/images.ts';
 import { childrenOf } from '../image/lineage.ts';
 import { bearsName, checkSpec, claimName, freeName, headerKey, readName } from '../image/names.ts';
@@ -30,6 +30,7 @@ import { addToCatalog, markRemoving, removeFromCatalog } from './catalog.ts';
 import type { Catalog, CatalogEntry } from './catalog.ts';
 import { recentLevels } from './config.ts';
 import type { MirrorDeps } from './deps.ts';
+import { adopt, findKept } from './kept-replica.ts';
 import type { PresentImage } from './peer-protocol.ts';
 import { promotionState } from './roles.ts';
 import { deleteDelaySeconds, letGo, trashReplica } from './trash.ts';
@@ -59,8 +60,9 @@ export async function createReplica(
 ): Promise<Stored<Header> | 'name-taken' | 'busy'> {
   const spec = specOf(pool, remote);
   const addedAtMs = deps.clock.nowMs();
+  const kept = await findKept(deps, { spec, globalId, remote }, seen);
   const mine: CatalogEntry = {
-    imageId: newImageId(deps.random),
+    imageId: kept ?? newImageId(deps.random),
     namespace: spec.namespace,
     name: spec.image,
     addedAtMs,
@@ -69,18 +71,45 @@ export async function createReplica(
   const entry = await addToCatalog(deps, pool, globalId, mine, seen);
   if (entry.removing) return 'busy';
   const imageId = parseImageId(entry.imageId);
+  const stored =
+    imageId === kept
+      ? await adopted(deps, imageId, { spec, globalId, remote }, mine)
+      : await created(deps, imageId, { spec, globalId, remote });
+  if (stored?.value.mirror?.globalId !== globalId) return 'busy';
+  if (await holdsName(deps, stored)) return stored;
+  await removeReplica(deps, pool, globalId, stored, { stays: stored.value.formerly !== undefined });
+  return 'name-taken';
+}
+
+type Birth = { spec: ImageSpec; globalId: string; remote: PresentImage };
+
+async function created(
+  deps: MirrorDeps,
+  imageId: ImageId,
+  { spec, globalId, remote }: Birth,
+): Promise<Stored<Header> | undefined> {
   const empty = newHeader(deps, spec, imageId, {
     sizeBytes: 0,
     objectBytes: remote.objectBytes,
-    dataPool: await dataPoolOf(deps, pool, remote),
+    dataPool: await dataPoolOf(deps, spec.pool, remote),
     initial: { mirror: { mode: remote.mode, state: 'creating', globalId } },
   });
-  const created = await createDocument(deps.bucket, headerKey(imageId), empty, deps.random);
-  const stored = created ?? (await readHeader(deps, imageId));
-  if (stored?.value.mirror?.globalId !== globalId) return 'busy';
-  if (await holdsName(deps, stored)) return stored;
-  await removeReplica(deps, pool, globalId, stored);
-  return 'name-taken';
+  const made = await createDocument(deps.bucket, headerKey(imageId), empty, deps.random);
+  return made ?? (await readHeader(deps, imageId));
+}
+
+/** Undefined: the one that was kept is not any more. The entry may have been dropped as one without a replica: then it is made again. */
+async function adopted(
+  deps: MirrorDeps,
+  imageId: ImageId,
+  birth: Birth,
+  mine: CatalogEntry,
+): Promise<Stored<Header> | undefined> {
+  const { pool } = birth.spec;
+  const stored = await adopt(deps, imageId, birth);
+  if (stored) await addToCatalog(deps, pool, birth.globalId, mine);
+  else await removeFromCatalog(deps, pool, birth.globalId, imageId);
+  return stored;
 }
 
 /** As Ceph chooses: the pool's default, else the pool that is called like the primary's, else none. */
@@ -102,18 +131,26 @@ export async function holdsName(deps: MirrorDeps, { value }: Stored<Header>): Pr
   return (await claimName(deps, spec, parseImageId(value.imageId))) === 'claimed';
 }
 
-/** Only what is a mere copy; a complete one to the trash, when it is to be kept for a while. `more`: call again; clones of it here may be in the way. */
+/**
+ * Only what is a mere copy; a complete one to the trash, when it is to be kept for a while. `stays`: its primary lives on. `more`: call
+ * again; clones of it here may be in the way.
+ */
 export async function removeReplica(
   deps: MirrorDeps,
   pool: string,
   globalId: string,
   stored: Stored<Header>,
+  { stays = false }: { stays?: boolean } = {},
 ): Promise<'done' | 'more'> {
   const now = childrenOf(stored.value).length > 0 ? await forgetGone(deps, stored.value) : stored.value;
-  if (childrenOf(now).length > 0) return 'more';
-  const delaySeconds = stored.value.mirror?.state === 'enabled' ? await deleteDelaySeconds(deps, stored.value) : 0;
+  const isWorthKeeping = now.mirror?.state === 'enabled' || now.formerly !== undefined;
+  const delaySeconds = isWorthKeeping ? await deleteDelaySeconds(deps, now, stays) : 0;
+  // One that may come back keeps its clones, which may be replicas that are kept themselves.
+  if (childrenOf(now).length > 0 && !(stays && delaySeconds > 0)) return 'more';
   if (delaySeconds > 0) {
-    await trashReplica(deps, stored.value, delaySeconds, (header) => removingHeader(header, globalId) !== undefined);
+    const isOurs = (header: Header): boolean =>
+      isRemovable(header, globalId) && (stays || childrenOf(header).length === 0);
+    await trashReplica(deps, stored, { delaySeconds, stays, isOurs });
     return 'done';
   }
   const { value } = await updateHeader(deps, stored, (header) => removingHeader(header, globalId), {
@@ -123,13 +160,15 @@ export async function removeReplica(
   return childrenOf(value).length > 0 ? 'more' : 'done';
 }
 
-/** Undefined when it has clones; and when it was promoted, or mirroring of it was disabled, meanwhile: then it is not ours to remove. */
-function removingHeader(header: Header, globalId: string): Header | undefined {
+/** Undefined when it has clones too. */
+const removingHeader = (header: Header, globalId: string): Header | undefined =>
+  isRemovable(header, globalId) && childrenOf(header).length === 0 ? { ...header, removing: true } : undefined;
+
+/** Not when it was promoted, or mirroring of it was disabled, meanwhile: then it is not ours to remove. */
+function isRemovable(header: Header, globalId: string): boolean {
   const snapshots = mirrorSnapshots(header);
   const isCopy = snapshots.length === 0 || promotionState(snapshots) === 'non-primary';
-  return header.mirror?.globalId === globalId && isCopy && childrenOf(header).length === 0 && !header.removing
-    ? { ...header, removing: true }
-    : undefined;
+  return header.mirror?.globalId === globalId && isCopy && !header.removing;
 }
 
 async function continueRemoval(

@@ -14,11 +14,12 @@
 // snapshot is taken all the same then, `slotPatienceMs` after the slot's time at the latest, by this message or the tick's next.
 
 import { FarsideError } from '../errors.ts';
-import { readHeader, updateHeader } from '../image/access.ts';
+import { readHeader } from '../image/access.ts';
 import { foldTail } from '../image/fold.ts';
 import { mirrorSnapshots } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
 import { awaitsQuiesce, withoutRequest } from '../image/quiesce.ts';
+import { updateWhole } from '../image/whole.ts';
 import type { MirrorDeps } from './deps.ts';
 import { announceNewest, changed, drawn, mirrored } from './images.ts';
 import type { Message, Outcome } from './messages.ts';
@@ -38,17 +39,16 @@ export async function handleSnapshot(
   const { pool, imageId, slotMs } = message;
   const value = await recentPool(deps, pool);
   const peerUuids = value.peers.filter(sends).map((peer) => peer.uuid);
-  const found = await readHeader(deps, imageId);
-  if (!found) return { kind: 'ack' }; // the image was removed
+  const stored = await readHeader(deps, imageId);
+  if (!stored) return { kind: 'ack' }; // the image was removed
   const isDue = (header: Header): boolean =>
     canCreateSnapshot(mirrored(header), promotionState(mirrorSnapshots(header)), peerUuids) === undefined &&
     !isTaken(header, slotMs);
   const request = { id: `slot-${slotMs}`, untilMs: slotMs + slotPatienceMs };
-  if (isDue(found.value) && (await awaitsQuiesce(deps, found, request))) {
+  if (isDue(stored.value) && (await awaitsQuiesce(deps, stored, request))) {
     await deps.queue.send([message], { delayMs: lookEveryMs });
     return { kind: 'ack' };
   }
-  const stored = await foldTail(deps, found);
   const now = { ...(await drawn(deps, value, stored.value)), slotMs };
   let taken = false;
   const take = (header: Header): Header | undefined => {
@@ -58,7 +58,7 @@ export async function handleSnapshot(
     return released === header ? undefined : released;
   };
   try {
-    const { value: header } = await updateHeader(deps, stored, take, { byMirroring: true });
+    const { value: header } = await updateWhole(deps, stored, foldTail, take);
     if (taken) await announceNewest(deps, value, header);
   } catch (error) {
     if (!(error instanceof FarsideError) || error.code !== 'ENOENT') throw error; // the same, meanwhile

@@ -88,16 +88,15 @@ type Both = {
   catalog: Stored<Catalog> | undefined;
 };
 
-async function syncOnce(
-  deps: MirrorDeps,
-  connection: Connection,
-  message: Omit<SyncMessage, 'type'>,
-): Promise<Progress> {
+type Subject = Omit<SyncMessage, 'type'> & { isFormer?: boolean };
+
+async function syncOnce(deps: MirrorDeps, connection: Connection, message: Subject): Promise<Progress> {
   const { pool, globalId } = message;
   // In this order: see copy.ts.
   const { stored, entry, catalog } = await lookUp(deps, pool, globalId);
   const there = placed(connection, stored, await connection.peer.image(globalId));
   if (!there) return 'settled'; // of a namespace that is not mirrored here
+  if (!stored && (await endFormer(deps, connection, message, there, catalog))) return 'again';
   const { remote, isWaiting } = await asDelayed(deps, connection.pool, stored, there);
   if (entry && (await finishRemoval(deps, pool, globalId, entry)) === 'more') return 'later';
   const nameTaken = !stored && remote.status === 'present' && (await isNameTaken(deps, pool, remote));
@@ -116,6 +115,25 @@ async function syncOnce(
     if (stored) await noteFailure(deps, stored, error);
     throw error;
   }
+}
+
+/** What the image was mirrored as before comes to its end first: its replica here may be the one to go on with, and has the name. */
+async function endFormer(
+  deps: MirrorDeps,
+  connection: Connection,
+  { pool, peerUuid, isFormer = false }: Subject,
+  remote: PeerImage,
+  catalog: Stored<Catalog> | undefined,
+): Promise<boolean> {
+  if (isFormer || remote.status !== 'present') return false;
+  let isEnded = false;
+  for (const { globalId } of remote.formerly ?? []) {
+    if (catalog?.value.images[globalId] === undefined) continue;
+    await syncOnce(deps, connection, { pool, peerUuid, globalId, isFormer: true });
+    const now = await lookUp(deps, pool, globalId);
+    isEnded ||= (now.stored ?? now.entry) === undefined;
+  }
+  return isEnded;
 }
 
 /** The copy that the decision was about was removed meanwhile, by another message of the same removal. */
@@ -174,12 +192,16 @@ async function act(
       return stand(deps, both, decision);
     case 'remove':
       await passOn(deps, both);
-      return (await removeReplica(deps, both.connection.pool.name, both.globalId, both.stored!)) === 'done'
-        ? 'settled'
-        : 'later';
+      return removeHere(deps, both);
     case 'wait':
       return 'later';
   }
+}
+
+async function removeHere(deps: MirrorDeps, { connection, globalId, remote, stored }: Both): Promise<Progress> {
+  const stays = remote.status === 'removed' && remote.stays === true;
+  const removed = await removeReplica(deps, connection.pool.name, globalId, stored!, { stays });
+  return removed === 'done' ? 'settled' : 'later';
 }
 
 async function copy(
@@ -200,10 +222,12 @@ async function copy(
   if (!both.stored && !isUntouched(stored.value)) return 'again';
   const isHalfMade = both.stored?.value.mirror?.state === 'creating';
   if (isHalfMade && !(await holdsName(deps, stored))) {
-    await removeReplica(deps, pool, globalId, stored);
+    await removeReplica(deps, pool, globalId, stored, { stays: stored.value.formerly !== undefined });
     return 'again';
   }
-  const linked = parent.kind === 'found' ? await linkParent(deps, stored, parent) : stored;
+  // One that was kept has its link still.
+  const isUnlinked = stored.value.parent === undefined;
+  const linked = parent.kind === 'found' && isUnlinked ? await linkParent(deps, stored, parent) : stored;
   if (!linked) return 'again';
   const copying = { connection, globalId, stored: linked };
   const { sync } = stored.value.mirror!;
@@ -250,7 +274,8 @@ async function passOn(deps: MirrorDeps, { connection, globalId, remote }: Both):
   const { pool, record } = connection;
   const peers = pool.peers.filter((peer) => sends(peer) && peer.uuid !== record.uuid);
   if (peers.length === 0 || remote.status !== 'removed') return;
-  await putTombstone(deps, pool.name, globalId, remote.mirrorUuid ?? record.mirrorUuid);
+  const mirrorUuid = remote.mirrorUuid ?? record.mirrorUuid;
+  await putTombstone(deps, pool.name, globalId, { mirrorUuid, stays: remote.stays === true });
   await announce(deps, { ...pool, peers }, { globalId });
 }
 

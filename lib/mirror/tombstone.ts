@@ -6,8 +6,15 @@ import { z } from 'zod';
 import { keyText } from '../bucket/keys.ts';
 import type { DocumentDeps } from './deps.ts';
 
-/** `mirrorUuid`: the primary that gave the image up; only copies of its points follow. Absent in tombstones of version 0.1.0. */
-const tombstoneSchema = z.object({ removedAtMs: z.number(), mirrorUuid: z.string().min(1).max(64).optional() });
+/**
+ * `mirrorUuid`: the primary that gave the image up; only copies of its points follow. Absent in tombstones of version 0.1.0.
+ * `stays`: the image itself lives on and may be mirrored again, so its replicas are kept for a while.
+ */
+const tombstoneSchema = z.object({
+  removedAtMs: z.number(),
+  mirrorUuid: z.string().min(1).max(64).optional(),
+  stays: z.boolean().optional(),
+});
 export type Tombstone = z.infer<typeof tombstoneSchema>;
 
 const tombstoneKey = (pool: string, globalId: string): string => keyText({ kind: 'tombstone', pool, globalId });
@@ -16,9 +23,9 @@ export async function putTombstone(
   deps: DocumentDeps,
   pool: string,
   globalId: string,
-  mirrorUuid: string,
+  { mirrorUuid, stays }: { mirrorUuid: string; stays: boolean },
 ): Promise<void> {
-  const tombstone = { removedAtMs: deps.clock.nowMs(), mirrorUuid, nonce: deps.random.uuid() };
+  const tombstone = { removedAtMs: deps.clock.nowMs(), mirrorUuid, ...(stays && { stays }), nonce: deps.random.uuid() };
   await deps.bucket.create(tombstoneKey(pool, globalId), new TextEncoder().encode(JSON.stringify(tombstone)));
 }
 

@@ -14,21 +14,26 @@
 //
 // An entry that was put before the tick's first swap is in its list.
 
-import { keyText, parseKey, prefixes } from '../bucket/keys.ts';
+import { readDocument, type Stored } from '../bucket/document.ts';
+import { checkName, keyText, parseKey, prefixes } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
-import { readHeader, updateHeader } from '../image/access.ts';
+import { readHeader } from '../image/access.ts';
+import { withFormer } from '../image/formerly.ts';
 import { userSnapshots, type Header } from '../image/header.ts';
 import { freeName } from '../image/names.ts';
-import { optionOf } from '../image/options.ts';
+import { optionDefault, optionOf, overridden } from '../image/options.ts';
 import { dropEntry, isStaleEntry, newTrash, putEntry, removeFromTrash } from '../image/trash.ts';
 import type { TrashEntry } from '../image/trash.ts';
-import { removeFromCatalog } from './catalog.ts';
+import { followedUp, updateWhole, whole } from '../image/whole.ts';
+import { noteKept, removeFromCatalog } from './catalog.ts';
 import { recentLevels } from './config.ts';
 import type { MirrorDeps } from './deps.ts';
-import { updatePool, type Pool } from './pool.ts';
+import { mirrorOf, poolSchema, updatePool, type Pool } from './pool.ts';
 
 /** Replicas removed by one tick: five requests each. */
 const expiredPerTickMax = 50;
+/** Kept replicas removed by one call. */
+const droppedPerCallMax = 1000;
 /** When a look was cut short, or something is still going; when clones hold a replica. */
 const againMs = 60_000;
 const heldMs = 60 * 60_000;
@@ -41,28 +46,75 @@ export async function removalDelaySeconds(deps: MirrorDeps, header: Header): Pro
     : undefined;
 }
 
-/** How long a replica without a primary is kept. */
-export const deleteDelaySeconds = async (deps: MirrorDeps, header: Header): Promise<number> =>
-  optionOf('rbd_mirroring_delete_delay', await recentLevels(deps, header.pool, header.meta));
+/** How long a replica is kept whose primary gave it up: as the option says, else until it is not worth much any more. `stays`: the primary lives on. */
+export async function deleteDelaySeconds(deps: MirrorDeps, header: Header, stays: boolean): Promise<number> {
+  const levels = await recentLevels(deps, header.pool, header.meta);
+  const asked = overridden('rbd_mirroring_delete_delay', levels);
+  return asked ?? (stays ? deps.limits.replicaKeptMs / 1000 : optionDefault('rbd_mirroring_delete_delay'));
+}
 
-/**
- * A replica whose primary gave up mirroring becomes an ordinary image in the trash, with its user snapshots. `isOurs`: whether
- * the header still is one that mirroring may take away; if not, nothing happens.
- */
+export type ToTrash = {
+  delaySeconds: number;
+  /** The primary lives on: it may be mirrored again, and find this replica (kept-replica.ts). */
+  stays: boolean;
+  /** Whether the header still is one that mirroring may take away; if not, nothing happens. */
+  isOurs: (header: Header) => boolean;
+};
+
+/** A replica whose primary gave up mirroring becomes an ordinary image in the trash, with its user snapshots. */
 export async function trashReplica(
   deps: MirrorDeps,
-  header: Header,
-  delaySeconds: number,
-  isOurs: (header: Header) => boolean,
+  stored: Stored<Header>,
+  { delaySeconds, stays, isOurs }: ToTrash,
 ): Promise<void> {
-  const { pool, imageId } = header;
-  const trash = newTrash(deps, 'mirroring', delaySeconds);
-  await putEntry(deps, header, trash);
+  const { pool, imageId, mirror } = stored.value;
+  const globalId = mirror?.globalId;
+  const drawn = newTrash(deps, 'mirroring', delaySeconds);
+  const trash = stays && globalId !== undefined ? { ...drawn, replicaOf: globalId } : drawn;
+  await putEntry(deps, stored.value, trash);
   await noteDue(deps, pool, trash.deferredUntilMs);
-  const move = (now: Header): Header | undefined => (isOurs(now) ? { ...unmirrored(now), trash } : undefined);
-  const { value } = await updateHeader(deps, imageId, move, { byMirroring: true });
-  if (value.trash?.id !== trash.id) return dropEntry(deps, header, trash);
-  await letGo(deps, value, header.mirror?.globalId);
+  // Before the swap: whoever looks for it from then on finds it.
+  if (trash.replicaOf !== undefined)
+    await noteKept(deps, pool, trash.replicaOf, { imageId, untilMs: trash.deferredUntilMs });
+  const move = (now: Header): Header | undefined => {
+    if (!isOurs(now)) return undefined;
+    const left = whole(unmirrored(now));
+    return { ...(stays ? withFormer(left, now, trash.deferredUntilMs) : left), trash };
+  };
+  const { value } = await updateWhole(deps, stored, followedUp, move);
+  if (value.trash?.id !== trash.id) return dropEntry(deps, stored.value, trash);
+  await letGo(deps, value, globalId);
+}
+
+/**
+ * Removes what is kept for primaries that may be mirrored again, before its pool or namespace is removed: nothing is, while the place
+ * mirrors. A bounded part; ENOTEMPTY and EBUSY tell who removes the place that there is more.
+ */
+export async function dropKept(deps: MirrorDeps, pool: string, namespace?: string): Promise<void> {
+  const document = await readDocument(
+    deps.bucket,
+    keyText({ kind: 'pool', pool: checkName('pool', pool) }),
+    poolSchema,
+  );
+  if (!document || isMirrored(document.value, namespace)) return;
+  const page = await deps.bucket.list({ prefix: prefixes.trashOf(pool, 'mirroring'), limit: droppedPerCallMax });
+  for (const { key } of page.objects) {
+    const entry = parseKey(key);
+    if (entry?.kind !== 'trash' || (namespace !== undefined && entry.namespace !== namespace)) continue;
+    const trash = (await readHeader(deps, entry.imageId))?.value.trash;
+    if (trash?.replicaOf === undefined || trash.id !== entry.trashId) continue;
+    await removeFromTrash(deps, entry, { force: true, byMirroring: true, queue: deps.queue }).catch(ignoreHeld);
+  }
+}
+
+const isMirrored = (pool: Pool, namespace: string | undefined): boolean =>
+  namespace === undefined
+    ? pool.mirror !== undefined || (pool.namespaces ?? []).length > 0
+    : mirrorOf(pool, namespace) !== undefined;
+
+/** It has clones, or somebody else was first. */
+function ignoreHeld(error: unknown): void {
+  if (!(error instanceof FarsideError) || (error.code !== 'ENOENT' && error.code !== 'ENOTEMPTY')) throw error;
 }
 
 function unmirrored({ mirror: _, ...header }: Header): Header {
@@ -124,8 +176,8 @@ async function expire(deps: MirrorDeps, entry: TrashEntry, putAtMs: number): Pro
   try {
     await removeFromTrash(deps, entry, { byMirroring: true, queue: deps.queue });
   } catch (error) {
-    if (!(error instanceof FarsideError) || (error.code !== 'ENOENT' && error.code !== 'ENOTEMPTY')) throw error;
-    return error.code === 'ENOENT' ? againMs : heldMs;
+    ignoreHeld(error);
+    return error instanceof FarsideError && error.code === 'ENOENT' ? againMs : heldMs;
   }
   return againMs;
 }

@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { createDocument, readDocument, replaceDocument, type Stored } from '../bucket/document.ts';
 import type { ObjectMeta } from '../bucket/driver.ts';
 import { keyText, parseKey, prefixes } from '../bucket/keys.ts';
+import { formerOf } from '../image/formerly.ts';
 import { headerSchema, type Header } from '../image/header.ts';
 import { headerKey, readName } from '../image/names.ts';
 import { isStaleEntry } from '../image/trash.ts';
@@ -113,4 +114,5 @@ const changedAtMs = (header: Header): number =>
     header.modifiedAtMs,
     header.mirror?.lastSync?.completedAtMs ?? 0,
     ...header.snapshots.map((snapshot) => snapshot.createdAtMs),
+    ...formerOf(header).map(({ untilMs }) => untilMs),
   );

@@ -148,18 +148,19 @@ test('a mirrored primary takes its replica along, and comes back unmirrored; a r
     ],
     [`${b} trash ls`],
   ]);
-  const id = await idOf(`${a} info vm-1`);
+  const [id, replicaId] = [await idOf(`${a} info vm-1`), await idOf(`${b} info vm-1`)];
   await session([[`${a} trash mv vm-1`]]);
   await sessions.network.settle();
   await session([
     [`${b} ls`],
-    [`${b} trash ls --all`],
+    [`${b} trash ls --all`, `${replicaId} vm-1\n`],
     [`${a} trash restore ${id}`],
     [`${a} mirror image status vm-1`, 'farside: mirroring not enabled on the image\n', 22],
     [`${a} mirror image enable vm-1 snapshot`, 'Mirroring enabled\n'],
   ]);
   await sessions.network.settle();
-  await session([[`${b} ls`, 'vm-1\n']]);
+  await session([[`${b} ls`, 'vm-1\n'], [`${b} trash ls --all`]]);
+  expect(await idOf(`${b} info vm-1`)).toBe(replicaId);
 });
 
 test('with a delete delay a replica waits in the trash, can be had back, and goes when it is over', async () => {

@@ -8,6 +8,7 @@ import { promoteImage } from '../../lib/mirror/promote.ts';
 import { createNamespace, removeNamespace } from '../../lib/mirror/namespace.ts';
 import { poolInfo } from '../../lib/mirror/pool-info.ts';
 import { disablePool, enablePool } from '../../lib/mirror/pool-mode.ts';
+import { dropKept } from '../../lib/mirror/trash.ts';
 import { imageStatus, poolStatus } from '../../lib/mirror/status.ts';
 import { headContent, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
 
@@ -65,6 +66,8 @@ test('a poll knows what is settled in a namespace, and removal finds its way', a
   await world.settle();
   await expect(headerOf(world.b, 'disk', 'x')).rejects.toEqual(code('ENOENT'));
   await disablePool(world.b.deps, 'rbd', { namespace: 'x' });
+  await expect(removeNamespace(world.b.deps, 'rbd', 'x')).rejects.toEqual(code('EBUSY'));
+  await dropKept(world.b.deps, 'rbd', 'x');
   await removeNamespace(world.b.deps, 'rbd', 'x');
 });
 

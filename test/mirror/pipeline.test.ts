@@ -12,8 +12,10 @@ import {
   removeMirroredImage,
   resyncImage,
 } from '../../lib/mirror/images.ts';
+import { readPool } from '../../lib/mirror/pool.ts';
 import { promoteImage } from '../../lib/mirror/promote.ts';
 import { imageStatus, poolStatus } from '../../lib/mirror/status.ts';
+import { expireTrash } from '../../lib/mirror/trash.ts';
 import { checkReadable, headContent, headerOf, makeImage, requests, spec, World, write } from './two-sites.ts';
 
 const kib = 1024;
@@ -205,6 +207,10 @@ describe('removal', () => {
     await world.settle();
     await expect(headerOf(world.b, 'disk')).rejects.toMatchObject({ code: 'ENOENT' });
     expect((await headerOf(world.a, 'disk')).mirror).toBeUndefined();
+    // It is kept for a while: see modes.test.ts.
+    world.clock.advance(world.b.deps.limits.replicaKeptMs + 1000);
+    await world.run(expireTrash(world.b.deps, (await readPool(world.b.deps, 'rbd')).value));
+    await world.settle();
     expect((await world.b.deps.bucket.list({ prefix: 'images/', limit: 10 })).objects).toEqual([]);
   });
 

@@ -345,15 +345,28 @@ export class SiteTruth {
   }
 
   /** Into the trash, or out of it. */
-  #trashed({ truth, before, header, view, operation }: Moment, isSame: boolean): void {
+  #trashed(moment: Moment, isSame: boolean): void {
+    const { truth, before, header, view, operation } = moment;
+    if (!operation) return this.#keptOrBack(moment, isSame);
     if (header.trash) {
-      if (before.trash || truth.role !== 'plain' || !isSame || !operation?.take('trash'))
+      if (before.trash || truth.role !== 'plain' || !isSame || !operation.take('trash'))
         throw unexplained(truth, `it is ${truth.role} and went into the trash`);
       return;
     }
-    const effect = operation?.take('restore');
-    if (!operation || !effect) throw unexplained(truth, 'it came out of the trash');
+    const effect = operation.take('restore');
+    if (!effect) throw unexplained(truth, 'it came out of the trash');
     this.#expect(truth, { ...truth.view, name: effect.name ?? truth.view.name }, view, operation);
+  }
+
+  /** Mirroring keeps a replica whose primary was disabled, and has it back when that is mirrored again. It shows what it showed. */
+  #keptOrBack({ truth, before, header, view, origin }: Moment, isSame: boolean): void {
+    if (header.trash && !this.#isGivenUp(truth)) throw notGivenUp(truth, origin);
+    const isKept = header.trash?.replicaOf === truth.globalId;
+    const isBack = before.trash?.replicaOf !== undefined && header.mirror?.state === 'creating' && !header.trash;
+    const isUnchanged = isSame || viewText({ ...view, name: truth.view.name }) === viewText(truth.view);
+    if (!(header.trash ? isKept : isBack) || !isUnchanged)
+      throw unexplained(truth, `it is ${truth.role} and was put away or had back by ${origin.label}`);
+    this.#unmirror(truth);
   }
 
   #written(moment: Moment): void {
@@ -407,20 +420,25 @@ export class SiteTruth {
         throw new Violation('I8', `${truth.title} is ${truth.role} and was removed by '${operation.title}'`);
       return;
     }
-    const { globalId, newest } = truth;
-    const isGivenUp =
-      globalId !== undefined && newest !== undefined && this.#world.site(newest.site)?.hasTombstone(globalId) === true;
-    if (truth.role === 'creating' || (truth.role === 'replica' && isGivenUp)) return;
-    throw new Violation(
-      'I9',
-      `${truth.title} (${truth.role}) was removed by ${origin.label}, though its primary was not given up`,
-    );
+    if (before.trash?.source === 'mirroring' || this.#isGivenUp(truth)) return;
+    throw notGivenUp(truth, origin);
+  }
+
+  /** What has no point yet holds nothing that could be lost. */
+  #isGivenUp({ role, globalId, newest }: ImageTruth): boolean {
+    if (role === 'creating') return true;
+    if (role !== 'replica' || globalId === undefined || newest === undefined) return false;
+    return this.#world.site(newest.site)?.hasTombstone(globalId) === true;
   }
 
   #disabled({ truth, before, operation }: Moment, isSame: boolean): void {
     const isTakenBack = before.parent !== undefined && operation?.take('take back') !== undefined;
     if (isTakenBack) operation.tookBack();
     if (!(isTakenBack || operation?.take('disable')) || !isSame) throw unexplained(truth, 'it stopped being mirrored');
+    this.#unmirror(truth);
+  }
+
+  #unmirror(truth: ImageTruth): void {
     truth.line = new Set();
     truth.newest = undefined;
     truth.isDirty = false;
@@ -564,6 +582,8 @@ const isFold = (before: Header, { journal }: Header): boolean =>
   journal !== undefined && JSON.stringify(journal.folded) !== JSON.stringify(before.journal?.folded);
 
 const bears = (operation: Operation, truth: ImageTruth): boolean => truth.names.has(operation.imageName);
+const notGivenUp = (truth: ImageTruth, { label }: Origin): Violation =>
+  new Violation('I9', `${truth.title} (${truth.role}) was removed by ${label}, though its primary was not given up`);
 const unexplained = (truth: ImageTruth, what: string): Violation =>
   new Violation('model', `${truth.title}: ${what}, and nothing explains it`);
 

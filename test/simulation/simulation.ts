@@ -115,6 +115,7 @@ export class Simulation {
       pollInlineMax: dice.pick([1, 8]),
       compareEveryMs: dice.pick([2, 6]) * minuteMs,
       mirrorSnapshotsMax: dice.pick([3, 5]),
+      replicaKeptMs: 3 * minuteMs,
     };
     const collectLimits = { nodesMax: dice.pick([3, 20, 4096]), packsMax: dice.pick([3, 8000]), shrinksMax: 4 };
     const reader = new BucketReader();

@@ -5,6 +5,7 @@ import { createRoute } from '@hono/zod-openapi';
 import type { MirrorDeps } from '../../mirror/deps.ts';
 import { createNamespace, listNamespaces, removeNamespace } from '../../mirror/namespace.ts';
 import { createPool, listPools, removePool } from '../../mirror/pool.ts';
+import { dropKept } from '../../mirror/trash.ts';
 import { poolRegistry } from '../site-document.ts';
 import { access } from './access.ts';
 import { body, done, newApi, ok, type Api } from './routing.ts';
@@ -81,7 +82,9 @@ export function poolRoutes(deps: MirrorDeps): Api {
     return c.body(null, 204);
   });
   api.openapi(remove, async (c) => {
-    await removePool(deps, registry, c.req.valid('param').pool);
+    const { pool } = c.req.valid('param');
+    await dropKept(deps, pool);
+    await removePool(deps, registry, pool);
     return c.body(null, 204);
   });
   api.openapi(listOfPool, async (c) => {
@@ -97,6 +100,7 @@ export function poolRoutes(deps: MirrorDeps): Api {
   });
   api.openapi(removeFromPool, async (c) => {
     const { pool, namespace } = c.req.valid('param');
+    await dropKept(deps, pool, namespace);
     await removeNamespace(deps, pool, namespace);
     return c.body(null, 204);
   });
