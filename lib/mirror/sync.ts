@@ -26,7 +26,7 @@ import type { Message, Outcome } from './messages.ts';
 import { connectPeer } from './peer-state.ts';
 import type { Connection } from './peer-state.ts';
 import type { PeerImage, PresentImage } from './peer-protocol.ts';
-import { maySend, mirrorOf, namespaceFor, receives, sends } from './pool.ts';
+import { maySend, receives, sends } from './pool.ts';
 import type { PeerRecord } from './pool.ts';
 import { noteFailure, noteProblem } from './problem.ts';
 import { isUnreachable, reachablePeer } from './reachable.ts';
@@ -34,14 +34,14 @@ import { remember } from './recent.ts';
 import { findParent, flattenDue, linkParent, type FoundParent } from './replica-parent.ts';
 import { createReplica, finishRemoval, holdsName, isNameTaken, removeReplica } from './replica.ts';
 import { report } from './report.ts';
-import { effectivePolicy } from './retention-verbs.ts';
 import { decideSync, promotionState, stopStatus } from './roles.ts';
-import type { Decision, LocalView, RemoteView, StopDecision, SyncDecision } from './roles.ts';
+import type { Decision, StopDecision, SyncDecision } from './roles.ts';
 import { replayingStatus } from './status-report.ts';
 import { continueCopy } from './steps.ts';
 import { followTail, lookNextTick, reportTail, withTail } from './tail.ts';
 import { putTombstone, readTombstone } from './tombstone.ts';
 import type { Progress } from './steps.ts';
+import { isPrimaryThere, localView, placed, remoteView, type Both } from './views.ts';
 
 type SyncMessage = Extract<Message, { type: 'sync' }>;
 
@@ -79,14 +79,6 @@ export async function syncImage(deps: MirrorDeps, message: Omit<SyncMessage, 'ty
 
 export const settledKey = ({ pool, peerUuid, globalId }: Pick<SyncMessage, 'pool' | 'peerUuid' | 'globalId'>): string =>
   `settled ${pool}/${peerUuid}/${globalId}`;
-
-type Both = {
-  connection: Connection;
-  globalId: string;
-  remote: PeerImage;
-  stored: Stored<Header> | undefined;
-  catalog: Stored<Catalog> | undefined;
-};
 
 type Subject = Omit<SyncMessage, 'type'> & { isFormer?: boolean };
 
@@ -140,41 +132,6 @@ async function endFormer(
 async function isOvertaken(deps: MirrorDeps, { imageId }: Header, error: unknown): Promise<boolean> {
   const isMissing = error instanceof FarsideError && error.code === 'ENOENT';
   return isMissing && (await readHeader(deps, imageId)) === undefined;
-}
-
-/** In the namespace that it has, or would have, here. Undefined: there is none for it. */
-function placed(
-  { pool }: Connection,
-  stored: Stored<Header> | undefined,
-  remote: PeerImage | undefined,
-): PeerImage | undefined {
-  if (remote?.status !== 'present') return remote;
-  const namespace = stored?.value.namespace ?? namespaceFor(pool, remote.namespace);
-  return namespace === undefined ? undefined : { ...remote, namespace };
-}
-
-function localView({ connection, remote, stored }: Both, nameTaken: boolean): LocalView {
-  const namespace = stored?.value.namespace ?? (remote.status === 'present' ? remote.namespace : '');
-  const mirrorUuid = mirrorOf(connection.pool, namespace)?.mirrorUuid ?? '';
-  const peerUuid = remote.status === 'present' ? remote.peerUuid : '';
-  if (!stored) return { mirrorUuid, peerUuid, nameTaken };
-  const { state, resyncRequestedAtMs, sync } = stored.value.mirror!;
-  const image = {
-    state,
-    snapshots: mirrorSnapshots(stored.value),
-    resyncRequested: resyncRequestedAtMs !== undefined,
-    sync,
-    policy: effectivePolicy(stored.value, connection.pool),
-  };
-  return { mirrorUuid, peerUuid, nameTaken, image };
-}
-
-function remoteView({ connection, remote }: Both): RemoteView {
-  if (remote.status === 'absent') return { kind: 'absent' };
-  if (remote.status === 'removed')
-    return { kind: 'removed', mirrorUuid: remote.mirrorUuid ?? connection.record.mirrorUuid };
-  const { mirrorUuid, state, snapshots } = remote;
-  return { kind: 'present', mirrorUuid, state, snapshots };
 }
 
 async function act(
@@ -339,9 +296,6 @@ function isFollowed({ connection: { pool, record }, stored }: Both): boolean {
   const followed = stored?.value.mirror?.lastSync?.peerUuid;
   return followed === record.uuid || !pool.peers.some((peer) => receives(peer) && peer.uuid === followed);
 }
-
-const isPrimaryThere = ({ remote }: Both): boolean =>
-  remote.status === 'present' && promotionState(remote.snapshots) === 'primary';
 
 const othersOf = ({ pool, record }: Connection): PeerRecord[] =>
   pool.peers.filter((peer) => receives(peer) && peer.uuid !== record.uuid);
