@@ -27,7 +27,7 @@ export type AttachLimits = {
 export const attachLimitsDefault: AttachLimits = {
   segmentBytesMax: 8 * mebibyte,
   segmentAgeMs: 2000,
-  pendingBytesMax: 64 * mebibyte,
+  pendingBytesMax: 32 * mebibyte,
   flushPatienceMs: 120_000,
   foldSegmentsMax: 128,
   foldChangesMax: 65_536,

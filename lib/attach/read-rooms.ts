@@ -5,7 +5,7 @@ import type { ReadMemory } from '../image/pack-store.ts';
 /** One request of a client, and what is read ahead at once. */
 const roomSizes = [512 * 1024, 4.5 * 1024 * 1024];
 /** Kept of each size. */
-const freeRoomsMax = 4;
+const freeRoomsMax = 2;
 
 export class ReadRooms implements ReadMemory {
   readonly #free = new Map<number, Uint8Array[]>(roomSizes.map((bytes) => [bytes, []]));

@@ -2,8 +2,8 @@
 // memory back at once; where the codec has threads, they see it in place. Pieces are filled one behind another and used again.
 
 const pieceBytes = 1024 * 1024;
-/** Kept for what is written next: about two segments. */
-const freePiecesMax = 16;
+/** Kept for what is written next: about a segment. */
+const freePiecesMax = 8;
 
 export class Pieces {
   readonly #room: (bytes: number) => Buffer;
