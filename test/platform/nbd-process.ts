@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { CommandResult, Site } from './sites.ts';
 import { waitUntil } from './sites.ts';
 
-const main = join(import.meta.dirname, '../../lib/cli/main.ts');
+const farside = join(import.meta.dirname, '../../bin/farside');
 const running = new Set<ChildProcess>();
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');
@@ -41,9 +41,9 @@ export class NbdProcess {
   /** Resolves when every image is served, or throws what it said when it ended before. */
   static async start(site: ServedSite, { images, socket, words = [] }: ServeOptions): Promise<NbdProcess> {
     const where = socket === undefined ? [] : ['--unix', socket];
-    const line = [main, '--cluster', site.name, 'nbd', 'serve', ...images, ...where, ...words];
+    const line = ['--cluster', site.name, 'nbd', 'serve', ...images, ...where, ...words];
     const served = new NbdProcess(
-      spawn(process.execPath, line, {
+      spawn(farside, line, {
         env: { ...process.env, ...site.environment, FARSIDE_HOME: site.home },
         stdio: ['ignore', 'pipe', 'pipe'],
       }),
