@@ -3,7 +3,7 @@
 //
 // Memory: `cacheBytes` of raw blocks, and rooms for what is being fetched, which are used again.
 
-import { FarsideError } from '../errors.ts';
+import { assert, FarsideError } from '../errors.ts';
 import type { Root } from '../image/header.ts';
 import { entryKind } from '../image/pack.ts';
 import type { Pack, PackStore, ReadMemory } from '../image/pack-store.ts';
@@ -21,7 +21,7 @@ export const readAheadBytesOf = ({ cacheBytes, readAheadBytes }: CacheLimits): n
   Math.min(readAheadBytes, Math.floor(cacheBytes * aheadShareMax));
 
 /** A part of a block, and where it is wanted; nowhere, if the block is only to be kept. */
-type Wanted = { part: Located; out?: Uint8Array; base: number; failure?: FarsideError };
+type Wanted = { part: Located; out?: Uint8Array; base: number; isPlaced?: true; failure?: FarsideError };
 type Fetch = { wanted: Wanted[]; done: Promise<void> };
 type Group = { pack: Pack; entries: Map<number, Wanted[]> };
 
@@ -89,28 +89,40 @@ export class ReadCache {
     }
     for (const group of groups.values()) waiting.add(this.#begin(group));
     await allDone([...waiting]);
-    for (const { failure } of wanted) if (failure) throw failure;
+    for (const { failure, isPlaced } of wanted) {
+      if (failure) throw failure;
+      assert(isPlaced, 'a block was read and did not come to where it is wanted');
+    }
   }
 
+  /** What a request brings is for those who wait for this very request: one that comes later may be after the same block again. */
   #begin({ pack, entries }: Group): Promise<void> {
     const { promise: done, resolve, reject } = Promise.withResolvers<void>();
-    for (const [entry, wanted] of entries) this.#fetching.set(blockKey(pack, entry), { wanted, done });
-    const take = (entry: number, _: Uint8Array, raw: Uint8Array): void => this.#arrived(blockKey(pack, entry), raw);
+    const fetches = new Map([...entries].map(([entry, wanted]): [number, Fetch] => [entry, { wanted, done }]));
+    for (const [entry, fetch] of fetches) this.#fetching.set(blockKey(pack, entry), fetch);
+    const take = (entry: number, _: Uint8Array, raw: Uint8Array): void => {
+      const fetch = fetches.get(entry);
+      if (!fetch) return; // it came before: the pack changed meanwhile
+      fetches.delete(entry);
+      this.#arrived(blockKey(pack, entry), fetch, raw);
+    };
     this.store
       .read(pack, { entryIndexes: entries.keys(), kind: entryKind.block, memory: this.#memory, take })
       .finally(() => {
-        for (const entry of entries.keys()) this.#fetching.delete(blockKey(pack, entry));
+        for (const [entry, fetch] of fetches) this.#forget(blockKey(pack, entry), fetch);
       })
       .then(resolve, reject);
     return done;
   }
 
-  #arrived(key: string, raw: Uint8Array): void {
-    const fetch = this.#fetching.get(key);
-    if (!fetch) return; // it comes again: the pack changed meanwhile
-    this.#fetching.delete(key);
+  #arrived(key: string, fetch: Fetch, raw: Uint8Array): void {
+    this.#forget(key, fetch);
     this.#blocks.put(key, raw);
     for (const wanted of fetch.wanted) place(wanted, raw);
+  }
+
+  #forget(key: string, fetch: Fetch): void {
+    if (this.#fetching.get(key) === fetch) this.#fetching.delete(key);
   }
 }
 
@@ -129,6 +141,7 @@ function addTo(groups: Map<string, Group>, wanted: Wanted): void {
 function place(wanted: Wanted, raw: Uint8Array): void {
   const { part, out, base } = wanted;
   const { offset, length, pack, skipBytes } = part;
+  wanted.isPlaced = true;
   if (skipBytes + length > raw.length) {
     wanted.failure = new FarsideError(
       'EBADMSG',
