@@ -35,7 +35,7 @@ export type QuiescenceOptions = {
 };
 
 type End = 'taken' | 'late' | 'detached';
-type Running = { id: string; endMs: number; end: (why: End) => void; done: Promise<void> };
+type Running = { id: string; endMs: number; isReleased: boolean; end: (why: End) => void; done: Promise<void> };
 
 export class Quiescence {
   readonly #deps: ImageDeps;
@@ -75,7 +75,7 @@ export class Quiescence {
   #begin({ id }: QuiesceRequest): void {
     const { promise, resolve } = Promise.withResolvers<End>();
     this.#lastId = id;
-    const running: Running = { id, endMs: Infinity, end: resolve, done: Promise.resolve() };
+    const running: Running = { id, endMs: Infinity, isReleased: false, end: resolve, done: Promise.resolve() };
     this.#running = running;
     running.done = this.#run(running, promise).finally(() => (this.#running = undefined));
   }
@@ -95,6 +95,7 @@ export class Quiescence {
     } catch (error) {
       await this.#answer(running, failureAnswer(error));
     } finally {
+      running.isReleased = true;
       release();
       await hook('unquiesce').catch(() => {});
     }
@@ -103,6 +104,8 @@ export class Quiescence {
   async #quiet(running: Running, { begun }: Hold, ended: Promise<End>): Promise<End> {
     await begun;
     const seq = await this.#options.drain();
+    // It took too long: by now others may have written, and what lies before that slot is not what was held still.
+    if (running.isReleased) return 'taken';
     return (await this.#answer(running, { state: 'quiesced', seq })) ? ended : 'taken';
   }
 

@@ -4,16 +4,19 @@
 import { describe, expect, test } from 'vitest';
 import { AttachedImage } from '../../lib/attach/attached-image.ts';
 import { attachLimitsDefault } from '../../lib/attach/limits.ts';
-import type { QuiesceHook } from '../../lib/attach/quiescence.ts';
+import { holdOf, Quiescence, type QuiesceHook } from '../../lib/attach/quiescence.ts';
 import { FarsideError } from '../../lib/errors.ts';
 import { readHeader } from '../../lib/image/access.ts';
+import { createImage } from '../../lib/image/images.ts';
 import { askToQuiesce, quiescePatienceMs, takeQuiesced, type QuiesceMode } from '../../lib/image/quiesce.ts';
 import { createSnapshot } from '../../lib/image/snapshots.ts';
 import { openStore } from '../../lib/image/pack-store.ts';
 import { readRange } from '../../lib/image/read.ts';
 import { createMirrorSnapshot, enableImage } from '../../lib/mirror/images.ts';
 import { handleSnapshot } from '../../lib/mirror/snapshot.ts';
+import { memorySite } from '../image/model.ts';
 import { headerOf, makeImage, spec, World } from '../mirror/two-sites.ts';
+import { interposed, isHeader } from './interposed.ts';
 
 const sizeBytes = 256 * 1024;
 const owner = { lockId: 'auto 1', locker: 'client.1', address: 'here:0/1', sinceMs: 0 };
@@ -102,6 +105,9 @@ class Attached {
 const willing: QuiesceHook = async () => {};
 const refusing: QuiesceHook = async (action) => {
   if (action === 'quiesce') throw new FarsideError('EPERM', 'the database said no');
+};
+const turns = async (): Promise<void> => {
+  for (let left = 50; left > 0; left--) await new Promise((resolve) => setImmediate(resolve));
 };
 const failure = (work: Promise<unknown>): Promise<unknown> =>
   work.then(() => 'nothing failed').catch((e: unknown) => e);
@@ -241,6 +247,44 @@ describe('a quiesce that somebody does not see to its end', () => {
     });
     expect(await failure(attached.world.run(taken))).toMatchObject({ code: 'EAGAIN' });
     expect(attached.actions).toEqual(['quiesce', 'unquiesce']);
+  });
+
+  test('a writer that went on before all was in the bucket never says that it holds still, though it could not take the request back', async () => {
+    let isAway = false;
+    const site = interposed(
+      await memorySite(),
+      isHeader,
+      async () => {
+        if (isAway) throw new FarsideError('ETIMEDOUT', 'made to fail', { retry: 'later' });
+      },
+      Infinity,
+    );
+    await createImage(site, spec('vm'), { sizeBytes });
+    const options = { owner: { ...owner, quiesces: true as const }, limits: attachLimitsDefault };
+    const { header } = await AttachedImage.open(site, spec('vm'), options);
+    const { imageId } = header;
+    const request = { id: 'patient', untilMs: site.clock.nowMs() + quiescePatienceMs };
+    const asked = await askToQuiesce(site, (await readHeader(site, imageId))!, request);
+    const drained = Promise.withResolvers<number>();
+    const quiescence = new Quiescence(site, {
+      imageId,
+      hook: willing,
+      hold: () => holdOf((work) => work()),
+      drain: () => drained.promise,
+      holdMs: quiesceHoldMs,
+    });
+    quiescence.see(asked.value);
+    await turns();
+    isAway = true;
+    site.clock.advance(quiesceHoldMs);
+    quiescence.maintain();
+    await turns();
+    expect(quiescence.isRunning).toBe(false);
+    isAway = false;
+    drained.resolve(7);
+    await turns();
+    const found = await readHeader(site, imageId);
+    expect(found!.value.journal!.quiesce).toMatchObject({ id: 'patient', state: 'asked' });
   });
 
   test('a request does not outlive the epoch of its writer', async () => {

@@ -45,6 +45,12 @@ describe('commands', () => {
     expect((await loadCandidates(['snap', 'ls', 'vm-1'])).map(({ path }) => path)).toEqual(['list', 'snap list']);
   });
 
+  test('a group that lies beneath a command is loaded too, or its name would be an argument of that command', async () => {
+    const paths = (await loadCandidates(['trash', 'purge', 'schedule'])).map(({ path }) => path);
+    expect(paths).toContain('trash purge schedule list');
+    expect((await loadCandidates(['trash', 'purge', 'rbd'])).map(({ path }) => path)).toEqual(['trash purge']);
+  });
+
   test('names and aliases beside each other are unique', () => {
     for (const node of nodes(root)) {
       const names = node.commands.flatMap((one) => [one.name(), ...one.aliases()]);

@@ -124,6 +124,13 @@ describe('command lines', () => {
     expect(stderr).toContain('enable <image-spec> [mode]');
   });
 
+  test('nor does it where its name could be an argument of the command above it', async () => {
+    const { exitCode, stdout, stderr, asked } = await cli('trash purge schedule');
+    expect({ exitCode, stdout, asked }).toEqual({ exitCode: 1, stdout: '', asked: [] });
+    expect(stderr).toContain('status [options]');
+    expect((await cli('trash purge schedule nonsense')).stderr).toBe("farside: unknown command 'nonsense'\n");
+  });
+
   test('--version', async () => {
     expect(await cli('--version')).toMatchObject({ exitCode: 0, stdout: 'farside version 0.1.0\n' });
   });

@@ -149,9 +149,15 @@ export const loadCommands = (): Promise<Command[]> => Promise.all(Object.values(
 export const loadCandidates = (line: readonly string[]): Promise<Command[]> =>
   Promise.all(
     Object.entries(loaders)
-      .filter(([words]) => standAmong(words.split(' '), line))
+      .filter(([words]) => mayMean(line, words.split(' ')))
       .map(([, load]) => load()),
   );
+
+/** A group beneath a command is enough, as `trash purge schedule` beneath `trash purge`, which would take its name for a pool's. */
+function mayMean(line: readonly string[], words: readonly string[]): boolean {
+  const isBeneath = loaders[words.slice(0, -2).join(' ')] !== undefined;
+  return standAmong(isBeneath ? words.slice(0, -1) : words, line);
+}
 
 function standAmong(words: readonly string[], line: readonly string[]): boolean {
   let from = 0;
