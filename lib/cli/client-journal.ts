@@ -4,7 +4,7 @@
 import { z } from 'zod';
 
 import type { Clock } from '../clock.ts';
-import type { ImageSpec, JournalPoints } from '../image/deps.ts';
+import type { ImageDeps, ImageSpec, JournalPoints } from '../image/deps.ts';
 import type { Header } from '../image/header.ts';
 import type { PointTerms } from '../mirror/points.ts';
 import type { Random } from '../random.ts';
@@ -92,3 +92,11 @@ export const clientPoints = (journal: JournalClient, parts: { clock: Clock; rand
     await journal.advance(specOf(header), { epoch, seq, entry, record: true }).catch(() => undefined);
   },
 });
+
+/** Of an image that was made in the bucket. A site that is away finds it in its daily round. */
+export const tellOfBirth =
+  (http: SiteHttp): NonNullable<ImageDeps['born']> =>
+  async (header) => {
+    if (!header.features.includes('journaling')) return;
+    await requestImage(http, 'POST', specOf(header), ['mirror', 'by-feature']).catch(() => undefined);
+  };

@@ -10,7 +10,7 @@ import { OnDemandDriver } from '../bucket/on-demand.ts';
 import { settingsDefault, type ImageDeps } from '../image/deps.ts';
 import { ThreadedCodec } from '../node/threaded-codec.ts';
 import { parseTuning } from '../site/tuning.ts';
-import { clientPoints, JournalClient } from './client-journal.ts';
+import { clientPoints, JournalClient, tellOfBirth } from './client-journal.ts';
 import type { Terminal } from './context.ts';
 import { SiteHttp } from './http.ts';
 import type { Registration } from './registry.ts';
@@ -33,12 +33,14 @@ function driverOf(site: Registration, terminal: BucketTerminal): Driver {
 
 /** Under the same FARSIDE_TUNING as a site: the data path is the same engine. */
 export function imageDeps(site: Registration, terminal: DepsTerminal): ImageDeps {
+  const http = new SiteHttp(site, terminal.fetch);
   return {
     bucket: openBucket(site, terminal),
     clock: terminal.clock,
     random: terminal.random,
     settings: { ...settingsDefault, ...parseTuning(terminal.env['FARSIDE_TUNING']).settings },
     codec: new ThreadedCodec(),
-    points: clientPoints(new JournalClient(new SiteHttp(site, terminal.fetch)), terminal),
+    points: clientPoints(new JournalClient(http), terminal),
+    born: tellOfBirth(http),
   };
 }

@@ -148,6 +148,7 @@ async function create(
   await updateHeader(deps, stored, named, { byMirroring: true }).catch((error: unknown) => {
     throw error instanceof FarsideError && error.code === 'ENOENT' ? interrupted() : error;
   });
+  if (options.isTest !== true) await deps.born?.(header);
 }
 
 /** From here on the clone is an image like any other. */

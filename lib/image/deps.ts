@@ -50,6 +50,8 @@ export type ImageDeps = {
   codec?: Codec;
   /** Needed by whoever changes headers of images that may be mirrored by their journal. */
   points?: JournalPoints;
+  /** Told of every image that users make: a pool may mirror it for its features. Never throws. */
+  born?(header: Header): Promise<void>;
 };
 
 /**

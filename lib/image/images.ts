@@ -64,14 +64,13 @@ export type CreateOptions = {
 export async function createImage(deps: NameDeps, spec: ImageSpec, options: CreateOptions): Promise<ImageId> {
   await checkNewImage(deps, spec, options);
   const imageId = newImageId(deps.random);
-  const stored = await createDocument(
-    deps.bucket,
-    headerKey(imageId),
-    newHeader(deps, spec, imageId, options),
-    deps.random,
-  );
+  const header = newHeader(deps, spec, imageId, options);
+  const stored = await createDocument(deps.bucket, headerKey(imageId), header, deps.random);
   if (!stored) throw new FarsideError('EAGAIN', `image id ${imageId} was drawn twice; try again`, { retry: 'now' });
-  if ((await claimName(deps, spec, imageId)) === 'claimed') return imageId;
+  if ((await claimName(deps, spec, imageId)) === 'claimed') {
+    await deps.born?.(header);
+    return imageId;
+  }
   // Surely lost, so no name points to this header and none will.
   await deps.bucket.delete([headerKey(imageId)]);
   throwExists(spec);

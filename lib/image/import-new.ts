@@ -54,6 +54,7 @@ export async function publishNew(
   // A header whose name is another's stays: a run that found it may yet take the name.
   if ((await claimName(deps, spec, imageId)) === 'taken') throwExists(spec);
   if (unnamed && !(sameImage(unnamed, header) && (await bearer(deps, spec, imageId)))) throwExists(spec);
+  await deps.born?.(header);
 }
 
 /** An image that lives, under another name perhaps, or is being removed is not ours to touch. */

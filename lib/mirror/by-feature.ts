@@ -2,79 +2,44 @@
 // goes into that mode or the image gets the feature, until either ends.
 //
 // Best effort where it follows something else: an image that was made and could not be mirrored, because the site died in
-// between, is mirrored by the next `mirror pool enable … pool`, which may be repeated.
+// between, is mirrored by the daily round (lib/site/housekeeping.ts), or by the next `mirror pool enable … pool`.
 
-import pLimit from 'p-limit';
-
-import { FarsideError } from '../errors.ts';
-import { openHeader } from '../image/access.ts';
+import { openHeader, readHeader } from '../image/access.ts';
 import type { ImageSpec } from '../image/deps.ts';
-import type { Header } from '../image/header.ts';
-import { listImages, updateFeatures } from '../image/images.ts';
+import { ancestorsMax, type Header } from '../image/header.ts';
+import { updateFeatures } from '../image/images.ts';
 import type { MirrorDeps } from './deps.ts';
-import { enableImage, stateOf, stopMirroring } from './images.ts';
+import { enableImage, stopMirroring } from './images.ts';
 import { mirrorOf, readPool, recentPool } from './pool.ts';
 
-/** Images changed at once. */
-const imagesAtOnce = 8;
-/** Pages of a thousand names. */
-const pagesMax = 1000;
+export const hasJournaling = ({ features }: Pick<Header, 'features'>): boolean => features.includes('journaling');
 
-const hasJournaling = ({ features }: Pick<Header, 'features'>): boolean => features.includes('journaling');
-
-const isByFeature = async (deps: MirrorDeps, { pool, namespace }: ImageSpec): Promise<boolean> =>
+export const isByFeature = async (deps: MirrorDeps, { pool, namespace }: ImageSpec): Promise<boolean> =>
   mirrorOf(await recentPool(deps, pool), namespace)?.mode === 'pool';
 
-/** Of an image that is new, or has a new feature. */
-export async function mirrorByFeature(deps: MirrorDeps, spec: ImageSpec): Promise<void> {
+/** Of an image that is new, or has a new feature; the parent of a clone goes first. EINVAL: that cannot be mirrored for its features. */
+export async function mirrorByFeature(deps: MirrorDeps, spec: ImageSpec, ancestors = 0): Promise<void> {
   if (!(await isByFeature(deps, spec))) return;
   const { value } = await openHeader(deps, spec);
-  if (hasJournaling(value) && !value.mirror) await enableImage(deps, spec, 'journal', { byFeature: true });
+  if (!hasJournaling(value) || value.mirror) return;
+  if (value.parent && ancestors < ancestorsMax) await mirrorParent(deps, value.parent.imageId, ancestors + 1);
+  await enableImage(deps, spec, 'journal', { byFeature: true });
 }
 
-/** Every image of a namespace that has gone into mode `pool`. */
-export const mirrorAllByFeature = (deps: MirrorDeps, pool: string, namespace: string): Promise<void> =>
-  forEachImage(deps, pool, namespace, async (spec, header) => {
-    if (hasJournaling(header) && !header.mirror) await enableImage(deps, spec, 'journal', { byFeature: true });
-  });
-
-/** The end of mode `pool`: primaries that are mirrored for their feature lose it, as with rbd. */
-export async function stopAllByFeature(deps: MirrorDeps, pool: string, namespace: string): Promise<void> {
-  const value = (await readPool(deps, pool)).value;
-  await forEachImage(deps, pool, namespace, async (spec, header) => {
-    if (header.mirror?.mode === 'journal' && stateOf(header) === 'primary')
-      await stopMirroring(deps, value, await openHeader(deps, spec));
-  });
+async function mirrorParent(deps: MirrorDeps, imageId: string, ancestors: number): Promise<void> {
+  const parent = (await readHeader(deps, imageId))?.value;
+  if (!parent || parent.mirror || parent.trash) return;
+  await mirrorByFeature(deps, { pool: parent.pool, namespace: parent.namespace, image: parent.name }, ancestors);
 }
 
-async function forEachImage(
-  deps: MirrorDeps,
-  pool: string,
-  namespace: string,
-  work: (spec: ImageSpec, header: Header) => Promise<void>,
-): Promise<void> {
-  const limit = pLimit(imagesAtOnce);
-  let after: string | undefined;
-  for (let pages = 0; pages < pagesMax; pages++) {
-    const page = await listImages(deps, pool, namespace, { after });
-    const names = [...new Set(page.images.map(({ image }) => image))];
-    await Promise.all(
-      names.map((image) =>
-        limit(async () => {
-          const spec = { pool, namespace, image };
-          const stored = await openHeader(deps, spec).catch(ignoreGone);
-          if (stored) await work(spec, stored.value);
-        }),
-      ),
-    );
-    if (page.next === undefined) return;
-    after = page.next;
-  }
-}
-
-function ignoreGone(error: unknown): undefined {
-  if (!(error instanceof FarsideError) || error.code !== 'ENOENT') throw error;
-}
+/** Whatever way users made it (`born`, lib/image/deps.ts). That it is there does not depend on its being mirrored. */
+export const mirrorBorn =
+  (deps: MirrorDeps): NonNullable<MirrorDeps['born']> =>
+  async (header) => {
+    if (!hasJournaling(header)) return;
+    const { pool, namespace, name } = header;
+    await mirrorByFeature(deps, { pool, namespace, image: name }).catch(() => undefined); // see the head of this file
+  };
 
 /** `feature enable` and `feature disable`. In mode `pool` mirroring follows the journaling feature. */
 export async function updateMirroredFeatures(

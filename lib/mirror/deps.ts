@@ -73,6 +73,9 @@ export type Limits = {
    * `rbd_mirroring_delete_delay` is not overridden.
    */
   replicaKeptMs: number;
+  /** Images looked at by one invocation that mirrors those of a pool for their features, or stops it; and by the command that begins it. */
+  featureImagesMax: number;
+  featureImagesHereMax: number;
   /** Primary mirror snapshots kept per peer, where `rbd_mirroring_max_mirroring_snapshots` is not overridden. */
   mirrorSnapshotsMax: number;
 };
@@ -108,6 +111,8 @@ export const limitsDefault: Limits = {
   rxPeersAdditionalMax: 8,
   firstContactMs: 3000,
   bootstrapKeysMax: 16,
+  featureImagesMax: 100,
+  featureImagesHereMax: 20,
   replicaKeptMs: 24 * 60 * 60 * 1000,
   mirrorSnapshotsMax: optionDefault('rbd_mirroring_max_mirroring_snapshots'),
 };

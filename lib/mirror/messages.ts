@@ -85,6 +85,13 @@ export const messageSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('flatten'), imageId: z.string() }),
   /** Any site: a bounded part of what schedules have removed from a pool's trash by `dueMs`; from `after` on, as a listing says. */
   z.object({ type: z.literal('purge'), pool: z.string(), dueMs: z.number(), after: z.string().optional() }),
+  /** Any site: in mode `pool`, mirror an image for its features; without `image`, go on looking for those that are to be. */
+  z.object({
+    type: z.literal('by-feature'),
+    pool: z.string(),
+    namespace: z.string(),
+    image: z.string().optional(),
+  }),
   /** Any site: one bounded step of deleting a removed image's objects. */
   z.object({ type: z.literal('remove'), imageId: z.string() }),
 ]);

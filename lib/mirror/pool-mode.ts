@@ -9,12 +9,12 @@
 import { checkName, keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { readHeader } from '../image/access.ts';
-import { mirrorAllByFeature, stopAllByFeature } from './by-feature.ts';
+import { beginWalk, stopAllByFeature } from './by-feature-walk.ts';
 import { readCatalog } from './catalog.ts';
 import type { MirrorDeps } from './deps.ts';
 import { noNamespace } from './namespace.ts';
 import { updatePeerState } from './peer-state.ts';
-import { mirroredNamespaces, mirrorModes, mirrorOf, readPool, receives, updatePool } from './pool.ts';
+import { mirroredNamespaces, mirrorModes, mirrorOf, readPool, receives, updatePool, withNamespace } from './pool.ts';
 import type { MirrorMode, NamespaceMirror, Pool } from './pool.ts';
 
 export type EnableOptions = {
@@ -52,8 +52,8 @@ export async function enablePool(
   else await updatePool(deps, pool, enable);
   if (checked !== 'init-only' && result.outcome !== 'unchanged' && result.from !== 'image' && result.from !== 'pool')
     await compareWithPeers(deps, pool);
-  // Also when the pool was in that mode before: what was left out is made up for.
-  if (checked === 'pool') await mirrorAllByFeature(deps, pool, namespace);
+  // Also when the pool was in that mode before: what was left out is made up for. Messages and ticks go on.
+  if (checked === 'pool') await beginWalk(deps, pool, namespace);
   return result;
 }
 
@@ -114,14 +114,9 @@ function enabledMirror(
   return remote === namespace ? stored : { ...stored, remoteNamespace: remote };
 }
 
-function withNamespace(pool: Pool, name: string, mirror: NamespaceMirror | undefined): Pool {
-  const others = (pool.namespaces ?? []).filter((one) => one.name !== name);
-  return { ...pool, namespaces: mirror ? [...others, { ...mirror, name }] : others };
-}
-
 /**
  * `mirror pool disable`; answers whether mirroring was on. EBUSY: peers are registered. EINVAL: images are mirrored, whatever
- * the mode.
+ * the mode. EAGAIN: mode `pool` has more images than one invocation stops.
  */
 export async function disablePool(
   deps: MirrorDeps,

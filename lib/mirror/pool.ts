@@ -39,11 +39,15 @@ export const peerRecordSchema = z.object({
 });
 export type PeerRecord = z.infer<typeof peerRecordSchema>;
 
-/** How one namespace is mirrored. `remoteNamespace`: where its images are at the peers; absent: in the namespace of the same name. */
+/**
+ * How one namespace is mirrored. `remoteNamespace`: where its images are at the peers; absent: in the namespace of the same name.
+ * `walkAfter`: in mode `pool`, images with later names are still to be looked at (by-feature-walk.ts).
+ */
 const namespaceMirrorSchema = z.object({
   mode: z.enum(mirrorModes),
   mirrorUuid: z.string(),
   remoteNamespace: z.string().optional(),
+  walkAfter: z.string().optional(),
 });
 export type NamespaceMirror = z.infer<typeof namespaceMirrorSchema>;
 
@@ -100,6 +104,17 @@ export function namespaceFor(pool: Pool, remoteNamespace: string): string | unde
 /** Of the pool, the default one included. */
 export const mirroredNamespaces = (pool: Pool): (NamespaceMirror & { name: string })[] =>
   [...(pool.mirror ? [{ ...pool.mirror, name: '' }] : []), ...(pool.namespaces ?? [])].filter(mirrorsImages);
+
+export function withNamespace(pool: Pool, name: string, mirror: NamespaceMirror | undefined): Pool {
+  const others = (pool.namespaces ?? []).filter((one) => one.name !== name);
+  return { ...pool, namespaces: mirror ? [...others, { ...mirror, name }] : others };
+}
+
+/** With another mirroring of a namespace that is mirrored. */
+export function withMirror(pool: Pool, name: string, mirror: NamespaceMirror): Pool {
+  if (name !== '') return withNamespace(pool, name, mirror);
+  return pool.mirror ? { ...pool, mirror: { ...mirror, siteName: pool.mirror.siteName } } : pool;
+}
 
 const noPool = (pool: string): FarsideError => new FarsideError('ENOENT', `error opening pool '${pool}'`);
 export const notMirroring = (): FarsideError => new FarsideError('EINVAL', 'mirroring not enabled on the pool');

@@ -18,6 +18,7 @@ import type { MirrorDeps } from '../mirror/deps.ts';
 import { recordFailure } from '../mirror/failures.ts';
 import { messageSchema, type Message, type Outcome } from '../mirror/messages.ts';
 import { handleFlatten } from '../mirror/replica-parent.ts';
+import { handleByFeature } from '../mirror/by-feature-walk.ts';
 import { handlePurge } from '../mirror/purge-schedules.ts';
 import { handlePoll } from '../mirror/poll.ts';
 import { handleSnapshot } from '../mirror/snapshot.ts';
@@ -47,6 +48,7 @@ const handlers: Handlers = {
   },
   flatten: handleFlatten,
   purge: handlePurge,
+  'by-feature': handleByFeature,
   remove: async (deps, message) => {
     if ((await removeStep(deps, message.imageId)) === 'more') await deps.queue.send([message]);
     return ack;

@@ -14,6 +14,7 @@ import { headerSchema, type Header } from '../image/header.ts';
 import { headerKey, readName } from '../image/names.ts';
 import { isStaleEntry } from '../image/trash.ts';
 import { sendAll } from '../mirror/announce.ts';
+import { hasJournaling, isByFeature } from '../mirror/by-feature.ts';
 import type { MirrorDeps } from '../mirror/deps.ts';
 import type { Message } from '../mirror/messages.ts';
 import { isFlattenDue } from '../mirror/replica-parent.ts';
@@ -94,6 +95,10 @@ async function dueMessage(deps: MirrorDeps, object: ObjectMeta, nowMs: number): 
   if (header.value.removing === true) return { type: 'remove', imageId };
   // Of an image that was promoted meanwhile: no tick looks at it.
   if (isFlattenDue(header.value)) return { type: 'flatten', imageId };
+  const { pool, namespace, name, mirror, trash } = header.value;
+  const isPlain = hasJournaling(header.value) && mirror === undefined && trash === undefined;
+  if (isPlain && (await isByFeature(deps, { pool, namespace, image: name })))
+    return { type: 'by-feature', pool, namespace, image: name };
   if (nowMs - changedAtMs(header.value) > deps.settings.collectGraceMs + 2 * dayMs) return undefined;
   return { type: 'collect', imageId, run: deps.random.uuid(), step: 0 };
 }

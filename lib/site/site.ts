@@ -16,6 +16,7 @@ import { recordFailure } from '../mirror/failures.ts';
 import { limitsDefault, type DocumentDeps, type MirrorDeps } from '../mirror/deps.ts';
 import { mirrorLag, type MirrorLag } from '../mirror/lag.ts';
 import type { Outcome, Queue } from '../mirror/messages.ts';
+import { mirrorBorn } from '../mirror/by-feature.ts';
 import { journalPoints } from '../mirror/points.ts';
 import type { Random } from '../random.ts';
 import { buildApp } from './api/app.ts';
@@ -124,7 +125,8 @@ export class Site {
       peers: httpPeers((sealed) => seal.unseal(sealed), { fetch, download }),
       ...(codec && { codec }),
     };
-    const deps: MirrorDeps = { ...parts, points: journalPoints(parts) };
+    const pointed: MirrorDeps = { ...parts, points: journalPoints(parts) };
+    const deps: MirrorDeps = { ...pointed, born: mirrorBorn(pointed) };
     return { deps, app: buildApp({ deps, config, log: this.#log }) };
   }
 

@@ -12,6 +12,7 @@ import { createDocument, readDocument, replaceDocument, type Stored } from '../b
 import { keyText } from '../bucket/keys.ts';
 import { sendAll } from '../mirror/announce.ts';
 import type { MirrorDeps } from '../mirror/deps.ts';
+import { walkAll } from '../mirror/by-feature-walk.ts';
 import { handlePoll } from '../mirror/poll.ts';
 import { isMirroring, readPool, receives, type Pool } from '../mirror/pool.ts';
 import { handlePurge, isPurgeDue } from '../mirror/purge-schedules.ts';
@@ -61,6 +62,7 @@ async function tickPool(deps: MirrorDeps, name: string, options: Tick): Promise<
     await Promise.all([
       followSchedules(deps, pool, options),
       isMirroring(pool) ? pollPeers(deps, pool, options) : undefined,
+      guarded(options, `images with features in pool '${name}'`, () => walkAll(deps, pool)),
     ]);
   });
 }

@@ -129,3 +129,23 @@ test('a replica is put into the default data pool of its own site', async () => 
   await sessions.network.settle();
   expect((await infoOf(`${b} info vm-1`)).data_pool).toBe('fast');
 });
+
+test('in mode pool an image is mirrored whatever way it comes to have journaling', async () => {
+  const journaling = '--image-feature layering,exclusive-lock,journaling';
+  await session([
+    [`${a} pool create rbd`],
+    [`${a} mirror pool enable rbd pool`, expect.anything() as string],
+    [`${a} create plain --size 1M --image-feature layering`],
+    [`${a} snap create plain@s`],
+    [`${a} cp plain copied ${journaling}`, expect.anything() as string],
+    [`${a} deep cp plain deep ${journaling}`, expect.anything() as string],
+  ]);
+  expect((await farside(`${a} import - imported ${journaling}`, content('one', 100_000))).exitCode).toBe(0);
+  await session([
+    [`${a} snap create imported@s`],
+    [`${a} clone imported@s cloned ${journaling} --rbd-default-clone-format 2`],
+  ]);
+  for (const image of ['copied', 'deep', 'imported', 'cloned'])
+    expect((await farside(`${a} info ${image}`)).stdout).toContain('\tmirroring mode: journal\n');
+  expect((await farside(`${a} info plain`)).stdout).not.toContain('mirroring');
+});

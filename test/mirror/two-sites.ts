@@ -19,6 +19,8 @@ import { readRange } from '../../lib/image/read.ts';
 import { removeStep } from '../../lib/image/remove.ts';
 import { ImageWriter } from '../../lib/image/write.ts';
 import { handleApply } from '../../lib/mirror/apply.ts';
+import { mirrorBorn } from '../../lib/mirror/by-feature.ts';
+import { handleByFeature } from '../../lib/mirror/by-feature-walk.ts';
 import { handleComplete } from '../../lib/mirror/complete.ts';
 import { handleDelta } from '../../lib/mirror/delta.ts';
 import { limitsDefault, type Limits, type MirrorDeps } from '../../lib/mirror/deps.ts';
@@ -125,6 +127,7 @@ export class TestSite implements PoolRegistry {
     };
     this.deps = parts;
     parts.points = journalPoints(parts);
+    parts.born = mirrorBorn(parts);
   }
 
   async names(): Promise<string[]> {
@@ -204,6 +207,8 @@ function handle(deps: MirrorDeps, message: Message): Promise<Outcome> {
       return handlePoll(deps, message);
     case 'flatten':
       return handleFlatten(deps, message);
+    case 'by-feature':
+      return handleByFeature(deps, message);
     case 'remove':
       return removeStep(deps, message.imageId).then(() => ({ kind: 'ack' }));
     case 'collect':

@@ -2,6 +2,8 @@ import { expect, test } from 'vitest';
 
 import { keyText, prefixes } from '../../lib/bucket/keys.ts';
 import { importBytes, seededRandom } from '../image/model.ts';
+import { readHeader } from '../../lib/image/access.ts';
+import { createImage } from '../../lib/image/images.ts';
 import { settingsDefault } from '../../lib/image/deps.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { TestNetwork } from './network.ts';
@@ -61,7 +63,8 @@ test('between rounds a tick reads one document more, whatever the number of imag
   const before = site.bucket.counts();
   await network.tick();
   const after = site.bucket.counts();
-  expect(after.A + after.B - before.A - before.B).toBeLessThanOrEqual(6);
+  // Site, heartbeat twice, housekeeping; the site's schedules, the pool and its schedules, for purges of the trash.
+  expect(after.A + after.B - before.A - before.B).toBeLessThanOrEqual(7);
 });
 
 test('images that have long been quiet are left alone', async () => {
@@ -72,4 +75,20 @@ test('images that have long been quiet are left alone', async () => {
   await afterDays(network, site, 1, 1);
   expect(site.bucket.counts().A - before.A).toBeLessThanOrEqual(3);
   expect(await site.bucket.head(keyText({ kind: 'housekeeping' }))).toBeDefined();
+});
+
+test('in mode pool, an image with journaling that nobody told of is mirrored by the daily round', async () => {
+  const { network, site } = await siteWithPools('rbd');
+  await site.ok('PUT', '/v1/pools/rbd/mirror', { mode: 'pool' });
+  const features = ['exclusive-lock', 'journaling'];
+  const imageId = await createImage(
+    depsOf(site),
+    { pool: 'rbd', namespace: '', image: 'disk' },
+    { sizeBytes: 0, features },
+  );
+  const mirrorOf = async () => (await readHeader(depsOf(site), imageId))?.value.mirror;
+  await network.tick();
+  expect(await mirrorOf()).toBeUndefined();
+  await afterDays(network, site, 2);
+  expect(await mirrorOf()).toMatchObject({ mode: 'journal', state: 'enabled' });
 });

@@ -85,6 +85,16 @@ const features = createRoute({
   responses: done('Updated'),
 });
 
+const byFeature = createRoute({
+  method: 'post',
+  path: `${imagePath}/mirror/by-feature`,
+  tags,
+  summary: 'For who made the image in the bucket: in mode `pool` it is mirrored if its features say so',
+  ...access.client,
+  request: imageRequest,
+  responses: done('Looked at'),
+});
+
 export function imageRoutes(deps: MirrorDeps): Api {
   const api = newApi();
   api.openapi(list, async (c) => {
@@ -96,8 +106,11 @@ export function imageRoutes(deps: MirrorDeps): Api {
     const spec = specOf({ pool: c.req.valid('param').pool, image: name }, c.req.valid('query'));
     const creation = creationOf(asked, spec.pool, await recentLevels(deps, spec.pool));
     const id = await createImage(deps, spec, { sizeBytes, ...creation });
-    await mirrorByFeature(deps, spec);
     return c.json({ id }, 201);
+  });
+  api.openapi(byFeature, async (c) => {
+    await mirrorByFeature(deps, specOf(c.req.valid('param'), c.req.valid('query')));
+    return c.body(null, 204);
   });
   api.openapi(info, async (c) => {
     const query = c.req.valid('query');
