@@ -24,7 +24,8 @@ export const clientOf = ({ name, url, token }: Site): Client =>
 
 /** Starts both, makes the pools and introduces the sites to each other. */
 export async function startPair(options: EachSite): Promise<Pair> {
-  const sites = await startSites(['site-a', 'site-b'], options);
+  const optionsOf = typeof options === 'function' ? options : () => options;
+  const sites = await startSites(['site-a', 'site-b'], (name) => ({ ...optionsOf(name), runsHere: true }));
   try {
     const [a, b] = sites.all;
     assert(a !== undefined && b !== undefined, 'two sites were started');

@@ -155,30 +155,30 @@ describe.skipIf(!hasQemu)('qemu:', { timeout: 120_000 }, () => {
 
 describe.skipIf(!requireTool('fio'))('fio:', { timeout: 120_000 }, () => {
   test('random writes, trims and flushes at once, verified; and the replica is equal', async () => {
-    await served('fio', '48M', async (uri) => {
+    await served('fio', '24M', async (uri) => {
       const job = [
         '[global]',
         'ioengine=nbd',
         `uri=${uri}`,
         '[verified]',
         'rw=randwrite',
-        'size=16m',
+        'size=8m',
         'bsrange=512-64k',
         'iodepth=16',
         'verify=crc32c',
         'fsync=64',
         '[trimmed]',
         'rw=randtrimwrite',
-        'offset=16m',
-        'size=16m',
-        'io_size=8m',
+        'offset=8m',
+        'size=8m',
+        'io_size=4m',
         'bs=4k',
         'iodepth=16',
         'fdatasync=32',
         '[mixed]',
         'rw=randrw',
-        'offset=32m',
-        'size=16m',
+        'offset=16m',
+        'size=8m',
         'bs=8k',
         'iodepth=8',
         'verify=crc32c',
@@ -252,7 +252,7 @@ describe.each([ext4, xfs])(
   },
 );
 
-const crashRounds = 4;
+const crashRounds = 3;
 const crashSizeBytes = 4 * mebibyte;
 
 /** Writes the pattern until the server is gone; tells what it was promised. */

@@ -26,7 +26,7 @@ let sites: Sites;
 let a: Site;
 let directory: string;
 beforeAll(async () => {
-  sites = await startSites(['site-a'], { platform: 'node' });
+  sites = await startSites(['site-a'], { platform: 'node', runsHere: true });
   a = sites.all[0]!;
   directory = mkdtempSync(join(tmpdir(), 'farside-serve-'));
   await a.farsideOk('pool', 'create', 'rbd');
