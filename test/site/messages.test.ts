@@ -83,6 +83,7 @@ test('messages: every type has a handler that does nothing for what does not exi
     { type: 'collect', imageId, run: 'abc', step: 0 },
     { type: 'flatten', imageId },
     { type: 'purge', pool: 'none', dueMs: 0 },
+    { type: 'by-feature', pool: 'rbd', namespace: '' },
     { type: 'remove', imageId },
   ];
   expect(messages.map(({ type }) => type).toSorted()).toEqual(
