@@ -31,7 +31,7 @@ import { Layer, layered } from './layer.ts';
 import type { AttachLimits } from './limits.ts';
 import { holdOf, Quiescence, type Hold, type QuiesceHook } from './quiescence.ts';
 import { ReadAhead } from './read-ahead.ts';
-import { ReadCache, readAheadBytesOf } from './read-cache.ts';
+import { ReadCache, readAheadBytesOf, type BlockStore } from './read-cache.ts';
 import { ReadRooms } from './read-rooms.ts';
 
 export type AttachOptions = OpenOptions & {
@@ -43,6 +43,8 @@ export type AttachOptions = OpenOptions & {
   onAdvance?: ((position: { seq: number; entry: number }) => void) | undefined;
   /** Run around snapshots of the image by whoever takes them; the owner must say `quiesces`. */
   quiesceHook?: QuiesceHook | undefined;
+  /** Blocks are looked for here before the bucket is asked. */
+  disk?: BlockStore | undefined;
 };
 
 /** Newer headers tried in a row by one who found what an older one names taken away. */
@@ -90,7 +92,7 @@ export class AttachedImage {
     this.#tail = new Layer(objectBytes);
     this.#headerAtMs = deps.clock.nowMs();
     const store = openStore(deps, stored.value);
-    const cache = new ReadCache(store, objectBytes, options.limits, new ReadRooms());
+    const cache = new ReadCache(store, objectBytes, options.limits, { memory: new ReadRooms(), disk: options.disk });
     this.#reader = new HeadReader(cache, objectBytes, (offset, length) => this.#view(offset, length));
     this.#ahead = new ReadAhead(readAheadBytesOf(options.limits), (span) => this.#load(span));
     this.#journal = new JournalWriter(deps, {

@@ -11,6 +11,14 @@ import { windows, type ByteSpan, type Located } from '../image/read.ts';
 import { BlockRing } from './block-ring.ts';
 import { allDone } from './all-done.ts';
 
+/** Blocks that are kept elsewhere than in memory, by the pack's id and the entry. It never fails. */
+export interface BlockStore {
+  /** Undefined: it is not there, or not whole. */
+  get(packId: string, entry: number): Promise<Uint8Array | undefined>;
+  /** Takes a copy at once, and keeps it if it can. */
+  put(packId: string, entry: number, raw: Uint8Array): void;
+}
+
 export type CacheLimits = { cacheBytes: number; readAheadBytes: number };
 
 /** What is read ahead must still be there when it is asked for. */
@@ -30,14 +38,21 @@ export class ReadCache {
   readonly #objectBytes: number;
   readonly #blocks: BlockRing;
   readonly #memory: ReadMemory;
+  readonly #disk: BlockStore | undefined;
   /** Of blocks that are not there yet. */
   readonly #fetching = new Map<string, Fetch>();
 
-  constructor(store: PackStore, objectBytes: number, { cacheBytes }: CacheLimits, memory: ReadMemory) {
+  constructor(
+    store: PackStore,
+    objectBytes: number,
+    { cacheBytes }: CacheLimits,
+    { memory, disk }: { memory: ReadMemory; disk?: BlockStore | undefined },
+  ) {
     this.store = store;
     this.#objectBytes = objectBytes;
     this.#blocks = new BlockRing(cacheBytes);
     this.#memory = memory;
+    this.#disk = disk;
   }
 
   /** Fills `out` with what the map holds of a range, and with zeros. */
@@ -100,19 +115,28 @@ export class ReadCache {
     const { promise: done, resolve, reject } = Promise.withResolvers<void>();
     const fetches = new Map([...entries].map(([entry, wanted]): [number, Fetch] => [entry, { wanted, done }]));
     for (const [entry, fetch] of fetches) this.#fetching.set(blockKey(pack, entry), fetch);
-    const take = (entry: number, _: Uint8Array, raw: Uint8Array): void => {
+    const take = (entry: number, raw: Uint8Array): void => {
       const fetch = fetches.get(entry);
       if (!fetch) return; // it came before: the pack changed meanwhile
       fetches.delete(entry);
       this.#arrived(blockKey(pack, entry), fetch, raw);
     };
-    this.store
-      .read(pack, { entryIndexes: entries.keys(), kind: entryKind.block, memory: this.#memory, take })
+    this.#read(pack, [...entries.keys()], take)
       .finally(() => {
         for (const [entry, fetch] of fetches) this.#forget(blockKey(pack, entry), fetch);
       })
       .then(resolve, reject);
     return done;
+  }
+
+  async #read(pack: Pack, entries: readonly number[], take: (entry: number, raw: Uint8Array) => void): Promise<void> {
+    const entryIndexes = this.#disk ? await takeFrom(this.#disk, pack, entries, take) : entries;
+    if (entryIndexes.length === 0) return;
+    const keep = (entry: number, _: Uint8Array, raw: Uint8Array): void => {
+      this.#disk?.put(pack.packId, entry, raw);
+      take(entry, raw);
+    };
+    await this.store.read(pack, { entryIndexes, kind: entryKind.block, memory: this.#memory, take: keep });
   }
 
   #arrived(key: string, fetch: Fetch, raw: Uint8Array): void {
@@ -124,6 +148,18 @@ export class ReadCache {
   #forget(key: string, fetch: Fetch): void {
     if (this.#fetching.get(key) === fetch) this.#fetching.delete(key);
   }
+}
+
+/** Gives those that are not there. */
+async function takeFrom(
+  disk: BlockStore,
+  pack: Pack,
+  entries: readonly number[],
+  take: (entry: number, raw: Uint8Array) => void,
+): Promise<number[]> {
+  const found = await Promise.all(entries.map((entry) => disk.get(pack.packId, entry)));
+  for (const [at, raw] of found.entries()) if (raw) take(entries[at]!, raw);
+  return entries.filter((_, at) => found[at] === undefined);
 }
 
 const blockKey = (pack: Pack, entry: number): string => `${pack.packId}/${entry}`;

@@ -10,7 +10,7 @@ import type { PackStore } from '../image/pack-store.ts';
 import { merged, type Extent } from './extents.ts';
 import { mapExtents } from './map-extents.ts';
 import { ReadAhead } from './read-ahead.ts';
-import { ReadCache, readAheadBytesOf, type CacheLimits } from './read-cache.ts';
+import { ReadCache, readAheadBytesOf, type BlockStore, type CacheLimits } from './read-cache.ts';
 import { ReadRooms } from './read-rooms.ts';
 
 export type Content = { store: PackStore; root: Root | null; sizeBytes: number; objectBytes: number };
@@ -21,10 +21,10 @@ export class ReadOnlyImage {
   readonly #cache: ReadCache;
   readonly #ahead: ReadAhead;
 
-  constructor(content: Content, limits: CacheLimits) {
+  constructor(content: Content, limits: CacheLimits, disk?: BlockStore) {
     this.sizeBytes = content.sizeBytes;
     this.#content = content;
-    this.#cache = new ReadCache(content.store, content.objectBytes, limits, new ReadRooms());
+    this.#cache = new ReadCache(content.store, content.objectBytes, limits, { memory: new ReadRooms(), disk });
     this.#ahead = new ReadAhead(readAheadBytesOf(limits), (span) => this.#cache.loadRange(content.root, span));
   }
 

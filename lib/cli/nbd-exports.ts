@@ -4,6 +4,7 @@
 import { AttachedImage, type AttachOptions } from '../attach/attached-image.ts';
 import type { AttachLimits } from '../attach/limits.ts';
 import type { QuiesceHook } from '../attach/quiescence.ts';
+import type { BlockStore } from '../attach/read-cache.ts';
 import { ReadOnlyImage } from '../attach/read-only-image.ts';
 import { FarsideError } from '../errors.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
@@ -37,6 +38,8 @@ export type OpenOptions = {
   journal: Pick<JournalClient, 'advance'>;
   /** Where write-ahead logs are. */
   walDirectory: string | undefined;
+  /** Blocks on a disk of this machine, for all of the images. */
+  disk?: BlockStore | undefined;
   /** A program that is run around snapshots of the images, with an export's name. */
   quiesceHook: string | undefined;
   note: (line: string) => void;
@@ -68,8 +71,8 @@ function checkDistinct(specs: readonly ImageSpec[]): void {
 const openExport = (deps: ImageDeps, spec: ImageSpec, options: OpenOptions): Promise<ImageExport> =>
   options.readOnly || spec.snap !== undefined ? openReadOnly(deps, spec, options) : openWritable(deps, spec, options);
 
-async function openReadOnly(deps: ImageDeps, spec: ImageSpec, { limits }: OpenOptions): Promise<ImageExport> {
-  const device = readOnlyDevice(new ReadOnlyImage(await openContent(deps, spec), limits));
+async function openReadOnly(deps: ImageDeps, spec: ImageSpec, { limits, disk }: OpenOptions): Promise<ImageExport> {
+  const device = readOnlyDevice(new ReadOnlyImage(await openContent(deps, spec), limits, disk));
   return { name: formatSpec(spec), description: `${formatBytes(device.sizeBytes)}, read-only`, device };
 }
 
@@ -86,6 +89,7 @@ async function openWritable(deps: ImageDeps, spec: ImageSpec, options: OpenOptio
     limits,
     force,
     isGone: isOwnerGone,
+    disk: options.disk,
     onAdvance,
     ...(walDirectory !== undefined && { wal: makeLog }),
   });

@@ -6,7 +6,9 @@ import { FarsideError } from '../../errors.ts';
 import { addressDefault, type Address } from '../../nbd/listen.ts';
 import type { NbdServer } from '../../nbd/server.ts';
 import { attachOwner } from '../../node/attach-owner.ts';
+import { DiskCache } from '../../node/disk-cache.ts';
 import { defineCommand } from '../command.ts';
+import type { Context } from '../context.ts';
 import { registerServer } from '../devices.ts';
 import { formatBytes } from '../grammar.ts';
 import { attachHint } from '../nbd-hints.ts';
@@ -19,6 +21,8 @@ import { bytesOption, imageOrSnapsArgument, integerOption, switchOption, textOpt
 import { nextSignal } from '../signals.ts';
 
 const { cacheBytes, readAheadBytes, pendingBytesMax } = attachLimitsDefault;
+const cacheDirBytesDefault = 4 * 1024 ** 3;
+type Disk = { cacheDir: string | undefined; cacheDirSize: number | undefined };
 
 export const nbdServe = defineCommand({
   path: 'nbd serve',
@@ -56,6 +60,11 @@ A flush returns when the bucket has what was written. Whoever can connect can re
       '--wal <directory>',
       'flushes return when this local directory has what was written; the bucket gets it a little later',
     ),
+    cacheDir: textOption('--cache-dir <directory>', 'keep blocks that were read in this local directory too'),
+    cacheDirSize: bytesOption(
+      '--cache-dir-size <size>',
+      `how much of the disk that may take, of all images (default: ${formatBytes(cacheDirBytesDefault)})`,
+    ),
     quiesceHook: textOption(
       '--quiesce-hook <program>',
       "is run with an export's name and 'quiesce' before a snapshot of an image is taken, and with 'unquiesce' after it",
@@ -78,12 +87,14 @@ A flush returns when the bucket has what was written. Whoever can connect can re
     if ('host' in address && !isLoopback(address.host) && tls?.ca === undefined)
       output.note(`farside: whoever reaches ${address.host} can connect: --tls-ca lets in only whom it has signed`);
     const deps = imageDeps(await context.registration(), terminal);
+    const disk = await diskOf(options, context);
     const ended = nextSignal();
     const exports = await openExports(deps, images, {
       owner: attachOwner(terminal),
       limits: limitsOf(options),
       readOnly: options.readOnly,
       force: options.force,
+      disk,
       walDirectory: options.wal === undefined ? undefined : resolve(options.wal),
       quiesceHook: options.quiesceHook === undefined ? undefined : resolve(options.quiesceHook),
       note: (line) => output.note(line),
@@ -103,6 +114,14 @@ A flush returns when the bucket has what was written. Whoever can connect can re
     await unregister();
   },
 });
+
+function diskOf({ cacheDir, cacheDirSize }: Disk, { terminal, output }: Context): Promise<DiskCache> | undefined {
+  if (cacheDir === undefined && cacheDirSize !== undefined)
+    throw new FarsideError('EINVAL', '--cache-dir-size is of --cache-dir');
+  if (cacheDir === undefined) return undefined;
+  const bytesMax = cacheDirSize ?? cacheDirBytesDefault;
+  return DiskCache.open(resolve(cacheDir), { bytesMax, clock: terminal.clock, note: (line) => output.note(line) });
+}
 
 const notListed =
   (output: Output) =>
