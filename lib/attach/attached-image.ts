@@ -41,6 +41,8 @@ export type AttachOptions = OpenOptions & {
   wal?: ((image: { imageId: string; epoch: EpochId }) => WriteAheadLog) | undefined;
   /** Told after each segment that is in the bucket: mirroring wants to know. Must not throw. */
   onAdvance?: ((position: { seq: number; entry: number }) => void) | undefined;
+  /** Told now and then while the bucket refuses what is written, and it is tried on. */
+  onRefused?: ((refusal: FarsideError) => void) | undefined;
   /** Run around snapshots of the image by whoever takes them; the owner must say `quiesces`. */
   quiesceHook?: QuiesceHook | undefined;
   /** Blocks are looked for here before the bucket is asked. */
@@ -105,10 +107,13 @@ export class AttachedImage {
       compression,
       limits: options.limits,
       wal: options.wal?.({ imageId, epoch: parseEpochId(journal.folded.epoch) }),
+      onRefused: options.onRefused,
       onDurable: ({ segment }) => this.#settle(segment),
     });
     const { quiesceHook: hook, limits } = options;
-    this.#quiescence = hook && this.#quiescenceOf(imageId, hook, limits.quiesceHoldMs);
+    const hold = (): Hold => holdOf((work) => this.#inOrder(work));
+    const drain = (): Promise<number> => this.#journal.drain();
+    this.#quiescence = hook && new Quiescence(deps, { imageId, hook, holdMs: limits.quiesceHoldMs, hold, drain });
   }
 
   get sizeBytes(): number {
@@ -188,15 +193,6 @@ export class AttachedImage {
   async extents(offset: number, length: number): Promise<Extent[]> {
     this.#checkSpan(offset, length, 'EINVAL');
     return this.#newest(() => this.#reader.extents(offset, offset + length));
-  }
-
-  #quiescenceOf(imageId: string, hook: QuiesceHook, holdMs: number): Quiescence {
-    const drain = async (): Promise<number> => {
-      await this.#journal.drain();
-      return this.#journal.position.seq;
-    };
-    const hold = (): Hold => holdOf((work) => this.#inOrder(work));
-    return new Quiescence(this.#deps, { imageId, hook, holdMs, hold, drain });
   }
 
   /** To be called about once a second. Never throws: what went wrong shows in `failure`, or with the next flush. */

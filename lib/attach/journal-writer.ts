@@ -49,6 +49,8 @@ export type JournalWriterOptions = {
   compression: Compression;
   limits: AttachLimits;
   wal?: WriteAheadLog | undefined;
+  /** The bucket refuses what was written: told now and then, while it is tried on. */
+  onRefused?: ((refusal: FarsideError) => void) | undefined;
   /** Takes over a segment that is in the bucket, in order. */
   onDurable: (sealed: EncodedSegment) => void;
 };
@@ -58,6 +60,8 @@ const segmentEntriesMax = 16_384;
 
 /** Segments that are encoded, or about to be: the one that is being put, and the next. */
 const encodedMax = 2;
+
+const refusalToldEveryMs = 60_000;
 
 type Waiting = {
   layer: Layer;
@@ -91,6 +95,8 @@ export class JournalWriter {
   #changed: (() => void)[] = [];
   #failure: FarsideError | undefined;
   #isStopped = false;
+  /** Since when the bucket says that this writer may not write. */
+  #refusal: { sinceMs: number; toldMs: number } | undefined;
 
   constructor(deps: ImageDeps, options: JournalWriterOptions) {
     const { segmentBytesMax } = options.limits;
@@ -176,12 +182,13 @@ export class JournalWriter {
     if (!this.#failure && this.#wanted > this.#taken - this.#openEntries) this.#seal();
   }
 
-  /** Everything taken so far is in the bucket when this resolves, whatever the log has. */
-  async drain(): Promise<void> {
+  /** Everything taken so far is in the bucket when this resolves, whatever the log has. Gives the first slot that is not numbered. */
+  async drain(): Promise<number> {
     const upTo = this.#taken;
     this.#wanted = Math.max(this.#wanted, upTo);
     this.#start();
     await this.#until(() => this.#stored >= upTo);
+    return this.#seq;
   }
 
   /** To be called now and then: seals what has waited for too long. */
@@ -326,19 +333,38 @@ export class JournalWriter {
     }
   }
 
+  /** Throws EIO when it has been refused for too long. Meanwhile flushes run into their patience, and writers wait for room. */
+  #refused(error: FarsideError): void {
+    const nowMs = this.#deps.clock.nowMs();
+    const { sinceMs, toldMs } = this.#refusal ?? { sinceMs: nowMs, toldMs: -Infinity };
+    const isToldNow = nowMs - toldMs >= refusalToldEveryMs;
+    this.#refusal = { sinceMs, toldMs: isToldNow ? nowMs : toldMs };
+    const { refusalPatienceMs } = this.#options.limits;
+    if (nowMs - sinceMs >= refusalPatienceMs) {
+      const why = `the bucket has refused what was written for ${refusalPatienceMs / 1000} s: ${error.message}`;
+      throw new FarsideError('EIO', why, { cause: error });
+    }
+    if (isToldNow) this.#options.onRefused?.(error);
+  }
+
   /** Again and again, with the same bytes, until it is there. False: fenced, or stopped. */
   async #put(seq: number, bytes: Uint8Array): Promise<boolean> {
     const { imageId, epoch } = this.#options;
     const slot = { epoch, seq };
     for (let tries = 0; !this.#isStopped; tries++) {
       try {
-        if (await fillSlot(this.#deps, imageId, slot, bytes)) return true;
+        const isFilled = await fillSlot(this.#deps, imageId, slot, bytes);
+        this.#refusal = undefined;
+        if (isFilled) return true;
         // A log that is replayed puts again what had arrived.
         if (await holdsBytes(this.#deps, imageId, slot, bytes)) return true;
         this.#fail(fenced());
         return false;
       } catch (error) {
-        if (!(error instanceof FarsideError) || error.retry === 'never') throw asTaken(error);
+        if (!(error instanceof FarsideError)) throw error;
+        if (error.code === 'EACCES') this.#refused(error);
+        else if (error.retry === 'never') throw asTaken(error);
+        else this.#refusal = undefined;
         this.#wake();
         await backOff(faultBackoff, tries, this.#deps);
       }

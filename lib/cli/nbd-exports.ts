@@ -2,7 +2,7 @@
 // client comes, so that whoever starts a server hears at once what stands in the way.
 
 import { AttachedImage, type AttachOptions } from '../attach/attached-image.ts';
-import type { AttachLimits } from '../attach/limits.ts';
+import { attachLimitsDefault, type AttachLimits } from '../attach/limits.ts';
 import type { QuiesceHook } from '../attach/quiescence.ts';
 import type { BlockStore } from '../attach/read-cache.ts';
 import { ReadOnlyImage } from '../attach/read-only-image.ts';
@@ -89,6 +89,7 @@ async function openWritable(deps: ImageDeps, spec: ImageSpec, options: OpenOptio
     limits,
     force,
     isGone: isOwnerGone,
+    onRefused: (refusal) => options.note(refusedText(spec, refusal)),
     disk: options.disk,
     onAdvance,
     ...(walDirectory !== undefined && { wal: makeLog }),
@@ -110,6 +111,9 @@ function quiescing(
     });
   return { owner: { ...owner, quiesces: true }, quiesceHook: told };
 }
+
+const refusedText = (spec: ImageSpec, { message }: FarsideError): string =>
+  `farside: ${formatSpec(spec)}: THE BUCKET REFUSES WHAT IS WRITTEN: ${message}\nit is kept and tried on for ${attachLimitsDefault.refusalPatienceMs / 60_000} minutes: renew the credentials`;
 
 async function replay(deps: ImageDeps, spec: ImageSpec, directory: string, note: OpenOptions['note']): Promise<void> {
   const { segmentCount, orphans } = await replayLog(deps, spec, directory);

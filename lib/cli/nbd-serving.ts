@@ -8,6 +8,8 @@ import { describeFailure } from './failure.ts';
 import { closeExport, exportSource, type ImageExport } from './nbd-exports.ts';
 
 const lookEveryMs = 1000;
+/** More than a flush may take, and a hook: whoever is not done by then never will be. */
+const closeWaitMs = 240_000;
 
 export type Serving = {
   exports: readonly ImageExport[];
@@ -16,6 +18,8 @@ export type Serving = {
   note: (line: string) => void;
   /** Resolves when the process is asked to end. */
   ended: Promise<unknown>;
+  /** For tests: how long an image may take to be given back. */
+  closeWaitMs?: number;
 };
 
 /** What whoever started it is told; `uri` names the export. */
@@ -49,8 +53,8 @@ export async function serveExports(
     const waking = setInterval(() => exports.forEach(({ image }) => void image?.maintain()), lookEveryMs);
     try {
       // What a device fails with at its last flush, closing the image says too.
-      await server?.stop().catch(() => {});
-      await closeAll(exports, lost);
+      await server?.stop().catch((error: unknown) => tellHung(error, note));
+      await closeAll(exports, lost, serving.closeWaitMs ?? closeWaitMs);
     } finally {
       clearInterval(waking);
     }
@@ -85,12 +89,27 @@ function lookAfter(
   return { allLost: promise, stop: () => clearInterval(looking) };
 }
 
-async function closeAll(exports: readonly ImageExport[], lost: ReadonlyMap<string, FarsideError>): Promise<void> {
-  const closed = await Promise.allSettled(exports.map(closeExport));
+function tellHung(error: unknown, note: Serving['note']): void {
+  if (error instanceof FarsideError && error.code === 'ETIMEDOUT') note(`farside: ${error.message}`);
+}
+
+async function closeAll(
+  exports: readonly ImageExport[],
+  lost: ReadonlyMap<string, FarsideError>,
+  waitMs: number,
+): Promise<void> {
+  const closed = await Promise.allSettled(exports.map((one) => closeInTime(one, waitMs)));
   const failures = closed.flatMap((one, index) =>
     one.status === 'rejected' ? [notGivenBack(exports[index]!.name, one.reason)] : [],
   );
   for (const failure of [...failures, ...lost.values()]) throw failure;
+}
+
+async function closeInTime(one: ImageExport, waitMs: number): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  const why = `a request to its bucket has not come back within ${waitMs / 1000} s`;
+  const timer = setTimeout(() => late.reject(new FarsideError('ETIMEDOUT', why)), waitMs);
+  await Promise.race([closeExport(one), late.promise]).finally(() => clearTimeout(timer));
 }
 
 function notGivenBack(name: string, cause: unknown): FarsideError {

@@ -16,7 +16,7 @@ import type { ImageDeps, ImageSpec } from './deps.ts';
 import { foldTail, hasTail } from './fold.ts';
 import { pastEpochsMax, type Header, type Journal, type JournalOwner } from './header.ts';
 import { inUse, ownerOf } from './attachment.ts';
-import { newEpochId, parseEpochId } from './ids.ts';
+import { newEpochId, parseEpochId, type EpochId } from './ids.ts';
 import { fence } from './slots.ts';
 
 export type OpenOptions = {
@@ -42,17 +42,33 @@ export async function openEpoch(
     const previous = ownerOf(stored.value);
     if (previous && !force && !isGone(previous)) throw inUse(stored.value, previous);
     const whole = await endEpoch(deps, stored);
-    const opened =
-      whole &&
-      (await swapJournal(deps, whole, (journal, header) => {
-        assertWritable(header); // it may have been demoted since
-        return nextEpoch(deps, journal, owner);
-      }));
+    const opened = whole && (await beginEpoch(deps, whole, owner));
     if (opened) return opened;
   }
   throw new FarsideError('EAGAIN', `image ${spec.image} is being attached by others too; try again`, {
     retry: 'later',
   });
+}
+
+async function beginEpoch(
+  deps: ImageDeps,
+  whole: Stored<Header>,
+  owner: JournalOwner,
+): Promise<Stored<Header> | undefined> {
+  const epoch = newEpochId(deps.random);
+  const begin = (journal: Journal | undefined, header: Header): Journal => {
+    assertWritable(header); // it may have been demoted since
+    return nextEpoch(epoch, journal, owner);
+  };
+  try {
+    return await swapJournal(deps, whole, begin);
+  } catch (error) {
+    if (!(error instanceof FarsideError) || error.retry === 'never') throw error;
+    // Nobody had an answer. It may have landed: then the image is ours, and nobody else's while this process lives.
+    const now = await readHeader(deps, whole.value.imageId).catch(() => undefined);
+    if (now && now.value.journal?.state === 'open' && now.value.journal.folded.epoch === epoch) return now;
+    throw error;
+  }
 }
 
 /** Detaches: the epoch ends, and the root is the whole head again. Idempotent; another epoch is left alone. */
@@ -128,9 +144,9 @@ async function swapJournal(
 const positionText = (journal: Journal | undefined): string =>
   journal ? `${journal.state} ${journal.folded.epoch}/${journal.folded.seq}` : 'none';
 
-function nextEpoch(deps: ImageDeps, journal: Journal | undefined, owner: JournalOwner): Journal {
+function nextEpoch(epoch: EpochId, journal: Journal | undefined, owner: JournalOwner): Journal {
   const closedOne = journal && closedJournal(journal);
-  const folded = { epoch: newEpochId(deps.random), tag: (journal?.folded.tag ?? 0) + 1, seq: 0, entry: 0 };
+  const folded = { epoch, tag: (journal?.folded.tag ?? 0) + 1, seq: 0, entry: 0 };
   return { state: 'open', folded, owner, past: closedOne ? closedOne.past : [] };
 }
 

@@ -27,6 +27,8 @@ export type Limits = {
   stallMs: number;
   /** How long a stop waits for requests in flight before connections are cut. */
   stopMs: number;
+  /** How long it waits for devices that have not answered or do not close, and then gives them up. Longer than their own patience. */
+  deviceStopMs: number;
 };
 
 const MiB = 1024 * 1024;
@@ -46,6 +48,7 @@ export const limitsDefault: Limits = {
   handshakeMs: 30_000,
   stallMs: 120_000,
   stopMs: 30_000,
+  deviceStopMs: 180_000,
 };
 
 /** Of a string, by the protocol. */

@@ -2,7 +2,7 @@
 // clients beyond the order in which they ask for room.
 
 import { createServer, type Server, type Socket } from 'node:net';
-import { assert } from '../errors.ts';
+import { assert, FarsideError } from '../errors.ts';
 import { Budget } from './budget.ts';
 import type { ExportSource } from './device.ts';
 import { limitsDefault, type Limits } from './limits.ts';
@@ -95,13 +95,28 @@ export class NbdServer {
     }
   }
 
-  /** No new connections; requests that were taken are answered; devices are flushed and closed. Throws what a device fails with then. */
+  /** No new connections; requests that were taken are answered; devices are flushed and closed. Throws what a device fails with then; ETIMEDOUT: one never answers. */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
   }
 
   async #stop(): Promise<void> {
+    const { deviceStopMs } = this.#shared.limits;
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => late.reject(this.#hung(deviceStopMs)), deviceStopMs);
+    await Promise.race([this.#end(), late.promise]).finally(() => clearTimeout(timer));
+  }
+
+  #hung(waitedMs: number): FarsideError {
+    const { connectionCount, deviceCount } = this.status;
+    return new FarsideError(
+      'ETIMEDOUT',
+      `${deviceCount} devices, asked over ${connectionCount} connections, did not come to their end within ${waitedMs / 1000} s: what they had not answered may not have been done`,
+    );
+  }
+
+  async #end(): Promise<void> {
     const closed = this.#listeners.map((listener) => new Promise((resolve) => listener.close(resolve)));
     for (const connection of this.#connections.keys()) connection.stop();
     const cut = setTimeout(() => {

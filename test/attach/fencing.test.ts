@@ -6,7 +6,9 @@ import { AttachedImage } from '../../lib/attach/attached-image.ts';
 import { attachLimitsDefault } from '../../lib/attach/limits.ts';
 import { openHeader } from '../../lib/image/access.ts';
 import { foldTail } from '../../lib/image/fold.ts';
+import { FarsideError } from '../../lib/errors.ts';
 import { createImage } from '../../lib/image/images.ts';
+import { createSnapshot } from '../../lib/image/snapshots.ts';
 import type { JournalOwner } from '../../lib/image/header.ts';
 import { memorySite, readImage, spec, type MemorySite } from '../image/model.ts';
 import { interposed, isHeader } from './interposed.ts';
@@ -59,6 +61,21 @@ describe('writers of one image who meet', () => {
     await put(winner!, 2);
     await winner!.close();
     expect(await firstByte(deps)).toBe(2);
+  });
+
+  test('an opener who had no answer, but whose epoch did begin, has the image and leaves no lock behind', async () => {
+    const deps = await siteWithImage();
+    const unanswered = interposed(deps, isHeader, async (_, land) => {
+      await land();
+      await createSnapshot(deps, spec('vm'), 's'); // so that the repeat is no proof either way
+      throw new FarsideError('ETIMEDOUT', 'no answer', { retry: 'later' });
+    });
+    const image = await attach(unanswered, 'here');
+    await put(image, 3);
+    expect((await openHeader(deps, spec('vm'))).value.journal?.owner?.address).toBe('here');
+    await image.close();
+    expect(await firstByte(deps)).toBe(3);
+    expect((await openHeader(deps, spec('vm'))).value.journal).toMatchObject({ state: 'closed', folded: { tag: 1 } });
   });
 
   test('a writer that detaches while it is pushed off leaves the epoch of its successor open', async () => {

@@ -67,6 +67,22 @@ test('stop: a client that does not read its replies is cut off in time', async (
   expect(server.status.connectionCount).toBe(0);
 });
 
+test('stop: a device that never answers is given up, and it is told that what it was asked may be lost', async () => {
+  const disk = new MemoryDevice(MiB);
+  const never = Promise.withResolvers<void>();
+  disk.write = () => never.promise;
+  const { server, client } = await serve({ disk }, { limits: { stopMs: 50, deviceStopMs: 200 } });
+  forget(server);
+  const raw = await client();
+  await raw.go();
+  raw.request(cmd.write, { data: Buffer.alloc(512) });
+  await until(() => server.status.inFlightBytes > 0, 'the write was taken');
+  await expect(server.stop()).rejects.toMatchObject({
+    code: 'ETIMEDOUT',
+    message: expect.stringMatching(/^1 devices, .* within 0\.2 s: what they had not answered may not have been done$/),
+  });
+});
+
 test('stop: a device that fails to flush is closed all the same, and the failure is told', async () => {
   const disks = { a: new MemoryDevice(MiB), b: new MemoryDevice(MiB), c: new MemoryDevice(MiB, { readOnly: true }) };
   const { server, client } = await serve(disks);
