@@ -2,24 +2,30 @@
 // memory back at once; where the codec has threads, they see it in place. Pieces are filled one behind another and used again.
 
 const pieceBytes = 1024 * 1024;
+/** A segment of little data, as every flush makes one where there is a log, takes no more: there may be thousands while the bucket is away. */
+const firstPieceBytes = 16 * 1024;
 /** Kept for what is written next: about a segment. */
 const freePiecesMax = 8;
 
 export class Pieces {
   readonly #room: (bytes: number) => Buffer;
-  readonly #free: Buffer[] = [];
+  readonly #free = new Map<number, Buffer[]>([firstPieceBytes, pieceBytes].map((bytes) => [bytes, []]));
 
   /** @param room gives new memory. */
   constructor(room: (bytes: number) => Buffer) {
     this.#room = room;
   }
 
-  take(): Buffer {
-    return this.#free.pop() ?? this.#room(pieceBytes);
+  take(isFirst: boolean): Buffer {
+    const bytes = isFirst ? firstPieceBytes : pieceBytes;
+    return this.#free.get(bytes)!.pop() ?? this.#room(bytes);
   }
 
   give(pieces: readonly Buffer[]): void {
-    this.#free.push(...pieces.slice(0, freePiecesMax - this.#free.length));
+    for (const piece of pieces) {
+      const free = this.#free.get(piece.length)!;
+      if (free.length < freePiecesMax) free.push(piece);
+    }
   }
 }
 
@@ -27,7 +33,8 @@ export class Pieces {
 export class SegmentMemory {
   readonly #pieces: Pieces;
   #taken: Buffer[] = [];
-  #filledBytes = pieceBytes;
+  /** Of the last piece. */
+  #filledBytes = 0;
 
   constructor(pieces: Pieces) {
     this.#pieces = pieces;
@@ -47,16 +54,18 @@ export class SegmentMemory {
   free(): void {
     this.#pieces.give(this.#taken);
     this.#taken = [];
-    this.#filledBytes = pieceBytes;
+    this.#filledBytes = 0;
   }
 
   #next(bytesMax: number): Buffer {
-    if (this.#filledBytes === pieceBytes) {
-      this.#taken.push(this.#pieces.take());
+    let piece = this.#taken.at(-1);
+    if (!piece || this.#filledBytes === piece.length) {
+      piece = this.#pieces.take(!piece);
+      this.#taken.push(piece);
       this.#filledBytes = 0;
     }
     const from = this.#filledBytes;
-    this.#filledBytes = Math.min(pieceBytes, from + bytesMax);
-    return this.#taken.at(-1)!.subarray(from, this.#filledBytes);
+    this.#filledBytes = Math.min(piece.length, from + bytesMax);
+    return piece.subarray(from, this.#filledBytes);
   }
 }

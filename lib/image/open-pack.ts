@@ -34,6 +34,7 @@ export class OpenPack {
   readonly #rooms: Rooms;
   readonly #entries: Entry[] = [];
   #room: Buffer | undefined;
+  #payloadStart = payloadStart;
   payloadBytes = 0;
   /** Names the pack once its content, and so its id, is settled. */
   closed: Pack | undefined;
@@ -46,15 +47,18 @@ export class OpenPack {
     return this.#entries.length;
   }
 
-  /** Takes room for so much payload at once, where it is known. */
-  reserve(payloadBytes: number): void {
-    this.#roomFor(payloadStart + payloadBytes);
+  /** Takes room for all of a new pack at once, where it is known; a small one takes no more than it needs, since it may be kept for long. */
+  reserve(entryCount: number, payloadBytes: number): void {
+    assert(!this.#room, 'room is reserved for a pack that has some');
+    if (payloadBytes > smallBytes) return void this.#roomFor(payloadStart + payloadBytes);
+    this.#payloadStart = indexBytes(entryCount);
+    this.#room = Buffer.allocUnsafeSlow(this.#payloadStart + payloadBytes);
   }
 
   /** Copies the entry's bytes. @returns the entry's number. */
   add({ entry, encoded }: NewEntry): number {
     assert(!this.closed, 'an entry was added to a closed pack');
-    const start = payloadStart + this.payloadBytes;
+    const start = this.#payloadStart + this.payloadBytes;
     this.#roomFor(start + encoded.length).set(encoded, start);
     this.payloadBytes += encoded.length;
     return this.#entries.push(entry) - 1;
@@ -62,9 +66,9 @@ export class OpenPack {
 
   #roomFor(bytes: number): Buffer {
     if (this.#room && bytes <= this.#room.length) return this.#room;
-    const larger = this.#rooms.take(bytes - payloadStart);
+    const larger = this.#rooms.take(bytes - this.#payloadStart);
     if (this.#room) {
-      this.#room.copy(larger, payloadStart, payloadStart, payloadStart + this.payloadBytes);
+      this.#room.copy(larger, this.#payloadStart, this.#payloadStart, this.#payloadStart + this.payloadBytes);
       this.#rooms.give(this.#room);
     }
     this.#room = larger;
@@ -75,7 +79,7 @@ export class OpenPack {
   close(): { encoded: EncodedPack; free: () => void } {
     const room = this.#room;
     assert(room && !this.closed, 'an empty or closed pack is closed');
-    const encoded = sealPack(this.#entries, room, payloadStart, this.payloadBytes);
+    const encoded = sealPack(this.#entries, room, this.#payloadStart, this.payloadBytes);
     this.closed = { packId: encoded.packId, entryCount: encoded.entryCount, packBytes: encoded.bytes.length };
     this.#entries.length = 0;
     this.#room = undefined;

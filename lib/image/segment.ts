@@ -50,7 +50,10 @@ export function encodeSegment(meta: SegmentMeta, changes: readonly NewChange[], 
   const events = encodeEntry(entryKind.events, 0, encodeEvents(meta, numbered), 'none');
   const open = new OpenPack(rooms);
   const entries = [events, ...blocks];
-  open.reserve(entries.reduce((sum, { encoded }) => sum + encoded.length, 0));
+  open.reserve(
+    entries.length,
+    entries.reduce((sum, { encoded }) => sum + encoded.length, 0),
+  );
   for (const part of entries) open.add(part);
   const { encoded: made, free } = open.close();
   const { packId, bytes, entryCount } = made;
