@@ -56,6 +56,8 @@ export async function beginCopy(
   const stored = decision.resync ? await foldTail(deps, copying.stored) : copying.stored;
   const header = stored.value;
   if (header.collect) return waitForCollection(deps, header);
+  // Folding may have read it anew: decided was about the one before.
+  if (!isUnchanged(copying.stored.value, header)) return 'again';
   const mirrorUuid = mirrorOf(connection.pool, header.namespace)?.mirrorUuid ?? '';
   const plan = planOf(decision, { header, remote, mirrorUuid, peerUuid: connection.record.uuid });
   if (!plan) return 'again';
@@ -66,7 +68,7 @@ export async function beginCopy(
     step: 0,
     linkSnapId: linkOf(decision, header, remote),
     held: heldRoots(header, remote),
-    ...(decision.resync && { resync: true }),
+    ...((decision.resync || header.mirror?.state === 'creating') && { resync: true }),
   };
   const isBehind = remote.snapshots.some(({ id }) => id > plan.target.id);
   const begin = { plan, primaryImageId: remote.imageId, startedAtMs, isBehind };

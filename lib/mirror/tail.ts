@@ -146,7 +146,7 @@ export async function withTail(
   decision: Decision,
 ): Promise<Decision> {
   if (!stored || remote.status !== 'present') return decision;
-  if (remote.disconnected === true && stored.value.mirror?.mode === 'journal' && isReplaying(decision))
+  if (remote.disconnected === true && isFollower(stored.value) && isReplaying(decision))
     return disconnected(deps, stored);
   if (decision.kind !== 'sync') return decision;
   if (!(await reachesBeyond(deps, stored.value, remote.snapshots))) return decision;
@@ -154,6 +154,9 @@ export async function withTail(
     ? { ...decision, losesTail: true }
     : { kind: 'stop', reason: 'split-brain', ...stopStatus['split-brain'] };
 }
+
+/** One that is still being made follows nothing yet; its first copy connects it, as a resync does. */
+const isFollower = ({ mirror }: Header): boolean => mirror?.mode === 'journal' && mirror.state === 'enabled';
 
 const isReplaying = (decision: Decision): boolean =>
   decision.kind === 'idle' || (decision.kind === 'sync' && !decision.resync);

@@ -3,10 +3,12 @@
 import { describe, expect, test } from 'vitest';
 
 import { keyText } from '../../lib/bucket/keys.ts';
+import { updateHeader } from '../../lib/image/access.ts';
+import type { Header } from '../../lib/image/header.ts';
 import { setMeta } from '../../lib/image/meta.ts';
 import { advanceJournal } from '../../lib/mirror/advance.ts';
 import { disconnectClients } from '../../lib/mirror/disconnect.ts';
-import { resyncImage } from '../../lib/mirror/images.ts';
+import { enableImage, resyncImage } from '../../lib/mirror/images.ts';
 import { inspectJournal, journalInfo, journalStatus, resetJournal } from '../../lib/mirror/journal-report.ts';
 import { readPool } from '../../lib/mirror/pool.ts';
 import { imageStatus } from '../../lib/mirror/status.ts';
@@ -15,6 +17,11 @@ import { headerOf, spec, type World } from './two-sites.ts';
 
 const mirrorUuidOf = async (world: World): Promise<string> =>
   (await world.run(readPool(world.b.deps, 'rbd'))).value.mirror!.mirrorUuid;
+
+function withoutSync(header: Header): Header {
+  const { sync: _, ...mirror } = header.mirror!;
+  return { ...header, mirror };
+}
 
 const states = async (world: World): Promise<string[]> =>
   (await world.run(journalStatus(world.a.deps, spec('disk')))).registered_clients.map(({ state }) => state);
@@ -131,6 +138,21 @@ describe('a disconnected replica', () => {
     expect(await states(world)).toEqual(['connected', 'connected']);
     await tell(5);
     expect(await states(world)).toEqual(['connected', 'disconnected']);
+  });
+
+  test('before its first copy is whole it is copied all the same, and connected by that', async () => {
+    const world = await paired({ limits: { inlineBytesMax: 1, pieceBytesMax: 32 * kib } });
+    world.b.delivery = { lost: ({ type }) => type !== 'sync', doubledShare: 0, shuffled: false };
+    await world.run(enableImage(world.a.deps, spec('disk'), 'journal'));
+    await world.settle();
+    expect((await headerOf(world.b, 'disk')).mirror).toMatchObject({ state: 'creating', sync: {} });
+    await world.run(disconnectClients(world.a.deps, spec('disk')));
+    world.b.restart();
+    await world.run(updateHeader(world.b.deps, spec('disk'), withoutSync, { byMirroring: true })); // given up
+    world.b.delivery = { ...world.b.delivery, lost: () => false };
+    for (let minutes = 0; minutes < 3; minutes++) await world.minute();
+    await expectEqual(world);
+    expect(await states(world)).toEqual(['connected', 'connected']);
   });
 
   test('there has to be one', async () => {

@@ -3,6 +3,7 @@
 
 import { describe, expect, test } from 'vitest';
 
+import type { Clock } from '../../lib/clock.ts';
 import { mirrorSnapshots, userSnapshots } from '../../lib/image/header.ts';
 import { createImage, renameImage, resizeImage, updateFeatures } from '../../lib/image/images.ts';
 import { setMeta } from '../../lib/image/meta.ts';
@@ -229,6 +230,20 @@ describe('what is shown', () => {
     expect(await world.run(listSnapshots(world.a.deps, spec('disk'), { all: true }))).toEqual([]);
   });
 
+  test('what a writer whose clock is ahead has sealed is followed at once, where no delay is asked for', async () => {
+    const world = await mirrored();
+    const image = await attach(world, world.a);
+    await world.settle();
+    const { clock } = world;
+    (world.b.deps as { clock: Clock }).clock = {
+      nowMs: () => clock.nowMs() - 10_000,
+      sleep: (durationMs) => clock.sleep(durationMs),
+    };
+    await put(world, image, 512 * kib, 7);
+    await advance(world, world.a);
+    await expectEqual(world);
+  });
+
   test('a replica that is late on purpose takes a segment when it is old enough', async () => {
     const world = await mirrored();
     await world.run(setMeta(world.a.deps, spec('disk'), 'conf_rbd_mirroring_replay_delay', '300'));
@@ -373,6 +388,34 @@ describe('roles in journal mode', () => {
     const header = await headerOf(world.b, 'disk');
     expect(header.mirror?.resyncRequestedAtMs).toBeUndefined();
     expect(userSnapshots(header)).toEqual([]);
+  });
+
+  test('a resync that was decided about a replica does not touch the primary that it has become', async () => {
+    const world = await mirrored();
+    const image = await attach(world, world.a);
+    await world.settle();
+    await put(world, image, 0, 1);
+    await advance(world, world.a);
+    const { delivery } = world.b;
+    world.b.delivery = { ...delivery, lost: () => true };
+    await world.run(image.close()); // a point that does not get here yet
+    world.b.delivery = delivery;
+    await world.run(resyncImage(world.b.deps, spec('disk')));
+    // Right before the resync's fold takes effect, the replica is promoted.
+    const { driver } = world.b;
+    const store = driver.put.bind(driver);
+    let isPromoted = false;
+    driver.put = async (key, body, condition) => {
+      if (!isPromoted && key.endsWith('/header.json')) {
+        isPromoted = true;
+        await promoteImage(world.b.deps, spec('disk'), { force: true });
+      }
+      return await store(key, body, condition);
+    };
+    await world.settle();
+    await world.minute();
+    expect(isPromoted).toBe(true);
+    expect(mirrorSnapshots(await headerOf(world.b, 'disk')).at(-1)?.namespace.state).toBe('primary');
   });
 
   test('disabling turns journaling off and ends the replica', async () => {
