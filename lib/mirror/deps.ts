@@ -35,6 +35,8 @@ export type Limits = {
   /** Segments of a journal that one invocation copies, and fetches at once. */
   segmentsMax: number;
   segmentsConcurrency: number;
+  /** Slots behind a replica's root at which they are folded: bounds what reading it, or promoting it, has to go through. */
+  replicaTailMax: number;
   /** Packs in memory at once in one invocation: 3 × 8 MiB fetched, and as much being merged. */
   packsConcurrency: number;
   /** A sync whose last checkpoint is older stands still: its missing pieces are sent again. */
@@ -93,6 +95,7 @@ export const limitsDefault: Limits = {
   inlineBytesMax: 96 * mebibyte,
   segmentsMax: 256,
   segmentsConcurrency: 4,
+  replicaTailMax: 64,
   packsConcurrency: 3,
   standstillMs: 30_000,
   completeDelayMs: 1000,

@@ -13,7 +13,7 @@
 //                                          folds up to slot 8, closes the journal
 //   puts 9: it lies behind the end of a journal that is closed, and nobody reads it
 //
-// Bounded: `segmentsMax` slots and `inlineBytesMax` bytes for each invocation, `segmentsConcurrency` in flight. A slot that is gone
+// Bounded: `segmentsMax` slots and `inlineBytesMax` bytes for each invocation, `segmentsConcurrency` in flight, `replicaTailMax` unfolded. A slot that is gone
 // at the primary (collected there, once folded) is not waited for: the primary takes a point, and the replica goes on from that.
 
 import type { Stored } from '../bucket/document.ts';
@@ -31,8 +31,6 @@ import type { MirrorDeps } from './deps.ts';
 import type { Peer } from './peer-protocol.ts';
 import { recall, remember } from './recent.ts';
 
-/** Slots behind the root at which they are folded: bounds what reading the replica, or promoting it, has to go through. */
-const foldSlots = 64;
 /** For so long after the newest segment a replica is looked after by every tick: wake-ups and records may be lost. */
 const freshMs = 5 * 60_000;
 
@@ -78,7 +76,7 @@ export async function followJournal(
   const isGone = foldedThere?.epoch === epoch && foldedThere.seq > end.seq;
   if (copied.stopped === 'absent' && isGone) return { ...result, state: 'gone' };
   const isFresh = copied.stopped === 'delayed' || (last && deps.clock.nowMs() - last.sealedAtMs < freshMs);
-  await foldNowAndThen(deps, following.stored, copied.segments, end, isFresh ? foldSlots : 1);
+  await foldNowAndThen(deps, following.stored, copied.segments, end, isFresh ? deps.limits.replicaTailMax : 1);
   return { ...result, state: isFresh ? 'fresh' : 'settled' };
 }
 

@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { keyText } from '../../lib/bucket/keys.ts';
 import { decodeEntry } from '../../lib/image/codec.ts';
 import { crc32 } from '../../lib/image/digest.ts';
-import { hasTail } from '../../lib/image/fold.ts';
+import { hasTail, type Tailed } from '../../lib/image/fold.ts';
 import { packSources, type Header, type Root } from '../../lib/image/header.ts';
 import { parseEpochId, parsePackId } from '../../lib/image/ids.ts';
 import { decodeNode, sectorBytes, type PackRef, type Slot } from '../../lib/image/node.ts';
@@ -116,6 +116,12 @@ export class BucketReader {
     let content = this.#heads.get(key);
     if (!content) this.#heads.set(key, (content = contentOf(this.#overlaid(objects, header, below, segments))));
     return content;
+  }
+
+  /** The first slot of the open epoch that holds no segment. */
+  endOf(objects: Objects, header: Tailed): number {
+    const { seq } = header.journal.folded;
+    return seq + this.#tailOf(objects, header.imageId, header.journal.folded).length;
   }
 
   #tailOf(objects: Objects, imageId: string, folded: { epoch: string; seq: number }): Segment[] {

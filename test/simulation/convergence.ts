@@ -3,6 +3,7 @@
 
 import { mirrorSnapshots, sameRoot } from '../../lib/image/header.ts';
 import { childrenOf } from '../../lib/image/lineage.ts';
+import { covers, sameReach } from './journal-truth.ts';
 import { describe, type GroundTruth, type ImageTruth, type SiteTruth } from './ground-truth.ts';
 
 /** Images of `from` are mirrored to `to`. */
@@ -50,19 +51,34 @@ export function waitsForParent(primary: ImageTruth, source: SiteTruth, target: S
   return !parent || parent.header.snapshots.every(({ root }) => !sameRoot(root, link.root));
 }
 
+/** At the same point, and as far behind it in the journal, if that is mirrored. */
+const isInStep = (a: ImageTruth, b: ImageTruth): boolean =>
+  a.newest === b.newest && (sameReach(a.reach, b.reach) || a.header.mirror?.mode !== 'journal');
+
+/** What the one shows lies in the history of the other. */
+const descends = (from: ImageTruth, image: ImageTruth): boolean =>
+  from.newest !== undefined && image.line.has(from.newest) && covers(image.reach, from.reach);
+
+/** It says so, unless it was copied from another site. */
+function isDisconnected(image: ImageTruth, copy: ImageTruth, truth: GroundTruth): boolean {
+  if ((image.header.mirror?.disconnected ?? []).length === 0) return false;
+  const { problem, lastSync } = copy.header.mirror ?? {};
+  return problem?.description === 'disconnected' || lastSync?.peerMirrorUuid !== truth.site(image.site)?.mirrorUuid;
+}
+
 /** In a chain a replica is followed as its primary is; who has more than it, or something else, is another site's business. */
 function checkNext(
   replica: ImageTruth,
   copy: ImageTruth | undefined,
-  others: readonly ImageTruth[],
-  to: string,
+  { others, to, truth }: { others: readonly ImageTruth[]; to: string; truth: GroundTruth },
 ): string | undefined {
   if (replica.newest?.site === to || copy?.role === 'primary') return undefined;
+  if (copy && isDisconnected(replica, copy, truth)) return undefined;
   if (!copy || copy.role === 'creating') {
     const hasClash = others.some((other) => other !== copy && other.view.name === replica.view.name);
     return hasClash ? undefined : `${replica.title} is not passed on to ${to}`;
   }
-  const isBehind = copy.newest !== undefined && replica.newest?.line.has(copy.newest) && copy.newest !== replica.newest;
+  const isBehind = descends(copy, replica) && !isInStep(copy, replica);
   return isBehind ? `${copy.title} is behind ${replica.title}` : undefined;
 }
 
@@ -71,7 +87,7 @@ const followsOther = (copy: ImageTruth, truth: GroundTruth): boolean =>
   truth
     .census()
     .flatMap(({ images }) => images)
-    .some(({ role, globalId, newest }) => role === 'primary' && globalId === copy.globalId && newest === copy.newest);
+    .some((other) => other.role === 'primary' && other.globalId === copy.globalId && isInStep(other, copy));
 
 function checkCopy(
   truth: GroundTruth,
@@ -80,7 +96,7 @@ function checkCopy(
   others: readonly ImageTruth[],
   to: string,
 ): string | undefined {
-  if (primary.role === 'replica') return checkNext(primary, copy, others, to);
+  if (primary.role === 'replica') return checkNext(primary, copy, { others, to, truth });
   const isPrimary = primary.role === 'primary';
   const isOfferingOwn =
     isPrimary ||
@@ -93,18 +109,22 @@ function checkCopy(
     );
     return (isPrimary || copy) && !hasClash ? `${primary.title} has no copy at ${to}` : undefined;
   }
-  if (copy.role === 'primary' || (copy.newest !== primary.newest && followsOther(copy, truth))) return undefined;
+  const isEqual = isInStep(copy, primary);
+  if (copy.role === 'primary' || (!isEqual && followsOther(copy, truth))) return undefined;
+  if (isDisconnected(primary, copy, truth)) return undefined;
   const problem = copy.header.mirror?.problem;
   const isSplit = problem?.description === 'split-brain';
   const where = `${copy.title} (${copy.role}) is at ${describe(copy.newest)}${problem ? `, problem '${problem.description}'` : ''}; ${primary.title} at ${describe(primary.newest)}`;
   if (copy.isResyncAsked) return isPrimary ? `${where}: its resync was not done` : undefined;
-  if (copy.newest === primary.newest && copy.role === 'replica' && copy.header.parent?.flatten?.due)
+  if (isEqual && copy.role === 'replica' && copy.header.parent?.flatten?.due)
     return `${where}: it is still to be flattened`;
-  if (copy.newest === primary.newest)
+  if (isEqual)
     return problem && isPrimary && !problem.description.includes('name') ? `${where}: its problem is over` : undefined;
-  const follows = copy.newest !== undefined && primary.line.has(copy.newest);
+  const follows = descends(copy, primary);
   if (follows) return isSplit ? `${where}: there is no split-brain` : `${where}: it is behind`;
-  const isAhead = primary.newest !== undefined && copy.line.has(primary.newest);
+  const isAhead = descends(primary, copy);
   if (isAhead && !isPrimary) return undefined;
-  return isSplit ? undefined : `${where}: the split-brain is not reported`;
+  // Of two problems with two sites it shows one.
+  const isShown = isSplit || problem?.description === 'disconnected';
+  return isShown ? undefined : `${where}: the split-brain is not reported`;
 }

@@ -30,6 +30,8 @@ export class FaultDriver implements Driver {
   #observer: StoreObserver | undefined;
   requestCount = 0;
   sabotagePut: PutSabotage | undefined;
+  /** Stores something else than was put. */
+  sabotageBody: ((key: string, body: Uint8Array) => Uint8Array | undefined) | undefined;
   sabotageDelete: ((keys: readonly string[]) => readonly string[]) | undefined;
 
   constructor(name: string, scheduler: Scheduler, dice: Dice, weather: Weather) {
@@ -62,7 +64,8 @@ export class FaultDriver implements Driver {
     }
     const sabotaged = this.sabotagePut?.(key, body, condition);
     if (sabotaged) return sabotaged;
-    const outcome = await this.#store(key, body, condition, origin, fate === 'fine' ? '' : ` ${fate}`);
+    const stored = this.sabotageBody?.(key, body) ?? body;
+    const outcome = await this.#store(key, stored, condition, origin, fate === 'fine' ? '' : ` ${fate}`);
     if (fate === 'lost after') throw timedOut(key);
     return outcome;
   }

@@ -6,13 +6,16 @@
 // no site does, whether two copies have diverged.
 
 import { parseKey } from '../../lib/bucket/keys.ts';
+import { isNonPrimary } from '../../lib/image/access.ts';
 import { mirrorSnapshots, packSources, reachableRoots, sameRoot } from '../../lib/image/header.ts';
-import type { Header, MirrorSnapshot } from '../../lib/image/header.ts';
-import { hasTail } from '../../lib/image/fold.ts';
+import type { Header, JournalPosition, MirrorSnapshot } from '../../lib/image/header.ts';
+import { hasTail, type Tailed } from '../../lib/image/fold.ts';
 import { childrenOf } from '../../lib/image/lineage.ts';
+import { fenceBytes } from '../../lib/image/segment.ts';
 import { type BucketReader, type Content, contentOf, Unreadable } from './bucket-reader.ts';
 import type { Deletion, FaultDriver, Landing } from './fault-driver.ts';
 import { changes, recordedView, viewOf, viewText, type Change, type ImageView } from './image-view.ts';
+import { covers, JournalTruth, type Reach } from './journal-truth.ts';
 import { Operation } from './operation.ts';
 import type { Origin } from './scheduler.ts';
 import { Violation } from './violation.ts';
@@ -26,6 +29,9 @@ export type Point = {
   isDemotion: boolean;
   view: ImageView;
   line: ReadonlySet<Point>;
+  /** Where in the open epoch it was taken, and how much of every epoch it holds. */
+  position: JournalPosition | undefined;
+  reach: Reach;
 };
 
 export type Role = 'plain' | 'trashed' | 'creating' | 'primary' | 'demoted' | 'replica';
@@ -39,6 +45,8 @@ export class ImageTruth {
   view: ImageView;
   line: ReadonlySet<Point> = new Set();
   newest: Point | undefined;
+  /** How much of every epoch of its history it shows. */
+  reach: Reach = new Map();
   /** Written to since its newest point. */
   isDirty = false;
   /** A command that makes the image has said that it succeeded. */
@@ -102,11 +110,21 @@ function roleOf(header: Header): Role {
   )[newest];
 }
 
+/** Whose every change is a point. */
+const takesPoints = (header: Header): boolean => header.mirror?.mode === 'journal' && !isNonPrimary(header);
+
+/** Promoted, or not mirrored any more: it follows nobody. */
+const isLeftToItself = (before: Header, header: Header): boolean =>
+  before.journal?.state === 'following' && (header.mirror === undefined || !isNonPrimary(header));
+
+const withReach = (reach: Reach, epoch: string, seq: number): Reach => new Map([...reach, [epoch, seq]]);
+
 const isWritable = (role: Role): boolean => role === 'plain' || role === 'primary';
 const parseHeader = (body: Buffer): Header => JSON.parse(body.toString()).value;
 const pointKey = (mirrorUuid: string, globalId: string, snapId: number): string =>
   `${mirrorUuid}/${globalId}/${snapId}`;
 
+type Slot = { imageId: string; epoch: string; seq: number };
 type Copied = NonNullable<Operation['copied']>;
 type Moment = {
   truth: ImageTruth;
@@ -166,26 +184,66 @@ export class SiteTruth {
     if (parsed?.kind === 'header')
       this.#headerLanded(parsed.imageId, before && parseHeader(before), parseHeader(body), origin);
     else if (parsed?.kind === 'tombstone') this.#tombstones.add(parsed.globalId);
-    else if (parsed?.kind === 'slot') this.#slotLanded(parsed.imageId, before !== undefined, origin);
+    else if (parsed?.kind === 'slot') this.#slotLanded(parsed, body, before !== undefined, origin);
     else if (parsed?.kind === 'pack' && before) this.#recheck(parsed.imageId);
   }
 
-  /** The head of an image changes with its next slot, if that is its writer's. */
-  #slotLanded(imageId: string, isRewritten: boolean, origin: Origin): void {
+  /** The head of an image changes with its next slot. */
+  #slotLanded({ imageId, epoch, seq }: Slot, body: Buffer, isRewritten: boolean, origin: Origin): void {
     if (isRewritten) return this.#recheck(imageId);
     const truth = this.images.get(imageId);
-    if (!truth || !hasTail(truth.header)) return;
+    if (!truth || body.length === fenceBytes || !hasTail(truth.header)) return;
+    const { header } = truth;
+    if (header.journal.folded.epoch !== epoch) return;
+    if (header.journal.state === 'following') this.#followed(truth, header, origin);
+    else this.#appended(truth, seq, origin);
+  }
+
+  /** By its writer. */
+  #appended(truth: ImageTruth, seq: number, origin: Origin): void {
+    const epoch = truth.header.journal!.folded.epoch;
     const view = viewOf(this.#reader, this.#driver.objects, truth.header);
-    if (view.content.id === truth.view.content.id) return;
     const writer = origin.operation instanceof Operation ? origin.operation.writer : undefined;
-    if (writer?.epoch !== truth.header.journal.folded.epoch)
+    if (writer?.epoch !== epoch)
       throw new Violation('I6', `${truth.title} was written by ${origin.label}, which has no epoch of it`);
     if (!isWritable(truth.role)) throw new Violation('I8', `${truth.title} is ${truth.role} and was written`);
-    if (!writer.lands(view.content))
+    if (view.content.id !== truth.view.content.id && !writer.lands(view.content))
       throw new Violation('I5', `the head of ${truth.title} is no prefix of what ${origin.label} wrote`);
+    this.#world.journals.landed(epoch, seq, writer.landedCount);
+    truth.reach = withReach(truth.reach, epoch, seq + 1);
     truth.view = view;
     truth.isDirty = true;
     truth.noteShown();
+  }
+
+  /** By what its primary's writer wrote. */
+  #followed(truth: ImageTruth, header: Tailed, origin: Origin): void {
+    const { epoch } = header.journal.folded;
+    const view = viewOf(this.#reader, this.#driver.objects, header);
+    const end = this.#reader.endOf(this.#driver.objects, header);
+    const expected = this.#followedTo(truth, truth.newest, header);
+    if (expected.id !== view.content.id)
+      throw new Violation(
+        'I2',
+        `${truth.title} got slot ${end - 1} of epoch ${epoch} by ${origin.label} and shows ${view.content.id}, not ${expected.id}`,
+      );
+    truth.reach = withReach(truth.reach, epoch, end);
+    truth.view = view;
+    truth.noteShown();
+  }
+
+  /** What a replica at a point must show with the slots that it has behind it. */
+  #followedTo({ title, reach }: ImageTruth, point: Point | undefined, header: Tailed): Content {
+    const { epoch } = header.journal.folded;
+    const { journals } = this.#world;
+    const end = this.#reader.endOf(this.#driver.objects, header);
+    if (point?.position?.epoch !== epoch)
+      throw new Violation('I2', `${title} follows epoch ${epoch} without a point in it`);
+    if (end > journals.endOf(epoch))
+      throw new Violation('I6', `${title} has slot ${end - 1} of epoch ${epoch}, which the epoch's writer never wrote`);
+    if (end < (reach.get(epoch) ?? 0))
+      throw new Violation('I2', `${title} went back to slot ${end} of epoch ${epoch}; it was at ${reach.get(epoch)}`);
+    return journals.contentAt(point.view.content, point.position, end);
   }
 
   #deleted({ keys, origin }: Deletion): void {
@@ -320,16 +378,40 @@ export class SiteTruth {
     const { before, header, truth, view } = moment;
     const known = new Set(before.snapshots.map(({ id }) => id));
     const added = mirrorSnapshots(header).filter(({ id }) => !known.has(id));
+    if (isLeftToItself(before, header)) this.#leaveBehind(moment);
     const isSame = viewText(view) === viewText(truth.view);
     if (header.removing) return this.#removed(moment);
     if (header.trash?.id !== before.trash?.id) return this.#trashed(moment, isSame);
     if (before.mirror && !header.mirror) return this.#disabled(moment, isSame);
     if (header.mirror?.resyncRequestedAtMs !== undefined && before.mirror?.resyncRequestedAtMs === undefined)
       this.#resyncAsked(moment);
+    if (added.length > 0 && takesPoints(before) && takesPoints(header)) return this.#journaled(moment, added, isSame);
     if (added.length > 0) return this.#pointed(moment, added, isSame);
     if (!isSame) this.#written(moment);
     else if (moment.operation && bears(moment.operation, truth) && !isFold(before, header))
       moment.operation.take('write'); // it wrote what was there
+  }
+
+  /** Slots that came while the command was at work that ends the following are not in the image. */
+  #leaveBehind({ truth, header, operation }: Moment): void {
+    const { newest, reach, imageId } = truth;
+    const { epoch, seq } = header.journal!.folded;
+    const end = reach.get(epoch) ?? 0;
+    if (newest?.position === undefined || end === seq) return;
+    const begun = operation?.seen.get(imageId)?.get(epoch) ?? 0;
+    if (!operation || seq < begun)
+      throw new Violation('I5', `${truth.title} was left with ${seq} slots of epoch ${epoch}; it had ${begun} before`);
+    const content = this.#world.journals.contentAt(newest.view.content, newest.position, seq);
+    truth.view = { ...truth.view, content };
+    truth.reach = withReach(reach, epoch, seq);
+  }
+
+  /** A change of a primary whose replicas follow its journal is a point of it. */
+  #journaled(moment: Moment, added: readonly MirrorSnapshot[], isSame: boolean): void {
+    const { truth, before, header, operation } = moment;
+    if (!isSame) this.#written(moment);
+    else if (operation && bears(operation, truth) && !isFold(before, header)) operation.take('write');
+    for (const snapshot of added) this.#notePoint(moment, snapshot, false);
   }
 
   readonly #rootView = (header: Header): ImageView => viewOf(this.#reader, this.#driver.objects, header, true);
@@ -341,6 +423,7 @@ export class SiteTruth {
     if (!operation?.writer) throw unexplained(truth, `${origin.label} attached it`);
     if (!isWritable(truth.role)) throw new Violation('I8', `${truth.title} is ${truth.role} and was attached`);
     truth.writer = operation.writer;
+    this.#world.journals.begin(journal.folded.epoch, operation.writer);
     operation.writer.begin(truth, journal.folded.epoch, view.content);
   }
 
@@ -367,6 +450,7 @@ export class SiteTruth {
     if (!(header.trash ? isKept : isBack) || !isUnchanged)
       throw unexplained(truth, `it is ${truth.role} and was put away or had back by ${origin.label}`);
     this.#unmirror(truth);
+    truth.reach = new Map();
   }
 
   #written(moment: Moment): void {
@@ -461,7 +545,8 @@ export class SiteTruth {
     }
   }
 
-  #ownPoint({ truth, header, before, view, operation, origin }: Moment, snapshot: MirrorSnapshot): void {
+  #ownPoint(moment: Moment, snapshot: MirrorSnapshot): void {
+    const { truth, header, before, operation, origin } = moment;
     const { state, slotMs } = snapshot.namespace;
     const globalId = header.mirror!.globalId;
     const kind =
@@ -477,6 +562,11 @@ export class SiteTruth {
     if (kind === 'demote' && truth.role !== 'primary')
       throw new Violation('model', `${truth.title} is ${truth.role} and was demoted`);
     if (slotMs !== undefined) this.#takeSlot(truth, globalId, slotMs);
+    this.#notePoint(moment, snapshot, kind === 'demote');
+    if (kind === 'promote') truth.isResyncAsked = false;
+  }
+
+  #notePoint({ truth, header, view }: Moment, snapshot: MirrorSnapshot, isDemotion: boolean): void {
     const recorded = recordedView(this.#reader, this.#driver.objects, header, snapshot);
     // What came into the journal since it was folded is not in it.
     const whole = hasTail(header) ? this.#rootView(header) : view;
@@ -486,21 +576,24 @@ export class SiteTruth {
         'model',
         `mirror snapshot ${snapshot.id} of ${truth.title} recorded ${viewText(recorded)}, not ${viewText(plain)}`,
       );
+    const { position } = snapshot.namespace;
     const line = new Set(truth.line);
     const point: Point = {
       site: this.name,
       mirrorUuid: this.mirrorUuid,
-      globalId,
+      globalId: header.mirror!.globalId,
       snapId: snapshot.id,
-      isDemotion: kind === 'demote',
+      isDemotion,
       view: recorded,
       line,
+      position,
+      reach: position ? withReach(truth.reach, position.epoch, position.seq) : truth.reach,
     };
     line.add(point);
     this.#world.register(point);
-    this.#moveTo(truth, point);
+    const { reach } = truth;
+    this.#moveTo(truth, point, reach);
     truth.isDirty = recorded.content.id !== view.content.id;
-    if (kind === 'promote') truth.isResyncAsked = false;
   }
 
   /** I3: a slot is taken once, however often its message is handled. */
@@ -519,21 +612,25 @@ export class SiteTruth {
         `${truth.title} claims to be at snapshot ${primarySnapId} of ${primaryMirrorUuid}, which was never taken`,
       );
     const isOtherName = header.mirror?.problem?.description.includes('name') === true;
-    const expected = isOtherName ? { ...point.view, name: view.name } : point.view;
+    const content = hasTail(header) ? this.#followedTo(truth, point, header) : point.view.content;
+    const expected = { ...point.view, content, ...(isOtherName && { name: view.name }) };
     const [is, should] = [viewText(view, { replicated: true }), viewText(expected)];
     if (is !== should)
       throw new Violation(
         'I2',
         `${truth.title} was completed to snapshot ${primarySnapId} by ${origin.label} and shows ${is}, the snapshot holds ${should}`,
       );
-    this.#checkNothingLost(truth, point, view);
-    this.#moveTo(truth, point);
+    const reach = hasTail(header)
+      ? withReach(point.reach, header.journal.folded.epoch, this.#reader.endOf(this.#driver.objects, header))
+      : point.reach;
+    this.#checkNothingLost(truth, point, view, reach);
+    this.#moveTo(truth, point, reach);
     // One that was asked for while another copy was under way is still to be done.
     truth.isResyncAsked &&= header.mirror?.resyncRequestedAtMs !== undefined;
   }
 
   /** I9, for a copy about to move to `point`. */
-  #checkNothingLost(truth: ImageTruth, point: Point, view: ImageView): void {
+  #checkNothingLost(truth: ImageTruth, point: Point, view: ImageView, reach: Reach): void {
     const { newest, role } = truth;
     if (role === 'primary')
       throw new Violation(
@@ -541,7 +638,8 @@ export class SiteTruth {
         `${truth.title} is primary and was overwritten with snapshot ${point.snapId} of ${point.site}`,
       );
     const goesOn = newest === undefined ? role === 'creating' : point.line.has(newest) && point !== newest;
-    if (goesOn && !truth.isDirty) return;
+    const isCovered = covers(reach, truth.reach);
+    if (goesOn && !truth.isDirty && isCovered) return;
     if (!truth.isResyncAsked) {
       const how = newest && newest.line.has(point) ? 'went back' : 'had diverged and was overwritten';
       throw new Violation(
@@ -552,7 +650,10 @@ export class SiteTruth {
     const data = new Set(view.snapshots.map(({ content }) => dataOf(content)));
     for (const { view: past } of point.line)
       for (const { content } of [past, ...past.snapshots]) data.add(dataOf(content));
-    const had = [{ name: 'its head', content: truth.view.content }, ...truth.view.snapshots];
+    // What lies between two points of the line is in no point of it.
+    const isInHistory = newest !== undefined && point.line.has(newest) && isCovered;
+    const head = isInHistory ? [] : [{ name: 'its head', content: truth.view.content }];
+    const had = [...head, ...truth.view.snapshots];
     const lost = had.find(({ content }) => dataOf(content) !== '' && !data.has(dataOf(content)));
     if (lost) throw new Violation('I9', `the resync of ${truth.title} to ${describe(point)} lost ${lost.name}`);
     const keptBefore = truth.view.snapshots.filter(({ isKept }) => isKept).length;
@@ -560,9 +661,10 @@ export class SiteTruth {
       throw new Violation('I9', `the resync of ${truth.title} dropped a kept snapshot`);
   }
 
-  #moveTo(truth: ImageTruth, point: Point): void {
+  #moveTo(truth: ImageTruth, point: Point, reach: Reach): void {
     truth.line = point.line;
     truth.newest = point;
+    truth.reach = reach;
     truth.isDirty = false;
   }
 }
@@ -589,6 +691,7 @@ const unexplained = (truth: ImageTruth, what: string): Violation =>
 
 export class GroundTruth {
   readonly sites: SiteTruth[] = [];
+  readonly journals = new JournalTruth();
   readonly #points = new Map<string, Point>();
   readonly #fail: (error: unknown) => void;
 
@@ -623,6 +726,12 @@ export class GroundTruth {
 
   point(mirrorUuid: string, globalId: string, snapId: number): Point | undefined {
     return this.#points.get(pointKey(mirrorUuid, globalId, snapId));
+  }
+
+  /** A command begins. */
+  began(operation: Operation): void {
+    for (const { imageId, names, reach } of this.site(operation.siteName)?.images.values() ?? [])
+      if (names.has(operation.imageName)) operation.seen.set(imageId, reach);
   }
 
   /** A command has answered. */

@@ -22,9 +22,9 @@ export const emptyView = (name: string, content: Buffer): ImageView => ({
   snapshots: [],
 });
 
-/** Without the one that says who may write. */
+/** Without those that say who may write, and how it is mirrored. */
 const featuresOf = (features: readonly string[]): string[] =>
-  features.filter((name) => name !== 'non-primary').toSorted();
+  features.filter((name) => name !== 'non-primary' && name !== 'journaling').toSorted();
 
 type Objects = ReadonlyMap<string, Buffer>;
 

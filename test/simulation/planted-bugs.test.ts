@@ -1,4 +1,4 @@
-// Every planted bug is caught, as the invariant that it breaks, and the same seeds without it are clean. Without this the
+// Every planted bug is caught, as the invariant that it breaks, and the same seeds without it are clean. Runs are about what the bug is in (`focus`), so that few seeds suffice. Without this the
 // simulation might be blind and nobody would know.
 
 import { describe, expect, test } from 'vitest';
@@ -6,11 +6,11 @@ import { describe, expect, test } from 'vitest';
 import { plantedBugs, type PlantedBug } from './planted-bugs.ts';
 import { simulate, SimulationFailure } from './simulation.ts';
 
-const seedsMax = 500;
+const seedsMax = 60;
 /** Another invariant may break first in some run: what a bug does has more than one face. */
 const failuresMax = 8;
 
-async function failureOf(seed: number, plant: PlantedBug['plant'] = {}): Promise<SimulationFailure | undefined> {
+async function failureOf(seed: number, plant: PlantedBug['plant']): Promise<SimulationFailure | undefined> {
   try {
     await simulate({ seed, ...plant });
     return undefined;
@@ -35,7 +35,8 @@ describe('a planted bug is caught', () => {
   test.each(plantedBugs)('$invariant: $name', async (bug) => {
     const { broken, seed } = await hunt(bug);
     expect(broken).toContain(bug.invariant);
-    expect(await failureOf(seed)).toBeUndefined();
+    const { sabotage: _, seams: __, ...run } = bug.plant;
+    expect(await failureOf(seed, run)).toBeUndefined();
   });
 
   test('there is one for every invariant that the simulation checks', () => {

@@ -13,6 +13,7 @@ import { primarySnapshot } from '../../lib/mirror/role-changes.ts';
 import { promotionState } from '../../lib/mirror/roles.ts';
 import { changes } from './image-view.ts';
 import { Operation } from './operation.ts';
+import { plantedJournalBugs } from './planted-journal-bugs.ts';
 import type { Simulation, SimulationOptions } from './simulation.ts';
 import type { SimulatedSite } from './simulated-site.ts';
 import type { InvariantName } from './violation.ts';
@@ -185,7 +186,7 @@ async function tickDearly(site: SimulatedSite): Promise<void> {
   for (let count = 0; count < 50; count++) await site.deps.bucket.head(site.deps.site.siteId);
 }
 
-export const plantedBugs: readonly PlantedBug[] = [
+const plantedElsewhere: readonly PlantedBug[] = [
   {
     name: 'a bucket forgets packs that it said it stored',
     invariant: 'I1',
@@ -206,9 +207,13 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a bucket forgets slots of journals that it said it stored',
     invariant: 'I5',
-    plant: { sabotage: forgetPuts('slot', 3) },
+    plant: { focus: 'writers', sabotage: forgetPuts('slot', 3) },
   },
-  { name: 'a writer is not shut out by the next', invariant: 'I6', plant: { sabotage: forgetFences } },
+  {
+    name: 'a writer is not shut out by the next',
+    invariant: 'I6',
+    plant: { focus: 'writers', sabotage: forgetFences },
+  },
   { name: 'a collection takes a pack that is in use', invariant: 'I7', plant: { sabotage: collectTooMuch } },
   { name: 'an image forgets its clones', invariant: 'I7', plant: { seams: { tick: forgetClones } } },
   { name: 'a writer does not ask whether the image is primary', invariant: 'I8', plant: { sabotage: writeAnyway } },
@@ -219,3 +224,9 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   { name: 'a tick that costs more than it should', invariant: 'I11', plant: { seams: { tick: tickDearly } } },
 ];
+
+const numberOf = ({ invariant }: PlantedBug): number => Number(invariant.slice(1));
+
+export const plantedBugs: readonly PlantedBug[] = [...plantedElsewhere, ...plantedJournalBugs].toSorted(
+  (a, b) => numberOf(a) - numberOf(b),
+);

@@ -5,12 +5,15 @@
 import { Bucket } from '../../lib/bucket/bucket.ts';
 import { FarsideError } from '../../lib/errors.ts';
 import { collectStep, type CollectLimits } from '../../lib/image/collect.ts';
-import type { Settings } from '../../lib/image/deps.ts';
+import type { ImageSpec, JournalPoints, Settings } from '../../lib/image/deps.ts';
+import type { Header } from '../../lib/image/header.ts';
+import { advanceJournal } from '../../lib/mirror/advance.ts';
 import type { Limits, MirrorDeps } from '../../lib/mirror/deps.ts';
 import { PeerEndpoint } from '../../lib/mirror/endpoint.ts';
 import type { Message, Outcome } from '../../lib/mirror/messages.ts';
 import { authenticatePeer, registerPeer } from '../../lib/mirror/peer.ts';
 import type { Peer, PeerConnector, RegisterRequest } from '../../lib/mirror/peer-protocol.ts';
+import { journalPoints, pointTaker, pointTerms } from '../../lib/mirror/points.ts';
 import { statusOf } from '../../lib/site/api/errors.ts';
 import { dispatch } from '../../lib/site/dispatch.ts';
 import { createOrReadSite } from '../../lib/site/site-document.ts';
@@ -111,6 +114,33 @@ export class SimulatedSite {
 
   /** As another process has them: a client on the same bucket, or a new incarnation. */
   freshDeps(who: string): MirrorDeps {
+    const parts = this.#partsOf(who);
+    const isClient = who !== this.#process?.name;
+    return { ...parts, points: isClient ? this.#clientPoints(parts) : journalPoints(parts) };
+  }
+
+  /** As lib/cli/client-journal.ts does it. */
+  #clientPoints(parts: MirrorDeps): JournalPoints {
+    return {
+      withPoint: pointTaker(parts, (header) => this.api('journal terms', (deps) => pointTerms(deps, header))),
+      announce: async (header) => {
+        const { epoch, seq } = header.journal?.folded ?? { epoch: '0'.repeat(16), seq: 0 };
+        await this.advance(imageOf(header), { epoch, seq, record: true }).catch(() => undefined);
+      },
+    };
+  }
+
+  /** A writer tells that its journal went on. */
+  advance(spec: ImageSpec, position: { epoch: string; seq: number; record: boolean }): Promise<void> {
+    return this.api('journal advance', (deps) => advanceJournal(deps, spec, position));
+  }
+
+  /** A client asks this site for something. */
+  api<T>(what: string, work: (deps: MirrorDeps) => Promise<T>): Promise<T> {
+    return this.#send(this, what, work);
+  }
+
+  #partsOf(who: string): MirrorDeps {
     const { scheduler, seed, settings, limits } = this.#options;
     const random = new Dice(seed, `random of ${who}`).asRandom();
     const bucket = new Bucket(this.driver, { clock: scheduler.clock, random });
@@ -200,6 +230,8 @@ export class SimulatedSite {
     });
   };
 }
+
+const imageOf = ({ pool, namespace, name }: Header): ImageSpec => ({ pool, namespace, image: name });
 
 /** As lib/site/peer-http.ts tells failures. */
 function asTold(error: FarsideError, name: string): FarsideError {

@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { FarsideError } from '../../lib/errors.ts';
 import { openHeader, readHeader } from '../../lib/image/access.ts';
 import { breakEpoch } from '../../lib/image/epochs.ts';
+import { foldTail } from '../../lib/image/fold.ts';
 import { openStore } from '../../lib/image/pack-store.ts';
 import { readRange } from '../../lib/image/read.ts';
 import { settingsDefault } from '../../lib/image/deps.ts';
@@ -19,6 +20,7 @@ import { poolRegistry } from '../../lib/site/site-document.ts';
 import { BucketReader } from './bucket-reader.ts';
 import { Dice } from './dice.ts';
 import { checkConverged, waitsForParent, type Direction } from './convergence.ts';
+import { habitsOf, type Focus, type Habits } from './habits.ts';
 import { GroundTruth, SiteTruth } from './ground-truth.ts';
 import { Process, Scheduler } from './scheduler.ts';
 import { SimulatedSite, type Seams } from './simulated-site.ts';
@@ -40,6 +42,10 @@ const idleShare = 0.25;
 export type SimulationOptions = {
   seed: number;
   seams?: Seams;
+  /** What is done most; drawn where it is left out. */
+  focus?: Focus;
+  /** Every message is lost once all other faults are over, as in half of the runs anyway. */
+  isSilentAfter?: boolean;
   /** Called when the sites are there and before anything happens. */
   sabotage?: (world: Simulation) => void;
   onTrace?: (line: string) => void;
@@ -64,6 +70,7 @@ export class Simulation {
   readonly #dice: Dice;
   readonly #climate: Climate;
   readonly #workload: Workload;
+  readonly #habits: Habits;
   /** Of the images of each site: the default one, or one that is mapped to the peer's. */
   readonly #namespaces = new Map<string, string>();
   #active = 0;
@@ -77,15 +84,23 @@ export class Simulation {
     this.#climate = drawClimate(this.#dice);
     this.truth = new GroundTruth((error) => this.scheduler.fail(error));
     const isFat = this.#dice.chance(0.06);
+    const focus =
+      options.focus ?? this.#dice.weighted<Focus>({ everything: 6, writers: 0.7, journals: 0.9, takeovers: 0.4 });
+    this.#habits = habitsOf[focus];
+    const names = this.#dice.pick([['a'], ['a', 'b'], ['a', 'b', 'c']]);
     const shape: Shape = isFat
       ? { objectBytes: [65_536, 131_072], unitBytes: 16_384, unitsMax: 40, imageNames: ['a'] }
       : {
           objectBytes: [4096, 8192, 16_384],
           unitBytes: 4096,
           unitsMax: 32,
-          imageNames: this.#dice.pick([['a'], ['a', 'b'], ['a', 'b', 'c']]),
+          imageNames: focus === 'everything' ? names : ['a'],
         };
-    this.#workload = new Workload(new Dice(options.seed, 'workload'), shape, this.#namespaces);
+    this.#workload = new Workload(new Dice(options.seed, 'workload'), {
+      shape,
+      habits: this.#habits,
+      namespaces: this.#namespaces,
+    });
     this.#makeSites(isFat);
   }
 
@@ -107,6 +122,9 @@ export class Simulation {
       manifestsMax: dice.pick([1, 2, 8]),
       resendPiecesMax: dice.pick([1, 3, 100]),
       inlineBytesMax: dice.pick([1, 10_000, 60_000]),
+      segmentsMax: dice.pick([1, 3, 256]),
+      segmentsConcurrency: dice.integer(1, 3),
+      replicaTailMax: dice.pick([1, 3, 64]),
       packsConcurrency: dice.integer(1, 3),
       standstillMs: dice.pick([10_000, 30_000]),
       feedRecordsMax: dice.pick([1, 3, 200]),
@@ -315,8 +333,9 @@ export class Simulation {
       scheduler.trace(`${operation.title}: ${outcome}`);
       this.truth.guard(check);
     };
+    this.truth.began(operation);
     scheduler.as({ process, operation, label: operation.what }, () => {
-      run(deps).then(
+      run(deps, site).then(
         () => ended('done', () => this.truth.succeeded(operation)),
         (error: unknown) => {
           if (!(error instanceof FarsideError)) return scheduler.fail(error);
@@ -349,17 +368,12 @@ export class Simulation {
     await this.#do('schedules end', async () => {
       for (const site of this.sites) await removeSchedule(site.deps, { pool });
     });
-    await this.#do('epochs end', async () => {
-      for (const site of this.sites)
-        for (const { imageId } of this.truth.site(site.name)!.images.values()) {
-          const stored = await readHeader(site.deps, imageId);
-          if (stored) await breakEpoch(site.deps, stored);
-        }
-    });
+    // A writer that died leaves its epoch open; what it flushed is followed all the same.
+    if (this.#dice.chance(this.#habits.endedShare)) await this.#endEpochs();
     // A peer that has not called since it registered is sent nothing.
     await this.#tickAll();
-    if (this.#dice.chance(0.5)) await this.#writeOnceMore();
-    weather.loseEverything = this.#dice.chance(0.5);
+    if (this.#dice.chance(this.#habits.writtenOnceMoreShare)) await this.#writeOnceMore();
+    weather.loseEverything = this.#dice.chance(0.5) || this.#options.isSilentAfter === true;
     scheduler.trace(weather.loseEverything ? 'ticks alone from here on' : 'messages arrive from here on');
     let problem: string | undefined;
     for (let round = 0; round < settleRoundsMax; round++) {
@@ -379,8 +393,19 @@ export class Simulation {
     if (this.#dice.chance(idleShare) && !areWaiting) await this.#checkIdle();
   }
 
+  async #endEpochs(): Promise<void> {
+    await this.#do('epochs end', async () => {
+      for (const site of this.sites)
+        for (const { imageId } of this.truth.site(site.name)!.images.values()) {
+          const stored = await readHeader(site.deps, imageId);
+          if (stored?.value.journal?.state === 'open') await breakEpoch(site.deps, stored);
+        }
+    });
+  }
+
   /** After all that happened, a primary can be written to, and mirrored. */
   async #writeOnceMore(): Promise<void> {
+    await this.#endEpochs();
     for (const site of this.sites) {
       for (const truth of [...this.truth.site(site.name)!.images.values()].filter(({ role }) => role === 'primary')) {
         const { deps } = site;
@@ -389,7 +414,7 @@ export class Simulation {
           for (let tries = 0; ; tries++) {
             try {
               await this.scheduler.as({ process: this.scheduler.world, operation, label: operation.what }, () =>
-                command.run(deps),
+                command.run(deps, site),
               );
               return this.truth.succeeded(operation);
             } catch (error) {
@@ -404,7 +429,8 @@ export class Simulation {
           if (truth.header.parent && this.#dice.chance(0.5))
             await must(this.#workload.make('flatten', site.name, truth.view.name, truth));
           // A peer that could never call yet is not known.
-          if ((await readPool(deps, pool)).value.peers.some(sends))
+          const isJournaled = truth.header.mirror?.mode === 'journal';
+          if (!isJournaled && (await readPool(deps, pool)).value.peers.some(sends))
             await must(this.#workload.make('mirror snapshot', site.name, truth.view.name, truth));
         });
       }
@@ -452,8 +478,9 @@ export class Simulation {
         );
         if (found instanceof Error)
           throw new Violation('I5', `${truth.title} cannot be opened by its name: ${found.message}`);
-        const { value } = found as Awaited<ReturnType<typeof openHeader>>;
-        if (value.imageId !== truth.imageId) continue; // another image took the name
+        const opened = found as Awaited<ReturnType<typeof openHeader>>;
+        if (opened.value.imageId !== truth.imageId) continue; // another image took the name
+        const { value } = await foldTail(deps, opened);
         const store = openStore(deps, value);
         const bytes = await readRange(store, value.root, value.objectBytes, { offset: 0, length: value.sizeBytes });
         if (truth.view.content.bytes.compare(bytes) !== 0)

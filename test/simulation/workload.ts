@@ -1,8 +1,6 @@
 // Owns what operators and clients do in a simulation: mostly what fits the state of the images, sometimes what must be
 // refused, at times when others do something else.
 
-import { AttachedImage } from '../../lib/attach/attached-image.ts';
-import { attachLimitsDefault, type AttachLimits } from '../../lib/attach/limits.ts';
 import { FarsideError } from '../../lib/errors.ts';
 import { openHeader } from '../../lib/image/access.ts';
 import { hasTail } from '../../lib/image/fold.ts';
@@ -38,256 +36,66 @@ import {
   resyncImage,
   trashImage,
 } from '../../lib/mirror/images.ts';
+import { disconnectClients } from '../../lib/mirror/disconnect.ts';
+import { resetJournal } from '../../lib/mirror/journal-report.ts';
 import { promoteImage } from '../../lib/mirror/promote.ts';
 import type { Dice } from './dice.ts';
 import type { ImageTruth } from './ground-truth.ts';
 import { changes, emptyView } from './image-view.ts';
 import { Operation, type Effect } from './operation.ts';
+import type { SimulatedSite } from './simulated-site.ts';
+import { journalStories, stories, weights, type Habits, type Kind } from './habits.ts';
 import { Violation } from './violation.ts';
 import { WriterLog } from './writer-log.ts';
+import { drawWriting, writeThrough } from './writing.ts';
 
 export const pool = 'rbd';
 /** In the namespace that the site's images are in. */
 export const specOf = (image: string, namespace = ''): ImageSpec => ({ pool, namespace, image });
 
-export type Shape = { objectBytes: number[]; unitBytes: number; unitsMax: number; imageNames: string[] };
+export type Shape = {
+  objectBytes: number[];
+  unitBytes: number;
+  unitsMax: number;
+  imageNames: string[];
+};
 
 /** `where`: a client with the bucket in its hands, or the site's own process by its API. */
-export type Command = { operation: Operation; where: 'client' | 'site'; run: (deps: MirrorDeps) => Promise<unknown> };
+export type Command = {
+  operation: Operation;
+  where: 'client' | 'site';
+  run: (deps: MirrorDeps, site: SimulatedSite) => Promise<unknown>;
+};
 
 const snapshotNames = ['s1', 's2', 's3'];
 const metaKeys = ['tier', 'owner'];
 
-type Kind =
-  | 'create'
-  | 'import'
-  | 'update'
-  | 'resize'
-  | 'snap create'
-  | 'snap rm'
-  | 'snap rename'
-  | 'snap protect'
-  | 'snap unprotect'
-  | 'snap rollback'
-  | 'snap purge'
-  | 'meta set'
-  | 'meta rm'
-  | 'rename'
-  | 'rm'
-  | 'enable'
-  | 'disable'
-  | 'disable force'
-  | 'mirror snapshot'
-  | 'promote'
-  | 'promote force'
-  | 'demote'
-  | 'resync'
-  | 'export'
-  | 'clone'
-  | 'flatten'
-  | 'cp'
-  | 'deep cp'
-  | 'feature'
-  | 'trash mv'
-  | 'trash restore'
-  | 'trash rm'
-  | 'attach'
-  | 'collect';
-
-/** How often, by what the image is. What makes no sense is tried now and then as well. */
-const weights: Record<ImageTruth['role'] | 'none' | 'split-brain', Partial<Record<Kind, number>>> = {
-  none: { import: 6, create: 2, update: 0.2, demote: 0.1 },
-  plain: {
-    enable: 12,
-    attach: 1.5,
-    update: 3,
-    resize: 1,
-    'snap create': 1,
-    'meta set': 1,
-    rename: 0.5,
-    rm: 0.5,
-    collect: 1,
-    import: 0.3,
-    promote: 0.1,
-    clone: 2,
-    'snap rm': 0.5,
-    cp: 0.7,
-    'deep cp': 0.7,
-    feature: 0.5,
-    'trash mv': 1,
-  },
-  primary: {
-    attach: 7,
-    update: 10,
-    resize: 2,
-    'snap create': 4,
-    'snap rm': 2,
-    'snap rename': 1,
-    'snap protect': 2,
-    'snap unprotect': 2,
-    'snap rollback': 2,
-    'snap purge': 0.5,
-    'meta set': 2,
-    'meta rm': 2,
-    rename: 1,
-    rm: 0.3,
-    disable: 0.3,
-    'mirror snapshot': 10,
-    demote: 1.5,
-    export: 2,
-    collect: 5,
-    clone: 7,
-    cp: 0.7,
-    'deep cp': 0.7,
-    feature: 1.5,
-    'trash mv': 0.4,
-    enable: 0.1,
-    promote: 0.1,
-    resync: 0.1,
-    import: 0.1,
-  },
-  replica: {
-    'promote force': 1,
-    promote: 0.3,
-    resync: 0.4,
-    export: 2,
-    collect: 4,
-    clone: 0.7,
-    cp: 0.5,
-    'deep cp': 0.5,
-    feature: 0.2,
-    'trash mv': 0.2,
-    update: 0.5,
-    resize: 0.2,
-    'snap create': 0.2,
-    'snap rm': 0.2,
-    'meta set': 0.2,
-    rename: 0.2,
-    rm: 0.2,
-    demote: 0.1,
-    'disable force': 0.15,
-    'mirror snapshot': 0.2,
-    'snap purge': 0.1,
-    attach: 0.2,
-  },
-  demoted: {
-    promote: 6,
-    attach: 0.2,
-    'promote force': 0.5,
-    resync: 0.5,
-    collect: 2,
-    update: 0.5,
-    'snap create': 0.2,
-    demote: 0.1,
-    'disable force': 0.1,
-  },
-  trashed: { 'trash restore': 6, 'trash rm': 2, 'snap purge': 1, update: 0.3, collect: 1, rm: 0.2 },
-  creating: { update: 0.3, promote: 0.2, 'promote force': 0.2, rm: 0.2, collect: 0.5, resync: 0.2 },
-  'split-brain': {
-    resync: 10,
-    collect: 3,
-    promote: 0.3,
-    'promote force': 0.5,
-    demote: 3,
-    update: 1,
-    'snap rm': 1,
-    'snap rename': 0.5,
-  },
-};
-
-/** `of`: a clone of the image instead of itself. */
-type Step = { site: 'here' | 'there'; kind: Kind; of?: 'clone' };
-
-/** What operators do about a whole image: plans for a failover, with things going on meanwhile. */
-const stories: Record<string, readonly Step[]> = {
-  failover: [
-    { site: 'here', kind: 'demote' },
-    { site: 'there', kind: 'promote' },
-    { site: 'there', kind: 'update' },
-    { site: 'there', kind: 'mirror snapshot' },
-  ],
-  'there and back': [
-    { site: 'here', kind: 'demote' },
-    { site: 'there', kind: 'promote' },
-    { site: 'there', kind: 'update' },
-    { site: 'there', kind: 'demote' },
-    { site: 'here', kind: 'promote' },
-  ],
-  disaster: [
-    { site: 'there', kind: 'promote force' },
-    { site: 'there', kind: 'update' },
-    { site: 'here', kind: 'update' },
-    { site: 'there', kind: 'mirror snapshot' },
-    { site: 'here', kind: 'demote' },
-    { site: 'here', kind: 'resync' },
-  ],
-  'wrong side wins': [
-    { site: 'there', kind: 'promote force' },
-    { site: 'there', kind: 'update' },
-    { site: 'there', kind: 'snap create' },
-    { site: 'here', kind: 'update' },
-    { site: 'here', kind: 'mirror snapshot' },
-    { site: 'there', kind: 'demote' },
-    { site: 'there', kind: 'resync' },
-  ],
-  'a clone, from its making to its independence': [
-    { site: 'here', kind: 'snap create' },
-    { site: 'here', kind: 'mirror snapshot' },
-    { site: 'here', kind: 'clone' },
-    { site: 'here', kind: 'enable', of: 'clone' },
-    { site: 'here', kind: 'update', of: 'clone' },
-    { site: 'here', kind: 'snap rm' },
-    { site: 'here', kind: 'mirror snapshot', of: 'clone' },
-    { site: 'here', kind: 'collect' },
-    { site: 'here', kind: 'flatten', of: 'clone' },
-    { site: 'here', kind: 'mirror snapshot', of: 'clone' },
-    { site: 'there', kind: 'collect' },
-    { site: 'there', kind: 'collect', of: 'clone' },
-  ],
-  'a clone fails over, and is flattened there': [
-    { site: 'here', kind: 'snap create' },
-    { site: 'here', kind: 'mirror snapshot' },
-    { site: 'here', kind: 'clone' },
-    { site: 'here', kind: 'enable', of: 'clone' },
-    { site: 'there', kind: 'promote force', of: 'clone' },
-    { site: 'there', kind: 'update', of: 'clone' },
-    { site: 'there', kind: 'flatten', of: 'clone' },
-    { site: 'here', kind: 'demote', of: 'clone' },
-    { site: 'here', kind: 'resync', of: 'clone' },
-    { site: 'there', kind: 'mirror snapshot', of: 'clone' },
-  ],
-  'a writer, over which others fight': [
-    { site: 'here', kind: 'attach' },
-    { site: 'here', kind: 'mirror snapshot' },
-    { site: 'here', kind: 'attach' },
-    { site: 'there', kind: 'promote force' },
-    { site: 'there', kind: 'attach' },
-    { site: 'here', kind: 'demote' },
-    { site: 'here', kind: 'collect' },
-  ],
-  'two primaries': [
-    { site: 'there', kind: 'promote force' },
-    { site: 'here', kind: 'update' },
-    { site: 'there', kind: 'update' },
-    { site: 'here', kind: 'demote' },
-  ],
-};
+type MakeCommand = (
+  where: Command['where'],
+  effects: Effect[],
+  run: Command['run'],
+  options?: { what?: string; mustLand?: boolean; mayRefuseLate?: boolean },
+) => Command;
 
 /** Images of every site. */
 export type Census = readonly { site: string; images: readonly ImageTruth[] }[];
+
+export type WorkloadOptions = { shape: Shape; habits: Habits; namespaces: ReadonlyMap<string, string> };
 
 export class Workload {
   readonly #story: { siteName: string; kind: Kind; globalId: string; of: 'clone' | undefined }[] = [];
   readonly #dice: Dice;
   readonly #shape: Shape;
+  readonly #habits: Habits;
   readonly #units: Buffer[];
   /** Of a site's images, by site. */
   readonly #namespaces: ReadonlyMap<string, string>;
 
-  constructor(dice: Dice, shape: Shape, namespaces: ReadonlyMap<string, string> = new Map()) {
+  constructor(dice: Dice, { shape, habits, namespaces }: WorkloadOptions) {
     this.#namespaces = namespaces;
     this.#dice = dice;
     this.#shape = shape;
+    this.#habits = habits;
     this.#units = Array.from({ length: 12 }, (_, index) =>
       index % 2 === 0 ? dice.bytes(shape.unitBytes) : Buffer.alloc(shape.unitBytes, `text ${index} `),
     );
@@ -295,7 +103,7 @@ export class Workload {
 
   /** What somebody does next: as a story goes on, or anything at this site. */
   next(siteName: string, census: Census): Command {
-    if (this.#story.length === 0 && this.#dice.chance(0.12)) this.#beginStory(census);
+    if (this.#story.length === 0 && this.#dice.chance(this.#habits.storyShare)) this.#beginStory(census);
     const step = this.#dice.chance(0.6) ? this.#story.shift() : undefined;
     const images = step && census.find(({ site }) => site === step.siteName)?.images;
     const named = images?.find(({ globalId }) => globalId === step?.globalId);
@@ -307,12 +115,14 @@ export class Workload {
   #beginStory(census: Census): void {
     const primaries = census.flatMap(({ images }) => images.filter(({ role }) => role === 'primary'));
     if (primaries.length === 0) return;
-    const { site: here, globalId } = this.#dice.pick(primaries);
+    const primary = this.#dice.pick(primaries);
+    const { site: here, globalId } = primary;
     const there = census.find(
       ({ site, images }) => site !== here && images.some((image) => image.globalId === globalId),
     )?.site;
     if (there === undefined || globalId === undefined) return;
-    const steps = stories[this.#dice.pick(Object.keys(stories))]!;
+    const told = isJournaled(primary) && this.#dice.chance(0.7) ? journalStories : stories;
+    const steps = told[this.#dice.pick(Object.keys(told))]!;
     const story = steps.map(({ site, kind, of }) => ({ siteName: site === 'here' ? here : there, kind, globalId, of }));
     this.#story.push(...story);
   }
@@ -324,8 +134,14 @@ export class Workload {
         ? this.#dice.pick(images)
         : images.find(({ view }) => view.name === name);
     const isSplit = truth?.header.mirror?.problem?.description === 'split-brain';
-    const usual = weights[isSplit ? 'split-brain' : (truth?.role ?? 'none')];
-    const drawn = this.#dice.weighted(truth?.header.parent ? { ...usual, flatten: 8 } : usual);
+    const usual = weights[isSplit ? 'split-brain' : isJournaled(truth) ? 'in journal mode' : (truth?.role ?? 'none')];
+    const { writerFactor, takeoverFactor } = this.#habits;
+    const drawn = this.#dice.weighted({
+      ...usual,
+      attach: (usual.attach ?? 0) * writerFactor,
+      'promote force': (usual['promote force'] ?? 0) * takeoverFactor,
+      ...(truth?.header.parent && { flatten: 8 }),
+    });
     const lacksSnapshots =
       (drawn.startsWith('snap ') || drawn === 'clone') &&
       (truth?.role === 'primary' || truth?.role === 'plain') &&
@@ -339,12 +155,7 @@ export class Workload {
     const namespace = this.#namespaces.get(siteName) ?? '';
     const spec = specOf(image, namespace);
     const trashed = { pool, namespace, imageId: truth?.imageId ?? noImageId };
-    const command = (
-      where: Command['where'],
-      effects: Effect[],
-      run: Command['run'],
-      options: { what?: string; mustLand?: boolean; mayRefuseLate?: boolean } = {},
-    ): Command => {
+    const command: MakeCommand = (where, effects, run, options = {}) => {
       const { what = '', mustLand = true, mayRefuseLate = false } = options;
       return {
         operation: new Operation({
@@ -464,14 +275,7 @@ export class Workload {
           mayRefuseLate: true,
         });
       case 'enable':
-        return command(
-          'site',
-          [{ type: 'enable' }, { type: 'take back' }],
-          (deps) => enableImage(deps, spec, 'snapshot'),
-          {
-            mustLand: false,
-          },
-        );
+        return this.#enabling(command, spec);
       case 'disable':
       case 'disable force':
         return command(
@@ -570,7 +374,8 @@ export class Workload {
       }
       case 'attach': {
         const isTaken = truth?.header.journal?.state === 'open';
-        const plan = this.#writing(dice.chance(isTaken ? 0.7 : 0.2));
+        const force = dice.chance(isTaken ? 0.7 : 0.2);
+        const plan = drawWriting(dice, { force, isFollowed: isJournaled(truth), units: this.#units });
         const writer = new WriterLog();
         const operation = new Operation({
           what: `attach ${image}${plan.force ? ' by force' : ''}`,
@@ -579,8 +384,16 @@ export class Workload {
           effects: [],
           writer,
         });
-        return { operation, where: 'client', run: (deps) => writeThrough(deps, spec, plan, writer) };
+        return {
+          operation,
+          where: 'client',
+          run: (deps, site) => writeThrough(deps, { spec, plan, writer, advance: (to) => site.advance(spec, to) }),
+        };
       }
+      case 'journal disconnect':
+        return command('site', [], (deps) => disconnectClients(deps, spec), { mustLand: false });
+      case 'journal reset':
+        return command('site', [], (deps) => resetJournal(deps, spec), { mustLand: false });
       case 'collect': {
         const run = async (deps: MirrorDeps): Promise<void> => {
           if (truth)
@@ -591,24 +404,17 @@ export class Workload {
     }
   }
 
+  #enabling(command: MakeCommand, spec: ImageSpec): Command {
+    const mode = this.#dice.chance(this.#habits.journalShare) ? 'journal' : 'snapshot';
+    const effects: Effect[] = [{ type: 'enable' }, { type: 'take back' }];
+    return command('site', effects, (deps) => enableImage(deps, spec, mode), { what: mode, mustLand: false });
+  }
+
   /** Mostly one that there is, and to unprotect mostly one that is protected. */
   #snapshotFor(kind: Kind, truth: ImageTruth | undefined): string {
     const fitting = truth?.view.snapshots.filter(({ isProtected }) => kind !== 'snap unprotect' || isProtected) ?? [];
     const isNew = kind === 'snap create' || fitting.length === 0 || this.#dice.chance(0.1);
     return isNew ? this.#dice.pick(snapshotNames) : this.#dice.pick(fitting).name;
-  }
-
-  /** A few bursts, with pauses in which others do something. */
-  #writing(force: boolean): Writing {
-    const { dice, unitBytes } = { dice: this.#dice, ...this.#shape };
-    const steps = Array.from({ length: dice.integer(2, 7) }, (): WriterStep => {
-      const at = dice.integer(0, 1000) / 1000;
-      const unit = dice.pick(this.#units);
-      const length = dice.chance(0.7) ? unitBytes : dice.integer(1, 2 * unitBytes);
-      const kind = dice.weighted({ write: 6, zero: 2, flush: 4, settle: 1, pause: 3, maintain: 1, read: 1 });
-      return { kind, at, length, unit, pauseMs: dice.skewed(1, 20_000) };
-    });
-    return { force, steps, end: dice.pick(['close', 'close', 'crash']) };
   }
 
   #sizeBytes(): number {
@@ -637,56 +443,9 @@ export class Workload {
   }
 }
 
-type WriterStep = {
-  kind: 'write' | 'zero' | 'flush' | 'settle' | 'pause' | 'maintain' | 'read';
-  /** Where, as a share of the image. */
-  at: number;
-  length: number;
-  unit: Buffer;
-  pauseMs: number;
-};
-type Writing = { force: boolean; steps: readonly WriterStep[]; end: 'close' | 'crash' };
-
-const owner = { lockId: 'auto 1', locker: 'client.1', address: 'here:0/1', sinceMs: 0 };
-const attachLimits: AttachLimits = { ...attachLimitsDefault, segmentBytesMax: 24_576, foldSegmentsMax: 3 };
-
-async function writeThrough(deps: MirrorDeps, spec: ImageSpec, { force, steps, end }: Writing, writer: WriterLog) {
-  const image = await AttachedImage.open(deps, spec, { owner, limits: attachLimits, force });
-  for (const step of steps) await writerStep(deps, image, step, writer);
-  if (end === 'crash') return image.abandon();
-  const count = writer.requestCount;
-  await image.close();
-  if (!image.failure) writer.flushed(count);
-}
-
-async function writerStep(deps: MirrorDeps, image: AttachedImage, step: WriterStep, writer: WriterLog): Promise<void> {
-  const { kind, at, pauseMs, unit } = step;
-  const offset = Math.floor((at * image.sizeBytes) / 512) * 512;
-  const length = Math.min(step.length, image.sizeBytes - offset);
-  const count = writer.requestCount;
-  switch (kind) {
-    case 'write':
-    case 'zero': {
-      const data = kind === 'zero' ? Buffer.alloc(length) : Buffer.alloc(length, unit);
-      if (length === 0) return;
-      writer.request(offset, data);
-      return await (kind === 'zero' ? image.zero(offset, length) : image.write(offset, data));
-    }
-    case 'flush':
-    case 'settle':
-      await (kind === 'flush' ? image.flush() : image.settle());
-      return writer.flushed(count);
-    case 'pause':
-      return await deps.clock.sleep(pauseMs);
-    case 'maintain':
-      return await image.maintain();
-    case 'read': {
-      const expected = writer.newest.bytes.subarray(0, image.sizeBytes);
-      const found = await image.read(0, expected.length);
-      if (expected.compare(found) !== 0) throw new Violation('I1', 'an attached image reads other than it was written');
-    }
-  }
-}
+/** A primary whose replicas follow its journal. */
+const isJournaled = (truth: ImageTruth | undefined): boolean =>
+  truth?.role === 'primary' && truth.header.mirror?.mode === 'journal';
 
 const noImageId = '0'.repeat(24);
 

@@ -8,6 +8,8 @@ import { Violation } from './violation.ts';
 export class WriterLog {
   /** `[0]`: when it attached the image; then after each request. */
   #contents: Content[] = [];
+  #requests: { offset: number; data: Buffer }[] = [];
+  readonly #replayed = new Map<string, Content>();
   #landed = 0;
   #truth: ImageTruth | undefined;
   #epoch = '';
@@ -17,6 +19,7 @@ export class WriterLog {
     this.#truth = truth;
     this.#epoch = epoch;
     this.#contents = [content];
+    this.#requests = [];
     this.#landed = 0;
   }
 
@@ -25,7 +28,9 @@ export class WriterLog {
   }
 
   get newest(): Content {
-    return this.#contents.at(-1)!;
+    const newest = this.#contents.at(-1);
+    if (!newest) throw new Violation('I5', 'an image was attached, and no header names its epoch');
+    return newest;
   }
 
   /** A request is about to be sent. */
@@ -33,6 +38,27 @@ export class WriterLog {
     const bytes = Buffer.from(this.newest.bytes);
     data.copy(bytes, offset);
     this.#contents.push(contentOf(bytes));
+    this.#requests.push({ offset, data });
+  }
+
+  /** What the requests from number `from` to `to` make of another content; of the one that they were made for, mostly. */
+  replay(base: Content, from: number, to: number): Content {
+    const [before, after] = [this.#contents[from]!, this.#contents[to]!];
+    if (before.id === base.id) return after;
+    const key = `${base.id} ${from} ${to}`;
+    let content = this.#replayed.get(key);
+    if (!content) {
+      const bytes = Buffer.from(base.bytes);
+      for (const { offset, data } of this.#requests.slice(from, to))
+        if (offset < bytes.length) data.copy(bytes, offset);
+      this.#replayed.set(key, (content = contentOf(bytes)));
+    }
+    return content;
+  }
+
+  /** Requests in the head. */
+  get landedCount(): number {
+    return this.#landed;
   }
 
   /** Whether a head with this content is a longer prefix of what was written than the one before. */
