@@ -56,17 +56,29 @@ export type Prefix = { seed: string; base: Uint32Array; firstSeq: number; minSeq
 
 /** The request that `found` is the state after, from `minSeq` to `maxSeq`; `base` is the state before `firstSeq`. Throws: there is none. */
 export function prefixOf(found: Uint32Array, { seed, base, firstSeq, minSeq, maxSeq }: Prefix): number {
+  const requests = Array.from({ length: maxSeq - firstSeq + 1 }, (_, i) => requestOf(seed, firstSeq + i, base.length));
+  return reachedBy(found, firstSeq - 1, { base, requests, minSeq }).seq;
+}
+
+/** `base`: the state before the first of `requests`. */
+export type Search = { base: Uint32Array; requests: Iterable<Request>; minSeq: number };
+export type Found = { seq: number; state: Uint32Array };
+
+/** The same for any requests: the first that fits. `atSeq`: the request that `base` is the state after. */
+export function reachedBy(found: Uint32Array, atSeq: number, { base, requests, minSeq }: Search): Found {
   const state = Uint32Array.from(base);
   let wrong = countWrong(state, found, 0, state.length);
-  for (let seq = firstSeq - 1; ; seq++) {
-    if (wrong === 0 && seq >= minSeq) return seq;
-    if (seq >= maxSeq) throw new Error(noPrefix(found, { seed, base, firstSeq, minSeq, maxSeq }));
-    const next = requestOf(seed, seq + 1, state.length);
-    const [from, to] = [next.sector, next.sector + next.sectors];
+  let seq = atSeq;
+  if (wrong === 0 && seq >= minSeq) return { seq, state };
+  for (const request of requests) {
+    const [from, to] = [request.sector, request.sector + request.sectors];
     wrong -= countWrong(state, found, from, to);
-    apply(state, next);
+    apply(state, request);
     wrong += countWrong(state, found, from, to);
+    seq = request.seq;
+    if (wrong === 0 && seq >= minSeq) return { seq, state };
   }
+  throw new Error(noPrefix(found, { base, requests, minSeq }, seq));
 }
 
 function countWrong(state: Uint32Array, found: Uint32Array, from: number, to: number): number {
@@ -76,11 +88,14 @@ function countWrong(state: Uint32Array, found: Uint32Array, from: number, to: nu
 }
 
 /** What the newest request that is seen there would have made of it, against what is there. */
-function noPrefix(found: Uint32Array, { seed, base, firstSeq, minSeq, maxSeq }: Prefix): string {
+function noPrefix(found: Uint32Array, { base, requests, minSeq }: Search, maxSeq: number): string {
   const newest = found.reduce((max, seq) => Math.max(max, seq), 0);
   const state = Uint32Array.from(base);
-  for (let seq = firstSeq; seq <= newest; seq++) apply(state, requestOf(seed, seq, state.length));
+  for (const request of requests) {
+    if (request.seq > newest) break;
+    apply(state, request);
+  }
   const wrong = [...state.keys()].filter((i) => state[i] !== found[i]);
   const shown = wrong.slice(0, 5).map((i) => `sector ${i} is of ${found[i]} and not of ${state[i]}`);
-  return `seed ${seed}: no prefix from ${minSeq} to ${maxSeq}; with ${newest} as the newest, ${wrong.length} sectors are wrong: ${shown.join(', ')}`;
+  return `no prefix from ${minSeq} to ${maxSeq}; with ${newest} as the newest, ${wrong.length} sectors are wrong: ${shown.join(', ')}`;
 }

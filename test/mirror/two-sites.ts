@@ -5,6 +5,7 @@ import { Bucket } from '../../lib/bucket/bucket.ts';
 import type { RequestCounts } from '../../lib/bucket/bucket.ts';
 import { createDocument } from '../../lib/bucket/document.ts';
 import { keyText } from '../../lib/bucket/keys.ts';
+import type { Driver } from '../../lib/bucket/driver.ts';
 import { MemoryDriver } from '../../lib/bucket/memory.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { FarsideError } from '../../lib/errors.ts';
@@ -98,11 +99,13 @@ export class TestSite implements PoolRegistry {
   /** Peers cannot reach this site. */
   isDown = false;
   readonly #pools = new Set<string>();
+  readonly #store: Driver;
 
-  constructor(name: string, world: World, seed: number, limits: Partial<Limits>, settings: Partial<Settings>) {
+  constructor(name: string, world: World, seed: number, { limits, settings, drivers }: WorldOptions) {
     const { clock } = world;
     const random = seededRandom(seed);
     this.driver = new MemoryDriver(clock);
+    this.#store = drivers?.[name] ?? this.driver;
     const queue: Queue = {
       send: async (messages, options) => {
         for (const message of messages) this.#enqueue(message, options?.delayMs ?? 0);
@@ -116,7 +119,7 @@ export class TestSite implements PoolRegistry {
       unseal: async (sealed: string) => sealed.slice('sealed:'.length),
     };
     const parts: MirrorDeps = {
-      bucket: new Bucket(this.driver, { clock, random }),
+      bucket: new Bucket(this.#store, { clock, random }),
       clock,
       random,
       queue,
@@ -142,7 +145,7 @@ export class TestSite implements PoolRegistry {
 
   /** As a process that starts anew: nothing remembered, no message left. */
   restart(): void {
-    (this.deps as { bucket: Bucket }).bucket = new Bucket(this.driver, this.deps);
+    (this.deps as { bucket: Bucket }).bucket = new Bucket(this.#store, this.deps);
     this.waiting.length = 0;
   }
 
@@ -217,7 +220,12 @@ function handle(deps: MirrorDeps, message: Message): Promise<Outcome> {
   }
 }
 
-export type WorldOptions = { limits?: Partial<Limits>; settings?: Partial<Settings> };
+/** `drivers`: of sites by name, instead of memory. */
+export type WorldOptions = {
+  limits?: Partial<Limits>;
+  settings?: Partial<Settings>;
+  drivers?: Readonly<Record<string, Driver>>;
+};
 
 export class World {
   readonly clock = new WorldClock();
@@ -228,10 +236,10 @@ export class World {
   /** Bytes of packs that crossed the wire, and calls. */
   wire = { packBytes: 0, segmentBytes: 0, calls: 0 };
 
-  constructor({ limits = {}, settings = {} }: WorldOptions = {}) {
-    this.a = new TestSite('site-a', this, 1, limits, settings);
-    this.b = new TestSite('site-b', this, 2, limits, settings);
-    this.c = new TestSite('site-c', this, 3, limits, settings);
+  constructor(options: WorldOptions = {}) {
+    this.a = new TestSite('site-a', this, 1, options);
+    this.b = new TestSite('site-b', this, 2, options);
+    this.c = new TestSite('site-c', this, 3, options);
   }
 
   /** As HTTP would: authenticated anew by each call, and everything copied as JSON. */
