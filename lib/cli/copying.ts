@@ -1,8 +1,9 @@
 // Owns what the commands `copy` and `deep copy` share: options, progress and words.
 
 import type { ImageSpec } from '../image/deps.ts';
+import type { ImageMirrorMode } from './client.ts';
 import type { Context } from './context.ts';
-import { askedCreation, creationOptions } from './creation.ts';
+import { askedCreation, creationOptions, mirrorNew } from './creation.ts';
 import { poolDefault, type SpecParts } from './grammar.ts';
 import { imageDeps } from './open-bucket.ts';
 import { destinationArgument, destinationOptions, imageOrSnapArgument, sparseSizeOption } from './parameters.ts';
@@ -23,7 +24,7 @@ type Given = {
   source: ImageSpec;
   target: SpecParts;
   deep: boolean;
-  options: Parameters<typeof askedCreation>[0];
+  options: Parameters<typeof askedCreation>[0] & { mirrorMode: ImageMirrorMode | undefined };
 };
 
 export async function runCopy({ source, target, deep, options }: Given, context: Context): Promise<void> {
@@ -42,6 +43,7 @@ export async function runCopy({ source, target, deep, options }: Given, context:
       progress.stop();
     }
   });
+  await mirrorNew(context, targetOf(target), options.mirrorMode);
 }
 
 const targetOf = ({ pool = poolDefault, namespace = '', image = '' }: SpecParts): ImageSpec => ({

@@ -1,10 +1,25 @@
-// Owns what may be said of a new image on the command line: by `create`, `import` and `clone`.
+// Owns what may be said of a new image on the command line: by `create`, `import`, `clone` and the copies. docs/options.md lists what is
+// accepted and changes nothing, and why.
 
 import { FarsideError } from '../errors.ts';
+import type { ImageSpec } from '../image/deps.ts';
 import { parseFeatureList } from '../image/features.ts';
 import type { AskedCreation } from '../image/options.ts';
+import type { ImageMirrorMode } from './client.ts';
+import type { Context } from './context.ts';
 import { invalidOption } from './grammar.ts';
-import { objectSizeOption, parsedOption, repeatedOption, switchOption, textOption } from './parameters.ts';
+import {
+  bytesOption,
+  choiceOption,
+  integerOption,
+  objectSizeOption,
+  parsedOption,
+  repeatedOption,
+  switchOption,
+  textOption,
+} from './parameters.ts';
+
+export const imageMirrorModes: readonly ImageMirrorMode[] = ['journal', 'snapshot'];
 
 function parseFeatures(text: string): string[] {
   const features = parseFeatureList(text);
@@ -31,6 +46,16 @@ export const imageFormatOptions = {
   newFormat: switchOption('--new-format', 'use image format 2 (accepted)'),
 };
 
+/** Of rbd's journal, whose objects are laid out; ours is segments, cut by size and age. */
+export const journalLayoutOptions = {
+  journalSplayWidth: integerOption('--journal-splay-width <n>', 'accepted; a journal is one row of segments', {
+    min: 1,
+    max: 1000,
+  }),
+  journalObjectSize: bytesOption('--journal-object-size <size>', 'accepted; segments are cut by size and age'),
+  journalPool: textOption('--journal-pool <pool>', 'accepted; a journal lies with its image'),
+};
+
 export const creationOptions = {
   objectSize: objectSizeOption,
   order: parsedOption(
@@ -45,6 +70,10 @@ export const creationOptions = {
   ),
   shared: switchOption('--image-shared', 'without the features of a single client'),
   dataPool: textOption('--data-pool <pool>', 'data pool: shown, and used by nothing else in farside'),
+  mirrorMode: choiceOption('--mirror-image-mode <mode>', 'enable mirroring of the image', imageMirrorModes),
+  stripeUnit: bytesOption('--stripe-unit <size>', 'accepted with --stripe-count 1'),
+  stripeCount: integerOption('--stripe-count <n>', 'striping: 1, which is none', { min: 0, max: 1_000_000 }),
+  ...journalLayoutOptions,
 };
 
 type Chosen = {
@@ -53,10 +82,14 @@ type Chosen = {
   features: string[] | undefined;
   shared: boolean;
   dataPool: string | undefined;
+  stripeUnit: number | undefined;
+  stripeCount: number | undefined;
 };
 
 /** Only what was said. */
-export function askedCreation({ objectSize, order, features, shared, dataPool }: Chosen): AskedCreation {
+export function askedCreation(chosen: Chosen): AskedCreation {
+  refuseStriping(chosen);
+  const { objectSize, order, features, shared, dataPool } = chosen;
   const objectBytes = objectSize ?? order;
   return {
     ...(objectBytes === undefined ? {} : { objectBytes }),
@@ -64,4 +97,26 @@ export function askedCreation({ objectSize, order, features, shared, dataPool }:
     ...(shared ? { shared } : {}),
     ...(dataPool === undefined ? {} : { dataPool }),
   };
+}
+
+function refuseStriping({ stripeUnit, stripeCount }: Pick<Chosen, 'stripeUnit' | 'stripeCount'>): void {
+  if ((stripeUnit === undefined) !== (stripeCount === undefined))
+    throw new FarsideError('EINVAL', 'must specify both (or neither) of stripe-unit and stripe-count');
+  if (stripeCount === undefined || stripeCount === 1) return;
+  const why = "data lie in packs, many of which are read at once, and not in an image's objects";
+  throw new FarsideError(
+    'EOPNOTSUPP',
+    `striping is not in farside: ${why}; leave --stripe-unit and --stripe-count out`,
+  );
+}
+
+/** `--mirror-image-mode`, once the image is there. */
+export async function mirrorNew(context: Context, spec: ImageSpec, mode: ImageMirrorMode | undefined): Promise<void> {
+  if (mode === undefined) return;
+  const client = await context.client();
+  await client.enableImage(spec, mode).catch((cause: unknown) => {
+    if (!(cause instanceof FarsideError)) throw cause;
+    const what = `image ${spec.image} is made, but mirroring of it could not be enabled`;
+    throw new FarsideError(cause.code, `${what}: ${cause.message}`, { cause });
+  });
 }

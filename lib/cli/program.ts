@@ -74,7 +74,9 @@ export function buildProgram(commands: readonly Command[], terminal: Terminal): 
 
 /** Says why it is not there, whatever words come after it. Not shown in the help. */
 function addAbsent(root: Node, { name, why }: AbsentCommand, terminal: Terminal): void {
-  prepare(root.command(name, { hidden: true }), terminal)
+  const words = name.split(' ');
+  const parent = words.length === 1 ? root : groupNode(root, words.slice(0, -1), terminal);
+  prepare(parent.command(words.at(-1)!, { hidden: true }), terminal)
     .description(`Not in farside: ${why}`)
     .argument('[words...]')
     .allowUnknownOption()

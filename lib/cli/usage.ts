@@ -21,14 +21,18 @@ const nodesPerStepMax = 4096;
 
 type Point = { root: Root | null; sizeBytes: number; snapshot?: { name: string; id: number } };
 
-/** Snapshots in the order of their making, then the head; with `spec.snap`, up to that snapshot. ENOENT as usual. */
-export async function imageUsage(deps: ImageDeps, spec: ImageSpec): Promise<Usage[]> {
+/**
+ * Snapshots in the order of their making, then the head; with `spec.snap`, up to that snapshot; with `fromSnap`, those after
+ * that one. ENOENT as usual.
+ */
+export async function imageUsage(deps: ImageDeps, spec: ImageSpec, fromSnap?: string): Promise<Usage[]> {
   const { value: header } = await openHead(deps, spec);
   const store = openStore(deps, header);
   const usages: Usage[] = [];
+  const from = fromSnap === undefined ? undefined : findUserSnapshot(header, fromSnap);
   // What a clone has from its parent is not charged to it.
-  let before: Root | null = header.parent?.root ?? null;
-  for (const point of points(header, spec.snap)) {
+  let before: Root | null = from ? from.root : (header.parent?.root ?? null);
+  for (const point of points(header, spec.snap).filter(({ snapshot }) => !from || !snapshot || snapshot.id > from.id)) {
     usages.push({
       name: header.name,
       id: header.imageId,
@@ -39,6 +43,16 @@ export async function imageUsage(deps: ImageDeps, spec: ImageSpec): Promise<Usag
     before = point.root;
   }
   return usages;
+}
+
+/** One row for each image: its snapshots are charged to what comes last. */
+export function mergedUsages(usages: readonly Usage[]): Usage[] {
+  const merged = new Map<string, Usage>();
+  for (const usage of usages) {
+    const { snapshot: _, snapshot_id: __, ...row } = usage;
+    merged.set(usage.id, { ...row, used_size: row.used_size + (merged.get(usage.id)?.used_size ?? 0) });
+  }
+  return [...merged.values()];
 }
 
 function points(header: Header, snap: string | undefined): Point[] {

@@ -32,7 +32,7 @@ export async function flattenStep(
 ): Promise<Flattened> {
   const stored = await undisturbed(deps, target);
   const header = stored.value;
-  if (!byMirroring) assertWritable(header);
+  if (!byMirroring) assertWritable(header, { inTrash: true }); // one that is found there was named by its id
   const { parent, collectGeneration, sizeBytes } = header;
   if (!parent) throw new FarsideError('EINVAL', 'image has no parent');
   const begun = parent.flatten?.generation === collectGeneration ? parent.flatten.fromOffset : 0;

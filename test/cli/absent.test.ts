@@ -14,7 +14,7 @@ test.each(absentCommands)(
   async ({ name, why }) => {
     for (const rest of [[], ['ls', '-p', 'rbd', '--format', 'json'], ['a', 'b', 'c', '--unknown=1']]) {
       const { terminal, stdout, stderr } = testTerminal();
-      expect(await run([name, ...rest], terminal)).toBe(95);
+      expect(await run([...name.split(' '), ...rest], terminal)).toBe(95);
       expect(stderr.text).toBe(`farside: ${name} is not in farside: ${why}\n`);
       expect(stdout.text).toBe('');
     }

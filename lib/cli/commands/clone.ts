@@ -2,7 +2,7 @@
 
 import { cloneFormats } from '../../image/clone.ts';
 import { defineCommand } from '../command.ts';
-import { askedCreation, creationOptions } from '../creation.ts';
+import { askedCreation, creationOptions, mirrorNew } from '../creation.ts';
 import { poolDefault } from '../grammar.ts';
 import {
   choiceOption,
@@ -39,15 +39,17 @@ export const clone = defineCommand({
     const { cloneFormat } = options;
     const ref = snapshotRefOf(source, options.snapId);
     const client = await context.client();
+    const { pool = poolDefault, namespace = '', image: name = '' } = target;
     await framed({ text: 'clone error', errno: true }, () =>
       client.clones.clone(source, {
         ...ref,
-        pool: target.pool ?? poolDefault,
-        namespace: target.namespace ?? '',
-        name: target.image ?? '',
+        pool,
+        namespace,
+        name,
         ...(cloneFormat === undefined ? {} : { cloneFormat }),
         ...askedCreation(options),
       }),
     );
+    await mirrorNew(context, { pool, namespace, image: name }, options.mirrorMode);
   },
 });

@@ -2,9 +2,9 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { askedCreation, creationOptions, imageFormatOptions } from '../creation.ts';
+import { askedCreation, creationOptions, imageFormatOptions, mirrorNew } from '../creation.ts';
 import { parseSizeBytes } from '../grammar.ts';
-import { imageArgument, parsedOption } from '../parameters.ts';
+import { imageArgument, parsedOption, switchOption } from '../parameters.ts';
 import { framed } from '../wording.ts';
 
 export const create = defineCommand({
@@ -17,6 +17,7 @@ export const create = defineCommand({
     size: parsedOption('-s, --size <size>', 'image size (in M/G/T) [default: M]', parseSizeBytes),
     ...creationOptions,
     ...imageFormatOptions,
+    thick: switchOption('--thick-provision', 'not in farside: a bucket has no space to reserve'),
   },
   examples: [
     'farside create vm-1 --size 10G',
@@ -25,8 +26,14 @@ export const create = defineCommand({
   async run({ args, options, context }) {
     const { size: sizeBytes } = options;
     if (sizeBytes === undefined) throw new FarsideError('EINVAL', 'must specify --size <M/G/T>');
+    if (options.thick)
+      throw new FarsideError(
+        'EOPNOTSUPP',
+        '--thick-provision is not in farside: a bucket has no space to reserve, and zeros are not stored',
+      );
     const client = await context.client();
     const creation = { sizeBytes, ...askedCreation(options) };
     await framed({ text: 'create error', errno: true }, () => client.createImage(args.image, creation));
+    await mirrorNew(context, args.image, options.mirrorMode);
   },
 });

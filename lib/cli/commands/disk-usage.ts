@@ -1,12 +1,13 @@
 // `du`: what images and snapshots take, next to what they could.
 
+import { FarsideError } from '../../errors.ts';
 import { defineReport } from '../command.ts';
 import type { Context } from '../context.ts';
 import { resolvePoolSpec, type PoolSpec } from '../grammar.ts';
 import { imageDeps } from '../open-bucket.ts';
-import { optionalImageOrSnapArgument } from '../parameters.ts';
+import { optionalImageOrSnapArgument, switchOption, textOption } from '../parameters.ts';
 import { plainUsage } from '../plain-image.ts';
-import { imageUsage, type Usage } from '../usage.ts';
+import { imageUsage, mergedUsages, type Usage } from '../usage.ts';
 import { framed, snapshotContextFrame } from '../wording.ts';
 import { xmlShapes } from '../xml-shapes.ts';
 
@@ -16,15 +17,22 @@ export const diskUsage = defineReport({
   summary: 'show disk usage of a pool, an image or a snapshot',
   description: 'Used is image data before compression. A snapshot is charged what changed since the one before it.',
   arguments: { image: optionalImageOrSnapArgument },
-  options: {},
+  options: {
+    fromSnap: textOption('--from-snap <snap>', 'snapshot starting point: what came after it'),
+    exact: switchOption('--exact', 'accepted; usage is exact always'),
+    mergeSnapshots: switchOption('--merge-snapshots', 'merge snapshot sizes with its image'),
+  },
   xml: xmlShapes.diskUsage,
   examples: ['farside du vm-1', 'farside du -p backup --format json'],
-  async run({ args: { image }, context, report }) {
+  async run({ args: { image }, options: { fromSnap, mergeSnapshots }, context, report }) {
+    if (fromSnap !== undefined && image === undefined)
+      throw new FarsideError('EINVAL', '--from-snap is of one image: image name was not specified');
     const deps = imageDeps(await context.registration(), context.terminal);
     const specs = image === undefined ? await imagesOf(context, resolvePoolSpec(undefined, context.general)) : [image];
-    const usages: Usage[] = [];
+    const counted: Usage[] = [];
     for (const spec of specs)
-      usages.push(...(await framed(snapshotContextFrame('du failed'), () => imageUsage(deps, spec))));
+      counted.push(...(await framed(snapshotContextFrame('du failed'), () => imageUsage(deps, spec, fromSnap))));
+    const usages = mergeSnapshots ? mergedUsages(counted) : counted;
     const total = totalOf(usages, image?.snap !== undefined);
     const totals =
       image === undefined ? { total_provisioned_size: total.provisioned, total_used_size: total.used } : {};

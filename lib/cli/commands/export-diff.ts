@@ -2,7 +2,7 @@
 
 import { defineCommand } from '../command.ts';
 import { imageDeps } from '../open-bucket.ts';
-import { differenceOptions, imageOrSnapArgument, pathArgument } from '../parameters.ts';
+import { differenceOptions, imageOrSnapArgument, pathArgument, pathOption } from '../parameters.ts';
 import { startProgress } from '../progress.ts';
 import { diffStream, openDifference } from '../transfer-export-diff.ts';
 import { sendParts } from '../transfer-sink.ts';
@@ -16,7 +16,7 @@ export const exportDiff = defineCommand({
   description:
     'The stream is that of rbd export-diff (v1), and import-diff of both takes it. A file must not exist yet. Every byte is verified.',
   arguments: { image: imageOrSnapArgument, path: pathArgument('export file (or - for stdout)') },
-  options: differenceOptions,
+  options: { path: pathOption, ...differenceOptions },
   examples: [
     'farside export-diff vm-1@monday monday.diff',
     'farside export-diff --from-snap monday vm-1@tuesday - | farside --cluster site-b import-diff - vm-1',

@@ -1,6 +1,7 @@
 // `feature enable`: switches features of an image on.
 
 import { defineCommand } from '../command.ts';
+import { journalLayoutOptions } from '../creation.ts';
 import { featuresArgument, imageArgument } from '../parameters.ts';
 import { framed } from '../wording.ts';
 
@@ -10,7 +11,7 @@ export const featureEnable = defineCommand({
   description:
     'object-map and fast-diff go together, and need exclusive-lock. Features follow a mirrored image to its replicas.',
   arguments: { image: imageArgument, features: featuresArgument },
-  options: {},
+  options: journalLayoutOptions,
   examples: ['farside feature enable vm-1 object-map fast-diff'],
   async run({ args: { image, features }, context }) {
     const client = await context.client();

@@ -2,7 +2,7 @@
 
 import { defineCommand } from '../command.ts';
 import { imageDeps } from '../open-bucket.ts';
-import { compressionOption, imageArgument, pathArgument } from '../parameters.ts';
+import { compressionOption, imageArgument, pathArgument, pathOption, sparseSizeOption } from '../parameters.ts';
 import { startProgress } from '../progress.ts';
 import { importDiff as importStream } from '../transfer-import-diff.ts';
 import { openSource } from '../transfer-source.ts';
@@ -15,7 +15,7 @@ export const importDiff = defineCommand({
     'Content, size and the snapshot at the end appear in one step; a stream that fails in the middle leaves the image as it was. ' +
     'The snapshot that the diff starts from must be there; the diff goes over what the image holds now.',
   arguments: { path: pathArgument('import file (or - for stdin)'), image: imageArgument },
-  options: { compression: compressionOption },
+  options: { path: pathOption, sparseSize: sparseSizeOption, compression: compressionOption },
   examples: ['farside import-diff tuesday.diff vm-1', 'rbd export-diff vm-1@monday - | farside import-diff - vm-1'],
   async run({ args, options, context }) {
     const deps = imageDeps(await context.registration(), context.terminal);

@@ -4,7 +4,7 @@
 import { FarsideError } from '../../errors.ts';
 import type { Argument, Words } from '../command.ts';
 import { defineCommand } from '../command.ts';
-import { askedCreation, creationOptions, imageFormatOptions } from '../creation.ts';
+import { askedCreation, creationOptions, imageFormatOptions, mirrorNew } from '../creation.ts';
 import { refuseSnap, resolveImageSpec, type SpecOptions } from '../grammar.ts';
 import { imageDeps } from '../open-bucket.ts';
 import {
@@ -84,6 +84,8 @@ export const importCommand = defineCommand({
     const { update, compression } = options;
     const creation = askedCreation(options);
     const isContainer = options.exportFormat === '2';
+    if (update && options.mirrorMode !== undefined)
+      throw new FarsideError('EINVAL', "--mirror-image-mode is of a new image: use 'farside mirror image enable'");
     if (isContainer && update) throw new FarsideError('EINVAL', '--update takes raw content (--export-format 1) only');
     const source = await openSource(path, context.terminal.stdin);
     const progress = startProgress(context.terminal, context.general, {
@@ -100,5 +102,6 @@ export const importCommand = defineCommand({
       progress.stop();
       await source.close();
     }
+    await mirrorNew(context, spec, options.mirrorMode);
   },
 });

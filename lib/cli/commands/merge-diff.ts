@@ -4,7 +4,7 @@ import { FarsideError } from '../../errors.ts';
 import { DiffReader } from '../../stream/diff-reader.ts';
 import { mergeDiffs } from '../../stream/merge.ts';
 import { defineCommand } from '../command.ts';
-import { textArgument } from '../parameters.ts';
+import { pathArgument, pathOption, textArgument } from '../parameters.ts';
 import { startProgress, type Progress } from '../progress.ts';
 import { withBytes } from '../transfer-import-diff.ts';
 import { sendParts } from '../transfer-sink.ts';
@@ -18,9 +18,9 @@ export const mergeDiff = defineCommand({
   arguments: {
     first: textArgument('diff1-path', 'path to first diff (or - for stdin)', 'first diff was not specified'),
     second: textArgument('diff2-path', 'path to second diff', 'second diff was not specified'),
-    path: textArgument('path-name', 'path to merged diff (or - for stdout)', 'path was not specified'),
+    path: pathArgument('path to merged diff (or - for stdout)'),
   },
-  options: {},
+  options: { path: pathOption },
   examples: ['farside merge-diff monday.diff tuesday.diff both.diff'],
   async run({ args, context }) {
     if (args.second === stdinPath) throw new FarsideError('EINVAL', 'only the first diff can come from stdin');

@@ -3,10 +3,10 @@
 import { FarsideError } from '../../errors.ts';
 import type { ImageMirrorMode } from '../client.ts';
 import { defineCommand } from '../command.ts';
+import { imageMirrorModes as modes } from '../creation.ts';
 import { imageArgument, optionalTextArgument } from '../parameters.ts';
 import { unframed } from '../wording.ts';
 
-const modes: readonly ImageMirrorMode[] = ['journal', 'snapshot'];
 const modeDefault: ImageMirrorMode = 'journal';
 
 export const mirrorImageEnable = defineCommand({

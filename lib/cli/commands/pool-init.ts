@@ -2,14 +2,14 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { poolArgument } from '../parameters.ts';
+import { poolArgument, switchOption } from '../parameters.ts';
 import { unframed } from '../wording.ts';
 
 export const poolInit = defineCommand({
   path: 'pool init',
   summary: 'check that a pool is there (it needs no initialisation)',
   arguments: { pool: poolArgument },
-  options: {},
+  options: { force: switchOption('--force', 'accepted; a pool is of nobody else') },
   examples: ['farside pool init rbd'],
   async run({ args, context }) {
     const client = await context.client();

@@ -1,11 +1,12 @@
-// `snap rm`: deletes a snapshot, by name or by id.
+// `snap rm`: deletes a snapshot, by name or by id; with --force after its clones are made independent and it is unprotected.
 
 import { FarsideError } from '../../errors.ts';
 import type { ImageSpec } from '../../image/deps.ts';
 import type { Client } from '../client.ts';
 import { defineCommand } from '../command.ts';
 import { requireSnap, type SnapSpec } from '../grammar.ts';
-import { imageOrSnapArgument, integerOption, insteadOfSpec } from '../parameters.ts';
+import { imageOrSnapArgument, integerOption, insteadOfSpec, switchOption } from '../parameters.ts';
+import { untilDone } from '../until-done.ts';
 import { framed } from '../wording.ts';
 
 const idRange = { min: 0, max: Number.MAX_SAFE_INTEGER };
@@ -18,23 +19,40 @@ export const snapRemove = defineCommand({
   options: {
     ...insteadOfSpec,
     snapId: integerOption('--snap-id <id>', 'id of the snapshot, instead of its name', idRange),
+    force: switchOption('--force', 'flatten children and unprotect snapshot if needed'),
   },
-  examples: ['farside snap rm vm-1@before-upgrade', 'farside snap rm vm-1 --snap-id 7'],
-  async run({ args: { snap: spec }, options: { snapId }, context }) {
-    if (snapId !== undefined) checkById(spec, context.general.progress);
+  examples: [
+    'farside snap rm vm-1@before-upgrade',
+    'farside snap rm vm-1 --snap-id 7',
+    'farside snap rm --force vm-1@golden',
+  ],
+  async run({ args: { snap: spec }, options: { snapId, force }, context }) {
+    if (snapId !== undefined) checkById(spec, force || !context.general.progress);
     const client = await context.client();
     const frame = { text: 'failed to remove snapshot', errno: true };
     const snap = snapId === undefined ? requireSnap(spec) : await framed(frame, () => findById(client, spec, snapId));
     const instead = {
       EBUSY: `snapshot '${snap.snap}' is protected from removal.\nunprotect it with 'farside snap unprotect' first`,
     };
+    if (force) await framed(frame, () => setFree(client, snap));
     await framed({ ...frame, instead }, () => client.removeSnapshot(snap, snap.snap));
   },
 });
 
-function checkById(spec: ImageSpec, progress: boolean): void {
+/** Each step is whole by itself: what was done of an interrupted one stays done, and the same command goes on. */
+async function setFree(client: Client, spec: SnapSpec): Promise<void> {
+  const children = await client.clones.children(spec, { snap: spec.snap, snapId: undefined, descendants: false });
+  for (const { pool, pool_namespace: namespace, image, id, trash } of children) {
+    const child = trash ? { pool, namespace, image: id, byId: true } : { pool, namespace, image };
+    await untilDone({ update: () => {} }, () => client.clones.flatten(child));
+  }
+  const found = (await client.listSnapshots(spec, { all: false })).find(({ name }) => name === spec.snap);
+  if (found?.protected === 'true') await client.changeSnapshot(spec, spec.snap, { protected: false });
+}
+
+function checkById(spec: ImageSpec, isMore: boolean): void {
   if (spec.snap !== undefined) throw new FarsideError('EINVAL', 'trying to access snapshot using both name and id.');
-  if (!progress) throw new FarsideError('EINVAL', 'force and no-progress options not permitted when removing by id.');
+  if (isMore) throw new FarsideError('EINVAL', 'force and no-progress options not permitted when removing by id.');
 }
 
 async function findById(client: Client, spec: ImageSpec, id: number): Promise<SnapSpec> {

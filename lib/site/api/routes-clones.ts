@@ -127,7 +127,7 @@ const flatten = createRoute({
   tags,
   summary: 'Copy a bounded part of what a clone has from its parent; repeat until it is done',
   ...access.client,
-  request: { params: imageParams, query: namespaceQuery },
+  request: { params: imageParams, query: schemas.imageQuery },
   responses: ok(flattenedSchema, 'How far it is'),
 });
 
