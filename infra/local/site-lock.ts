@@ -9,12 +9,12 @@
 //                                        B: links A's back, reads again: EBUSY, naming A
 // Not promised: anything on a directory shared between machines.
 
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { FarsideError } from '../../lib/errors.ts';
 import { systemRandom } from '../../lib/random.ts';
-import { identifyProcess, isRunning, type ProcessIdentity } from '../../lib/node/process-identity.ts';
+import { identifyProcess, isRunning, readIfThere, type ProcessIdentity } from '../../lib/node/process-identity.ts';
 
 const lockSchema = z.object({ pid: z.int().positive(), started: z.string(), nonce: z.string() });
 
@@ -83,14 +83,6 @@ function release(directory: string, mine: string): void {
 function parseLock(text: string | undefined): ProcessIdentity | undefined {
   try {
     return lockSchema.parse(JSON.parse(text ?? ''));
-  } catch {
-    return undefined;
-  }
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
   } catch {
     return undefined;
   }

@@ -32,10 +32,6 @@ export class Layer {
     return this.dataBytes + this.#extentCount * extentWeightBytes;
   }
 
-  get isEmpty(): boolean {
-    return this.#leaves.size === 0;
-  }
-
   /** `data` must not change any more. Whole sectors. */
   write(offset: number, data: Uint8Array): void {
     this.dataBytes += data.length;

@@ -173,8 +173,7 @@ export async function disableImage(
   spec: ImageSpec,
   { force = false }: { force?: boolean } = {},
 ): Promise<void> {
-  const stored = await openHeader(deps, spec);
-  const pool = (await readPool(deps, spec.pool)).value;
+  const { stored, pool } = await openImage(deps, spec);
   if (mirrorOf(pool, spec.namespace)?.mode !== 'image')
     throw new FarsideError('EINVAL', 'cannot disable mirroring in the current pool mirroring mode');
   await stopMirroring(deps, pool, stored, { force });
@@ -182,6 +181,12 @@ export async function disableImage(
 
 /** `goes`: the image is being removed, so nobody keeps anything for its being mirrored again. */
 export type Stop = { force?: boolean; goes?: boolean };
+
+/** An image as a verb finds it, and its pool. ENOENT. */
+export async function openImage(deps: MirrorDeps, spec: ImageSpec): Promise<{ stored: Stored<Header>; pool: Pool }> {
+  const stored = await openHeader(deps, spec);
+  return { stored, pool: (await readPool(deps, spec.pool)).value };
+}
 
 /** Whatever the mode: an image that is removed takes its mirroring with it. EBUSY: it has mirrored clones. */
 export async function stopMirroring(
@@ -291,8 +296,7 @@ export async function trashImage(deps: MirrorDeps, spec: ImageSpec, delaySeconds
  * writer that has the image attached is shut out; what it flushed is in the last point.
  */
 export async function demoteImage(deps: MirrorDeps, spec: ImageSpec): Promise<void> {
-  const opened = await openHeader(deps, spec);
-  const pool = (await readPool(deps, spec.pool)).value;
+  const { stored: opened, pool } = await openImage(deps, spec);
   refuse(canAsk(opened.value.mirror));
   refuse(canDemote(stateOf(opened.value)));
   const now = await drawn(deps, pool, opened.value);
@@ -309,8 +313,7 @@ export async function demoteImage(deps: MirrorDeps, spec: ImageSpec): Promise<vo
 
 /** `mirror image resync`: a request; the next sync replaces the content by the primary's and keeps what would be lost as a snapshot. */
 export async function resyncImage(deps: MirrorDeps, spec: ImageSpec): Promise<void> {
-  const stored = await openHeader(deps, spec);
-  const pool = (await readPool(deps, spec.pool)).value;
+  const { stored, pool } = await openImage(deps, spec);
   const nowMs = deps.clock.nowMs();
   const request = (header: Header): Header | undefined => {
     refuse(canAsk(header.mirror));
@@ -331,8 +334,7 @@ export async function createMirrorSnapshot(
   spec: ImageSpec,
   { quiesce = 'required' }: { quiesce?: QuiesceMode } = {},
 ): Promise<number> {
-  const opened = await openHeader(deps, spec);
-  const pool = (await readPool(deps, spec.pool)).value;
+  const { stored: opened, pool } = await openImage(deps, spec);
   const check = (header: Header): void => refuse(canCreateSnapshot(mirrored(header), stateOf(header), senders(pool)));
   const take = async (stored: Stored<Header>, released: (header: Header) => Header): Promise<Header> => {
     const now = await drawn(deps, pool, stored.value);

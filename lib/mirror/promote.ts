@@ -1,15 +1,14 @@
 // Owns `mirror image promote`: one compare-and-swap of the header, in which also ends what the image followed.
 
 import type { Stored } from '../bucket/document.ts';
-import { openHeader } from '../image/access.ts';
 import type { ImageSpec } from '../image/deps.ts';
 import { mirrorSnapshots } from '../image/header.ts';
 import type { Header } from '../image/header.ts';
 import { followedUp, whole } from '../image/whole.ts';
 import { lookAtPeers } from './announce.ts';
 import type { MirrorDeps } from './deps.ts';
-import { announceNewest, changed, drawn, refuse, senders, stateOf, swapWhole } from './images.ts';
-import { readPool, receives } from './pool.ts';
+import { announceNewest, changed, drawn, openImage, refuse, senders, stateOf, swapWhole } from './images.ts';
+import { receives } from './pool.ts';
 import type { Pool } from './pool.ts';
 import { reachablePeer } from './reachable.ts';
 import { canAsk, canPromote, promoteSnapshots } from './role-changes.ts';
@@ -24,8 +23,7 @@ export async function promoteImage(
   spec: ImageSpec,
   { force = false }: { force?: boolean } = {},
 ): Promise<void> {
-  const stored = await openHeader(deps, spec);
-  const pool = (await readPool(deps, spec.pool)).value;
+  const { stored, pool } = await openImage(deps, spec);
   refuse(canAsk(stored.value.mirror));
   refuse(canPromote(stateOf(stored.value), { force }));
   const remotePrimary = !force && (await isPrimaryElsewhere(deps, pool, stored.value.mirror!.globalId));

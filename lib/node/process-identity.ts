@@ -79,7 +79,8 @@ function linkIfThere(path: string): string | undefined {
   }
 }
 
-function readIfThere(path: string): string | undefined {
+/** A file's text; undefined when there is none, or none to read. */
+export function readIfThere(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch {

@@ -4,18 +4,15 @@
 // Memory is measured twice, of two syncs. What Lambda sees, and kills a function for, is the process's resident set: garbage of
 // sockets and bodies included, as V8 leaves it. What farside is answerable for (I10) is what is in use when garbage is collected.
 
-import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { functionSizes } from '../../infra/aws/function-sizes.ts';
 import { startAwsSite } from '../../infra/local/aws-site.ts';
-import { choosePort, loopback } from '../../infra/local/free-port.ts';
-import { systemRandom as random } from '../../lib/random.ts';
-import { startSites, type Site } from '../platform/sites.ts';
+import { startSites } from '../platform/sites.ts';
 import { newBucket, radosgwEnv, s3Words } from '../radosgw/server.ts';
 import { MiB } from './content.ts';
-import { introduce, mostBeyondIdle } from './memory.ts';
+import { consumerHere, introduce, mostBeyondIdle } from './memory.ts';
 import type { Peered } from './peered.ts';
 import type { Figure } from './report.ts';
 import { openStore } from './store.ts';
@@ -43,16 +40,7 @@ async function measure(directory: string, endpoint: string): Promise<Figure[]> {
   const [first, second] = [await newBucket(endpoint), await newBucket(endpoint)];
   const words = [...s3Words(first), '--s3-direct'];
   const sites = await startSites(['site-a'], { platform: 'aws', tickSeconds: 3600, words, env: radosgwEnv });
-  const adminToken = random.uuid();
-  const port = await choosePort(random);
-  const url = `http://${loopback}:${port}`;
-  const config = {
-    name: 'site-b',
-    url,
-    platform: 'aws',
-    adminTokenHash: createHash('sha256').update(adminToken).digest('hex'),
-    secret: randomBytes(32).toString('base64'),
-  };
+  const { port, config, b } = await consumerHere('aws');
   const { bucket, region } = second;
   const s3 = { bucket, region, endpoint, pathStyle: true, direct: true };
   const invocationsMs: number[] = [];
@@ -61,14 +49,6 @@ async function measure(directory: string, endpoint: string): Promise<Figure[]> {
     { batchesAtOnce: 1, invoked: (durationMs) => invocationsMs.push(durationMs) },
   );
   try {
-    const b: Pick<Site, 'name' | 'fetch'> = {
-      name: 'site-b',
-      fetch: (path, init) =>
-        fetch(new URL(path, url), {
-          ...init,
-          headers: { ...(init?.headers as Record<string, string>), authorization: `Bearer ${adminToken}` },
-        }),
-    };
     const a = sites.all[0]!;
     await introduce(a, b);
     // First, while this process has not made a habit of collecting.

@@ -25,30 +25,13 @@ export async function consumerMemory(): Promise<Figure[]> {
   const sites = await startSites(['site-a'], { platform: 'node', tickSeconds: 3600 });
   const directory = mkdtempSync(join(tmpdir(), 'farside-memory-'));
   const rooms = new Rooms();
-  const adminToken = random.uuid();
-  const port = await choosePort(random);
-  const url = `http://${loopback}:${port}`;
-  const config = {
-    name: 'site-b',
-    url,
-    platform: 'node',
-    adminTokenHash: createHash('sha256').update(adminToken).digest('hex'),
-    secret: randomBytes(32).toString('base64'),
-  };
+  const { port, config, b } = await consumerHere('node');
   const running = await startNodeSite(
     { directory, port, config, log: () => {} },
     { queue: { handledAtOnceMax: 1 }, rooms },
   );
   try {
     const a = sites.all[0]!;
-    const b: Pick<Site, 'name' | 'fetch'> = {
-      name: 'site-b',
-      fetch: (path, init) =>
-        fetch(new URL(path, url), {
-          ...init,
-          headers: { ...(init?.headers as Record<string, string>), authorization: `Bearer ${adminToken}` },
-        }),
-    };
     await introduce(a, b);
     const measure = (): number => inUse() + rooms.heldBytes;
     const used = await mostBeyondIdle({ a, b, directory, imageBytes, measure });
@@ -67,6 +50,12 @@ export async function consumerMemory(): Promise<Figure[]> {
     rmSync(directory, { recursive: true, force: true });
   }
 }
+
+type Consumer = {
+  port: number;
+  config: { name: string; url: string; platform: string; adminTokenHash: string; secret: string };
+  b: Pick<Site, 'name' | 'fetch'>;
+};
 
 type Sampled = {
   a: Site;
@@ -91,6 +80,26 @@ export async function mostBeyondIdle({
   await sync(a, b, join(directory, 'memory.img'), bytes);
   clearInterval(timer);
   return most - idle;
+}
+
+/** site-b in this process, and how to ask it. */
+export async function consumerHere(platform: string): Promise<Consumer> {
+  const adminToken = random.uuid();
+  const port = await choosePort(random);
+  const url = `http://${loopback}:${port}`;
+  const config = {
+    name: 'site-b',
+    url,
+    platform,
+    adminTokenHash: createHash('sha256').update(adminToken).digest('hex'),
+    secret: randomBytes(32).toString('base64'),
+  };
+  const ask: Site['fetch'] = (path, init) =>
+    fetch(new URL(path, url), {
+      ...init,
+      headers: { ...(init?.headers as Record<string, string>), authorization: `Bearer ${adminToken}` },
+    });
+  return { port, config, b: { name: 'site-b', fetch: ask } };
 }
 
 export async function introduce(a: Site, b: Pick<Site, 'name' | 'fetch'>): Promise<void> {

@@ -5,7 +5,6 @@
 // Processor time is the whole process's, R2's simulation with it, so an upper bound. It is given for the largest batch that one
 // invocation may get: ten pieces.
 
-import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,7 +18,7 @@ import { systemRandom as random } from '../../lib/random.ts';
 import { deliverySettings } from '../../lib/site/delivery.ts';
 import { startSites, type Site } from '../platform/sites.ts';
 import { makeFile, MiB } from './content.ts';
-import { introduce } from './memory.ts';
+import { consumerHere, introduce } from './memory.ts';
 import { post, replicaAt } from './peered.ts';
 import type { Figure } from './report.ts';
 
@@ -35,26 +34,10 @@ const ticksPerSecond = 100;
 export async function workerConsumer(): Promise<Figure[]> {
   const sites = await startSites(['site-a'], { platform: 'node', tickSeconds: 3600 });
   const directory = mkdtempSync(join(tmpdir(), 'farside-worker-'));
-  const adminToken = random.uuid();
-  const [port, inspectorPort] = [await choosePort(random), await choosePort(random)];
-  const url = `http://${loopback}:${port}`;
-  const config = {
-    name: 'site-b',
-    url,
-    platform: 'miniflare',
-    adminTokenHash: createHash('sha256').update(adminToken).digest('hex'),
-    secret: randomBytes(32).toString('base64'),
-  };
+  const { port, config, b } = await consumerHere('miniflare');
+  const inspectorPort = await choosePort(random);
   const running = await startMiniflareSite({ directory, port, config, log: () => {} }, { inspectorPort });
   try {
-    const b: Pick<Site, 'name' | 'fetch'> = {
-      name: 'site-b',
-      fetch: (path, init) =>
-        fetch(new URL(path, url), {
-          ...init,
-          headers: { ...(init?.headers as Record<string, string>), authorization: `Bearer ${adminToken}` },
-        }),
-    };
     return await measure(sites.all[0]!, b, { directory, inspectorPort });
   } finally {
     await running.stop();

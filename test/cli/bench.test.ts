@@ -1,8 +1,8 @@
 // `bench`: what it says, what it changes, and where it puts its operations.
 
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { benchRow, benchSummary, offsets, type Bench } from '../../lib/cli/bench.ts';
-import { content, Sessions } from './sessions.ts';
+import { content, eachWithSessions } from './sessions.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -54,14 +54,7 @@ test('numbers as rbd prints them', () => {
 });
 
 describe('sessions', () => {
-  let sessions: Sessions;
-  let farside: Sessions['farside'];
-  let session: Sessions['session'];
-  beforeEach(async () => {
-    sessions = await Sessions.start();
-    ({ farside, session } = sessions);
-  });
-  afterEach(() => sessions.end());
+  const { current, farside, session } = eachWithSessions();
 
   const a = '--cluster site-a';
   const elapsed = /^elapsed: \d+   ops: (\d+)   ops\/sec: [\d.e+]+   bytes\/sec: [\d.]+ \w+\/s$/m;
@@ -125,10 +118,10 @@ describe('sessions', () => {
   });
 
   test('a replica is read, not written', async () => {
-    await sessions.pairSites();
+    await current().pairSites();
     await farside(`${a} import - vm-1`, content('one', MiB));
     await farside(`${a} mirror image enable vm-1 snapshot`);
-    await sessions.network.settle();
+    await current().network.settle();
     await session([
       [
         '--cluster site-b bench --io-type write --io-total 64K vm-1',

@@ -1,16 +1,9 @@
 // Sessions about options: who overrides them, what they change, and rbd's words about it.
 
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { content, Sessions } from './sessions.ts';
+import { expect, test } from 'vitest';
+import { content, eachWithSessions } from './sessions.ts';
 
-let sessions: Sessions;
-let farside: Sessions['farside'];
-let session: Sessions['session'];
-beforeEach(async () => {
-  sessions = await Sessions.start();
-  ({ farside, session } = sessions);
-});
-afterEach(() => sessions.end());
+const { current, farside, session } = eachWithSessions();
 
 const a = '--cluster site-a';
 const cap = 'rbd_mirroring_max_mirroring_snapshots';
@@ -120,7 +113,9 @@ test('options of new images, and of how they are stored, take effect in create a
   expect(orders).toEqual([20, 23, 21]);
   const packBytes = async (name: string): Promise<number> => {
     const { id } = JSON.parse((await farside(`${a} info ${name} --format json`)).stdout);
-    const page = await sessions.site('site-a').bucket.list({ prefix: `images/${id}/packs/`, limit: 10 });
+    const page = await current()
+      .site('site-a')
+      .bucket.list({ prefix: `images/${id}/packs/`, limit: 10 });
     return page.objects.reduce((sum, object) => sum + object.bytes, 0);
   };
   expect(await packBytes('vm-3')).toBeGreaterThan(256 * 1024);
@@ -128,15 +123,15 @@ test('options of new images, and of how they are stored, take effect in create a
 });
 
 test('the cap of mirror snapshots takes effect at every level', async () => {
-  await sessions.pairSites();
+  await current().pairSites();
   await farside(`${a} import - vm-1`, content('one', 64 * 1024));
   await session([[`${a} mirror image enable vm-1 snapshot`, 'Mirroring enabled\n']]);
-  sessions.site('site-a').queue.sent.length = 0;
+  current().site('site-a').queue.sent.length = 0;
   const snapshotsAfter = async (count: number): Promise<number> => {
     for (let index = 0; index < count; index++) await farside(`${a} mirror image snapshot vm-1`);
     return JSON.parse((await farside(`${a} snap ls --all vm-1 --format json`)).stdout).length;
   };
-  sessions.network.down.add('site-b.test');
+  current().network.down.add('site-b.test');
   expect(await snapshotsAfter(8)).toBe(5);
   await session([[`${a} config pool set rbd ${cap} 7`]]);
   expect(await snapshotsAfter(8)).toBe(7);

@@ -2,25 +2,18 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { content, Sessions } from './sessions.ts';
+import { expect, test } from 'vitest';
+import { content, eachWithSessions } from './sessions.ts';
 
-let sessions: Sessions;
-let farside: Sessions['farside'];
-let session: Sessions['session'];
-beforeEach(async () => {
-  sessions = await Sessions.start();
-  ({ farside, session } = sessions);
-});
-afterEach(() => sessions.end());
+const { current, farside, session } = eachWithSessions();
 
 const a = '--cluster site-a';
 const b = '--cluster site-b';
 const disk = content('disk', 3_000_000);
 
 test('cp and deep cp: content, snapshots, places, and what stands in their way', async () => {
-  await writeFile(join(sessions.home, 'disk'), disk);
-  await writeFile(join(sessions.home, 'disk-2'), Buffer.concat([disk, content('more', 1_000_000)]));
+  await writeFile(join(current().home, 'disk'), disk);
+  await writeFile(join(current().home, 'disk-2'), Buffer.concat([disk, content('more', 1_000_000)]));
   await session([
     [`${a} pool create rbd`],
     [`${a} pool create backup`],
@@ -64,10 +57,10 @@ test('cp and deep cp: content, snapshots, places, and what stands in their way',
 });
 
 test('a replica is copied into an ordinary image', async () => {
-  await writeFile(join(sessions.home, 'disk'), disk);
-  await sessions.pairSites();
+  await writeFile(join(current().home, 'disk'), disk);
+  await current().pairSites();
   await session([[`${a} import $home/disk vm-1`], [`${a} mirror image enable vm-1 snapshot`, 'Mirroring enabled\n']]);
-  await sessions.network.settle();
+  await current().network.settle();
   await session([[`${b} cp vm-1 drill`], [`${b} snap create drill@mine`], [`${b} snap purge drill`]]);
   expect((await farside(`${b} export drill -`)).bytes.equals(disk)).toBe(true);
   await session([[`${b} rm drill`]]);

@@ -1,16 +1,9 @@
 // Sessions about what an image is made with: features and data pools, and how they reach a replica.
 
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { content, Sessions } from './sessions.ts';
+import { expect, test } from 'vitest';
+import { content, eachWithSessions } from './sessions.ts';
 
-let sessions: Sessions;
-let farside: Sessions['farside'];
-let session: Sessions['session'];
-beforeEach(async () => {
-  sessions = await Sessions.start();
-  ({ farside, session } = sessions);
-});
-afterEach(() => sessions.end());
+const { current, farside, session } = eachWithSessions();
 
 const a = '--cluster site-a';
 const b = '--cluster site-b';
@@ -79,7 +72,7 @@ test("feature enable and disable in rbd's words", async () => {
 });
 
 test('features and data pools follow to the replica, each site with a data pool of its own', async () => {
-  await sessions.pairSites();
+  await current().pairSites();
   await session([
     [`${a} pool create data`],
     [`${a} pool create fast`],
@@ -95,7 +88,7 @@ test('features and data pools follow to the replica, each site with a data pool 
   ]);
   await farside(`${a} import - unknown`, content('x', 4096));
   for (const name of ['own', 'known', 'unknown']) await farside(`${a} mirror image enable ${name} snapshot`);
-  await sessions.network.settle();
+  await current().network.settle();
   const pools = async (cluster: string): Promise<(string | undefined)[]> =>
     (await Promise.all(['own', 'known', 'unknown'].map((name) => infoOf(`${cluster} info ${name}`)))).map(
       (info) => info.data_pool,
@@ -114,19 +107,19 @@ test('features and data pools follow to the replica, each site with a data pool 
     [`${a} feature disable known object-map`],
     [`${a} mirror image snapshot known`, expect.stringContaining('Snapshot ID') as string],
   ]);
-  await sessions.network.settle();
+  await current().network.settle();
   expect(await featuresOf(`${b} info known`)).toBe('layering,exclusive-lock,deep-flatten,data-pool,non-primary');
 });
 
 test('a replica is put into the default data pool of its own site', async () => {
-  await sessions.pairSites();
+  await current().pairSites();
   await session([
     [`${b} pool create fast`],
     [`${b} config pool set rbd rbd_default_data_pool fast`],
     [`${a} create vm-1 --size 8M`],
     [`${a} mirror image enable vm-1 snapshot`, 'Mirroring enabled\n'],
   ]);
-  await sessions.network.settle();
+  await current().network.settle();
   expect((await infoOf(`${b} info vm-1`)).data_pool).toBe('fast');
 });
 

@@ -2,18 +2,11 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { prefixes } from '../../lib/bucket/keys.ts';
-import { content, Sessions } from './sessions.ts';
+import { content, eachWithSessions } from './sessions.ts';
 
-let sessions: Sessions;
-let farside: Sessions['farside'];
-let session: Sessions['session'];
-beforeEach(async () => {
-  sessions = await Sessions.start();
-  ({ farside, session } = sessions);
-});
-afterEach(() => sessions.end());
+const { current, farside, session } = eachWithSessions();
 
 const a = '--cluster site-a';
 const idOf = async (line: string): Promise<string> => JSON.parse((await farside(`${line} --format json`)).stdout).id;
@@ -59,7 +52,7 @@ test('info by id is that of the image, by whatever name', async () => {
 });
 
 test('a diff may start at a snapshot by its id', async () => {
-  await writeFile(join(sessions.home, 'disk'), content('disk', 1_000_000));
+  await writeFile(join(current().home, 'disk'), content('disk', 1_000_000));
   await session([
     [`${a} pool create rbd`],
     [`${a} import $home/disk vm-1`],
@@ -102,7 +95,7 @@ test('pool stats count images, snapshots and the trash', async () => {
 });
 
 test('a map is checked: damage is found, and sparsify has nothing to do', async () => {
-  await writeFile(join(sessions.home, 'disk'), content('disk', 1_000_000));
+  await writeFile(join(current().home, 'disk'), content('disk', 1_000_000));
   await session([
     [`${a} pool create rbd`],
     [`${a} import $home/disk vm-1`],
@@ -112,7 +105,7 @@ test('a map is checked: damage is found, and sparsify has nothing to do', async 
     [`${a} object-map check none`, 'farside: error opening image none: (2) No such file or directory\n', 2],
     [`${a} sparsify vm-1 --sparse-size 64K`],
   ]);
-  const { bucket } = sessions.site('site-a');
+  const { bucket } = current().site('site-a');
   const packs = await bucket.list({ prefix: prefixes.packs(await idOf(`${a} info vm-1`)), limit: 1000 });
   await bucket.delete(packs.objects.map(({ key }) => key));
   const checked = await farside(`${a} object-map check vm-1`);

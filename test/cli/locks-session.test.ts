@@ -1,16 +1,9 @@
 // Sessions about locks, watchers and the limit of snapshots, in rbd's words.
 
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Sessions } from './sessions.ts';
+import { expect, test } from 'vitest';
+import { eachWithSessions } from './sessions.ts';
 
-let sessions: Sessions;
-let farside: Sessions['farside'];
-let session: Sessions['session'];
-beforeEach(async () => {
-  sessions = await Sessions.start();
-  ({ farside, session } = sessions);
-});
-afterEach(() => sessions.end());
+const { current, farside, session } = eachWithSessions();
 
 const a = '--cluster site-a';
 const b = '--cluster site-b';
@@ -60,7 +53,7 @@ test('locks: taken, listed, shared and released', async () => {
 });
 
 test('a replica is held by mirroring; locks stay at their site, limits of snapshots go along', async () => {
-  await sessions.pairSites();
+  await current().pairSites();
   await session([
     [`${a} create vm-1 --size 8M`],
     [`${a} lock add vm-1 backup`],
@@ -79,7 +72,7 @@ test('a replica is held by mirroring; locks stay at their site, limits of snapsh
     ],
     [`${a} mirror image enable vm-1 snapshot`, 'Mirroring enabled\n'],
   ]);
-  await sessions.network.settle();
+  await current().network.settle();
   expect((await farside(`${b} info vm-1`)).stdout).toContain('\tsnapshot_limit: 1\n');
   expect((await farside(`${b} lock ls vm-1`)).stdout).toMatch(
     /^There is 1 exclusive lock on this image\.\nLocker +ID +Address *\nclient\.\d+ +auto \d+ +\S+:0\/\d+ *\n$/,
@@ -97,7 +90,7 @@ test('a replica is held by mirroring; locks stay at their site, limits of snapsh
     [`${a} snap limit clear vm-1`],
   ]);
   const before = (await farside(`${a} mirror image snapshot vm-1`)).exitCode;
-  await sessions.network.settle();
+  await current().network.settle();
   expect(before).toBe(0);
   expect((await farside(`${b} info vm-1 --format json`)).stdout).not.toContain('snapshot_limit');
 });

@@ -155,7 +155,7 @@ test('diffs are named by --path as well', async () => {
       [`${a} merge-diff --path $home/both $home/first $home/second`],
       [`${a} create copy --size 1M`],
       [`${a} import-diff --path $home/both --sparse-size 4K copy`],
-      [`${a} snap ls copy --format json --no-progress`, expect.stringContaining('"name":"s2"') as unknown as string],
+      [`${a} snap ls copy --format json --no-progress`, expect.stringContaining('"name":"s2"')],
     ]);
   });
 });

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect } from 'vitest';
+import { afterEach, beforeEach, expect } from 'vitest';
 import { registerSite } from '../../lib/cli/registry.ts';
 import { run } from '../../lib/cli/run.ts';
 import { adminToken, type TestSite } from '../site/harness.ts';
@@ -85,6 +85,20 @@ export class Sessions {
     const { stdout } = await this.farside('--cluster site-a mirror pool peer bootstrap create rbd');
     await writeFile(join(this.home, 'token'), stdout);
     await this.session([['--cluster site-b mirror pool peer bootstrap import --site-name site-b rbd $home/token']]);
+  };
+}
+
+/** Sites of their own for each test of the file, or of the group that calls this. */
+export function eachWithSessions(): Pick<Sessions, 'farside' | 'session'> & { current: () => Sessions } {
+  let sessions: Sessions;
+  beforeEach(async () => {
+    sessions = await Sessions.start();
+  });
+  afterEach(() => sessions.end());
+  return {
+    current: () => sessions,
+    farside: (line, stdin) => sessions.farside(line, stdin),
+    session: (steps) => sessions.session(steps),
   };
 }
 

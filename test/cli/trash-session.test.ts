@@ -1,17 +1,10 @@
 // Sessions about the trash: rbd's words, mirrored images, and the delete delay of replicas.
 
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { prefixes } from '../../lib/bucket/keys.ts';
-import { content, Sessions } from './sessions.ts';
+import { content, eachWithSessions } from './sessions.ts';
 
-let sessions: Sessions;
-let farside: Sessions['farside'];
-let session: Sessions['session'];
-beforeEach(async () => {
-  sessions = await Sessions.start();
-  ({ farside, session } = sessions);
-});
-afterEach(() => sessions.end());
+const { current, farside, session } = eachWithSessions();
 
 const a = '--cluster site-a';
 const b = '--cluster site-b';
@@ -131,10 +124,10 @@ test('rm moves to the trash where options say so', async () => {
 });
 
 async function mirroredImage(): Promise<void> {
-  await sessions.pairSites();
+  await current().pairSites();
   await farside(`${a} import - vm-1`, content('one', 200_000));
   await session([[`${a} snap create vm-1@s`], [`${a} mirror image enable vm-1 snapshot`, 'Mirroring enabled\n']]);
-  await sessions.network.settle();
+  await current().network.settle();
   await session([[`${b} ls`, 'vm-1\n']]);
 }
 
@@ -150,7 +143,7 @@ test('a mirrored primary takes its replica along, and comes back unmirrored; a r
   ]);
   const [id, replicaId] = [await idOf(`${a} info vm-1`), await idOf(`${b} info vm-1`)];
   await session([[`${a} trash mv vm-1`]]);
-  await sessions.network.settle();
+  await current().network.settle();
   await session([
     [`${b} ls`],
     [`${b} trash ls --all`, `${replicaId} vm-1\n`],
@@ -158,7 +151,7 @@ test('a mirrored primary takes its replica along, and comes back unmirrored; a r
     [`${a} mirror image status vm-1`, 'farside: mirroring not enabled on the image\n', 22],
     [`${a} mirror image enable vm-1 snapshot`, 'Mirroring enabled\n'],
   ]);
-  await sessions.network.settle();
+  await current().network.settle();
   await session([[`${b} ls`, 'vm-1\n'], [`${b} trash ls --all`]]);
   expect(await idOf(`${b} info vm-1`)).toBe(replicaId);
 });
@@ -170,7 +163,7 @@ test('with a delete delay a replica waits in the trash, can be had back, and goe
     [`${b} config pool set rbd rbd_mirroring_delete_delay 3600`],
     [`${a} mirror image disable vm-1`, 'Mirroring disabled\n'],
   ]);
-  await sessions.network.settle();
+  await current().network.settle();
   await session([[`${b} ls`], [`${b} trash ls`], [`${b} trash ls --all`, `${id} vm-1\n`]]);
   expect(await trashOf(b)).toMatchObject([
     { id, name: 'vm-1', source: 'MIRRORING', status: expect.stringMatching(/^protected until/) as string },
@@ -184,7 +177,7 @@ test('with a delete delay a replica waits in the trash, can be had back, and goe
 
 test('what the delete delay kept is removed by ticks, with its snapshots; a look that was not due costs nothing', async () => {
   await mirroredImage();
-  const site = sessions.site('site-b');
+  const site = current().site('site-b');
   const images = async (): Promise<number> =>
     (await site.bucket.list({ prefix: prefixes.images, limit: 10 })).objects.length;
   await session([
@@ -192,9 +185,9 @@ test('what the delete delay kept is removed by ticks, with its snapshots; a look
     [`${a} config image set vm-1 rbd_mirroring_delete_delay 7200`],
     [`${a} mirror image snapshot vm-1`, expect.stringContaining('Snapshot ID') as string],
   ]);
-  await sessions.network.settle();
+  await current().network.settle();
   await session([[`${a} mirror image disable vm-1`, 'Mirroring disabled\n']]);
-  await sessions.network.settle();
+  await current().network.settle();
   expect(await trashOf(b)).toHaveLength(1);
   const idleTick = async (): Promise<number> => {
     const before = site.bucket.counts();
@@ -202,14 +195,14 @@ test('what the delete delay kept is removed by ticks, with its snapshots; a look
     const after = site.bucket.counts();
     return after.A - before.A;
   };
-  await sessions.network.tick();
+  await current().network.tick();
   expect(await idleTick()).toBeLessThanOrEqual(2);
   expect(await images()).toBeGreaterThan(0);
   site.clock.setMs(site.clock.nowMs() + 7200_000);
-  await sessions.network.tick();
+  await current().network.tick();
   expect([await trashOf(b), await images()]).toEqual([[], 0]);
   site.clock.setMs(site.clock.nowMs() + 61_000);
-  await sessions.network.tick();
+  await current().network.tick();
   expect((await site.bucket.list({ prefix: prefixes.trash('rbd'), limit: 10 })).objects).toEqual([]);
   expect(await idleTick()).toBeLessThanOrEqual(2);
 });
@@ -280,11 +273,11 @@ test('purge schedules: a due slot removes what had expired by then, of each name
     [`${a} trash mv rbd/ns1/other`],
   ]);
   const names = async (): Promise<string[]> => (await trashOf(a)).map(({ name }) => name!).toSorted();
-  const { clock } = sessions.site('site-a');
-  await sessions.network.tick();
+  const { clock } = current().site('site-a');
+  await current().network.tick();
   expect(await names()).toEqual(['later', 'now']);
   clock.setMs(Date.UTC(2026, 10, 23, 8, 0, 10));
-  await sessions.network.tick();
+  await current().network.tick();
   expect(await names()).toEqual(['later']);
   const left = JSON.parse((await farside(`${a} trash ls rbd/ns1 --format json`)).stdout);
   expect(left.map(({ name }: { name: string }) => name)).toEqual(['other']);
@@ -292,7 +285,7 @@ test('purge schedules: a due slot removes what had expired by then, of each name
 
 test('purge schedules: what one tick leaves of a full trash goes by messages', async () => {
   await session([[`${a} pool create rbd`], [`${purge} add 1h`]]);
-  const site = sessions.site('site-a');
+  const site = current().site('site-a');
   for (let index = 0; index < 120; index++) {
     await site.ok('POST', '/v1/pools/rbd/images', { name: `vm-${index}`, sizeBytes: 1 });
     await site.ok('POST', '/v1/pools/rbd/trash', { image: `vm-${index}` });
@@ -301,6 +294,6 @@ test('purge schedules: what one tick leaves of a full trash goes by messages', a
   await site.site.tick(site.clock.nowMs());
   expect(await trashOf(a)).toHaveLength(70);
   expect(site.queue.sent.filter(({ type }) => type === 'purge')).toHaveLength(1);
-  await sessions.network.settle();
+  await current().network.settle();
   expect(await trashOf(a)).toEqual([]);
 });

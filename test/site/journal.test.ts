@@ -27,12 +27,8 @@ let b: TestSite;
 
 beforeEach(async () => {
   network = new TestNetwork();
-  a = network.add('site-a');
-  b = network.add('site-b');
-  for (const site of [a, b]) await site.ok('POST', '/v1/pools', { name: 'rbd' });
-  await a.ok('PUT', '/v1/pools/rbd/mirror', { mode: 'image' });
-  const { token } = (await a.ok('POST', '/v1/pools/rbd/mirror/bootstrap')).json;
-  await b.ok('POST', '/v1/pools/rbd/mirror/bootstrap/import', { token, direction: 'rx-tx' });
+  [a, b] = await network.addPair();
+  await network.introduce(a, b, 'rx-tx');
   await importInto(false, Buffer.alloc(2 * MiB, 1));
   await a.ok('POST', '/v1/pools/rbd/images/disk/mirror', { mode: 'journal' });
   await network.settle();

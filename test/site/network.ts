@@ -56,6 +56,20 @@ export class TestNetwork {
     return this.#busy();
   }
 
+  /** site-a and site-b with pool `rbd`. */
+  async addPair(): Promise<[a: TestSite, b: TestSite]> {
+    const [a, b] = [this.add('site-a'), this.add('site-b')];
+    for (const site of [a, b]) await site.ok('POST', '/v1/pools', { name: 'rbd' });
+    return [a, b];
+  }
+
+  /** The pool's images are mirrored from one to the other. */
+  async introduce(a: TestSite, b: TestSite, direction: 'rx-only' | 'rx-tx'): Promise<void> {
+    await a.ok('PUT', '/v1/pools/rbd/mirror', { mode: 'image' });
+    const { token } = (await a.ok('POST', '/v1/pools/rbd/mirror/bootstrap')).json;
+    await b.ok('POST', '/v1/pools/rbd/mirror/bootstrap/import', { token, direction });
+  }
+
   async tick(): Promise<void> {
     for (const site of this.#sites.values()) await site.site.tick(site.clock.nowMs());
     await this.settle();

@@ -13,12 +13,8 @@ let b: TestSite;
 
 beforeEach(async () => {
   network = new TestNetwork();
-  a = network.add('site-a');
-  b = network.add('site-b');
-  for (const site of [a, b]) await site.ok('POST', '/v1/pools', { name: 'rbd' });
-  await a.ok('PUT', '/v1/pools/rbd/mirror', { mode: 'image' });
-  const { token } = (await a.ok('POST', '/v1/pools/rbd/mirror/bootstrap')).json;
-  await b.ok('POST', '/v1/pools/rbd/mirror/bootstrap/import', { token, direction: 'rx-only' });
+  [a, b] = await network.addPair();
+  await network.introduce(a, b, 'rx-only');
   await network.settle();
 });
 

@@ -27,9 +27,7 @@ let b: TestSite;
 
 beforeEach(async () => {
   network = new TestNetwork();
-  a = network.add('site-a');
-  b = network.add('site-b');
-  for (const site of [a, b]) await site.ok('POST', '/v1/pools', { name: 'rbd' });
+  [a, b] = await network.addPair();
 });
 
 const clientDeps = (site: TestSite, token = adminToken): ImageDeps => ({
