@@ -93,6 +93,7 @@ function peerSiteLines(peer: NonNullable<ImageStatus['peer_sites']>[number], ind
     `    state: ${peer.state}`,
     `    description: ${peer.description}`,
     `    last_update: ${peer.last_update}`,
+    ...(peer.via === undefined ? [] : [`    via: ${peer.via}`]),
   ];
 }
 

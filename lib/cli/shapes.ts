@@ -210,6 +210,7 @@ const peerSiteShape = z.looseObject({
   state: z.string(),
   description: z.string(),
   last_update: z.string(),
+  via: z.string().optional(),
 });
 
 export const imageStatusShape = z.looseObject({

@@ -18,20 +18,24 @@ import type { Ack, PeerStatus } from './peer-protocol.ts';
 import { recall, remember } from './recent.ts';
 import { pruned, unlinkPeer, withPeerSets } from './retention.ts';
 
+/** @returns what the peer said before, as far as this process remembers */
 export async function acknowledge(
   deps: MirrorDeps,
   pool: string,
   peerUuid: string,
   globalId: string,
   ack: Ack,
-): Promise<void> {
+): Promise<PeerStatus | undefined> {
   // A mere status of an image that we have just shown to the peer needs no look at it.
   if (ack.synced || !hasSeen(deps, pool, globalId)) {
     const stored = await findImage(deps, pool, globalId);
-    if (!stored) return; // mirroring was given up meanwhile
+    if (!stored) return undefined; // mirroring was given up meanwhile
     if (ack.synced) await forgetOlder(deps, stored, peerUuid, ack.synced);
   }
-  if (ack.status) await keepStatus(deps, keyText({ kind: 'status', pool, globalId, peerUuid }), ack.status);
+  const key = keyText({ kind: 'status', pool, globalId, peerUuid });
+  const before = recall(deps, key) as Stored<PeerStatus> | undefined;
+  if (ack.status) await keepStatus(deps, key, ack.status);
+  return before?.value;
 }
 
 async function forgetOlder(

@@ -17,6 +17,7 @@ import type { PackSources } from '../image/pack-store.ts';
 import { parsePackIndex } from '../image/pack.ts';
 import { packKeys, type Placed } from '../image/pack-place.ts';
 import { acknowledge } from './acknowledge.ts';
+import { passOn, seenBeyond } from './beyond.ts';
 import { sendAll } from './announce.ts';
 import { findImage, readCatalog } from './catalog.ts';
 import { describeParent } from './clones.ts';
@@ -238,7 +239,10 @@ export class PeerEndpoint implements Peer {
 
   async ack(globalId: string, ack: Ack): Promise<void> {
     await this.#check(maySend, 'acknowledge');
-    await acknowledge(this.#deps, this.#pool, this.#record.uuid, globalId, ack);
+    const before = await acknowledge(this.#deps, this.#pool, this.#record.uuid, globalId, ack);
+    if (!ack.status) return;
+    // What is not passed on goes with the next report.
+    await passOn(this.#deps, this.#pool, globalId, { before, now: ack.status }).catch(() => undefined);
   }
 
   async wake(globalIds: readonly string[]): Promise<void> {
@@ -253,12 +257,19 @@ export class PeerEndpoint implements Peer {
   }
 
   /** Written at most every `heartbeatEveryMs`. */
-  async heartbeat({ cursor }: Heartbeat): Promise<void> {
+  async heartbeat({ cursor, beyond }: Heartbeat): Promise<void> {
     await this.#check(() => true, 'report');
     const { clock, limits } = this.#deps;
     const nowMs = clock.nowMs();
-    await updatePeerState(this.#deps, this.#pool, this.#record.uuid, (state) =>
-      nowMs - state.seenAtMs < limits.heartbeatEveryMs ? undefined : { ...state, seenAtMs: nowMs, seenCursor: cursor },
+    await updatePeerState(this.#deps, this.#pool, this.#record.uuid, ({ beyond: _, ...state }) =>
+      nowMs - state.seenAtMs < limits.heartbeatEveryMs
+        ? undefined
+        : {
+            ...state,
+            seenAtMs: nowMs,
+            seenCursor: cursor,
+            ...(beyond && { beyond: seenBeyond(beyond, nowMs) }),
+          },
     );
   }
 

@@ -140,13 +140,37 @@ export const packEntriesSchema = z.object({
 });
 export type PackEntries = z.infer<typeof packEntriesSchema>;
 
+const statusState = z.enum([
+  'unknown',
+  'error',
+  'syncing',
+  'starting_replay',
+  'replaying',
+  'stopping_replay',
+  'stopped',
+]);
+
+/** Sites behind a replica that one report tells of. */
+export const beyondMax = 16;
+export const beyondDescriptionMax = 1024;
+/** In a chain: how the copy of a site stands that the replica feeds. Its name, its identity and that are all that is told of it. */
+export const statusBeyondSchema = z.object({
+  siteName: name,
+  mirrorUuid: id,
+  state: statusState,
+  description: z.string().max(beyondDescriptionMax),
+  updatedAtMs: z.number(),
+});
+export type StatusBeyond = z.infer<typeof statusBeyondSchema>;
+
 /** What a replica tells its primary about one image; Ceph's image status. */
 export const peerStatusSchema = z.object({
-  state: z.enum(['unknown', 'error', 'syncing', 'starting_replay', 'replaying', 'stopping_replay', 'stopped']),
+  state: statusState,
   description: z.string().max(4096),
   updatedAtMs: z.number(),
   /** In journal mode: up to where its copy is. Ceph's commit position of the client. */
   position: journalPositionSchema.optional(),
+  beyond: z.array(statusBeyondSchema).max(beyondMax).optional(),
 });
 export type PeerStatus = z.infer<typeof peerStatusSchema>;
 
@@ -159,8 +183,14 @@ export type Ack = z.infer<typeof ackSchema>;
 
 export const wakeSchema = z.object({ globalIds: z.array(globalId).max(1000) });
 
+/** When a site that the sender feeds was last heard of, as it goes on hearing of it. */
+const heardSchema = z.object({ mirrorUuid: id, agoMs: z.number().min(0) });
 /** `cursor`: how far the sender has read the receiver's feed. */
-export const heartbeatSchema = z.object({ siteName: name, cursor: count });
+export const heartbeatSchema = z.object({
+  siteName: name,
+  cursor: count,
+  beyond: z.array(heardSchema).max(beyondMax).optional(),
+});
 export type Heartbeat = z.infer<typeof heartbeatSchema>;
 
 /**

@@ -26,6 +26,7 @@ export async function connectPeer(deps: MirrorDeps, pool: string, peerUuid: stri
  * - `cursor`: next record of its feed. `comparedAtMs`: last full comparison; 0: never.
  * - `pending`: images to look at, by global id; see poll.ts. `turnMs`: when a poll last tried in vain, so its place among them.
  * - `seenAtMs`, `seenCursor`: the peer's last heartbeat, and how far it has read our feed.
+ * - `beyond`: when the sites that the peer feeds were last heard of, by their mirror uuids, as the peer said.
  * - `trouble`: why our last poll had no answer from it; not there when it had one.
  */
 const peerStateSchema = z.object({
@@ -42,6 +43,7 @@ const peerStateSchema = z.object({
   ),
   seenAtMs: z.number(),
   seenCursor: z.int().min(0),
+  beyond: z.record(z.string(), z.number()).optional(),
   trouble: z.enum(['unreachable', 'refused']).optional(),
 });
 export type PeerState = z.infer<typeof peerStateSchema>;

@@ -20,6 +20,7 @@
 
 import pLimit from 'p-limit';
 
+import { heardBeyond } from './beyond.ts';
 import { FarsideError } from '../errors.ts';
 import type { Header } from '../image/header.ts';
 import { mirrorSnapshots } from '../image/header.ts';
@@ -164,7 +165,8 @@ async function beat(deps: MirrorDeps, { peer, pool, record }: Connection, cursor
   const nowMs = deps.clock.nowMs();
   const beatLimits = { ...deps.limits, cacheMs: deps.limits.heartbeatEveryMs };
   await recent({ ...deps, limits: beatLimits }, beatKey(pool.name, record.uuid), async () => {
-    await peer.heartbeat({ siteName: pool.mirror.siteName, cursor });
+    const beyond = await heardBeyond(deps, { pool, record });
+    await peer.heartbeat({ siteName: pool.mirror.siteName, cursor, ...(beyond && { beyond }) });
     // It never calls us: that it answers is what we know of its life.
     if (!maySend(record))
       await updatePeerState(deps, pool.name, record.uuid, (state) => ({ ...state, seenAtMs: nowMs }));

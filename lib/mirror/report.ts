@@ -3,6 +3,7 @@
 // again and repeats it; until then the primary keeps one snapshot more than it must.
 
 import { addPending } from './announce.ts';
+import { statusesBeyond } from './beyond.ts';
 import type { MirrorDeps } from './deps.ts';
 import type { Connection } from './peer-state.ts';
 import type { Ack } from './peer-protocol.ts';
@@ -13,13 +14,15 @@ const descriptionMax = 4096;
 
 export async function report(
   deps: MirrorDeps,
-  { pool, record, peer }: Connection,
+  connection: Connection,
   globalId: string,
   status: StatusText,
   synced?: Ack['synced'],
 ): Promise<void> {
+  const { pool, record, peer } = connection;
   const key = `reported ${pool.name}/${record.uuid}/${globalId}`;
-  const text = `${status.state} ${status.description}`;
+  const beyond = await statusesBeyond(deps, connection, globalId, status).catch(() => []);
+  const text = JSON.stringify([status.state, status.description, beyond]);
   if (!synced && recall(deps, key) === text) return;
   const description = status.description.slice(0, descriptionMax);
   try {
@@ -29,6 +32,7 @@ export async function report(
         description,
         updatedAtMs: deps.clock.nowMs(),
         ...(status.position && { position: status.position }),
+        ...(beyond.length > 0 && { beyond }),
       },
       ...(synced ? { synced } : {}),
     });

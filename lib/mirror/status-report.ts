@@ -39,6 +39,8 @@ export type ImageStatusInput = {
   globalId: string;
   local: SiteView & { service: SiteService };
   peers: readonly PeerSite[];
+  /** In a chain, sites that a peer has told of; they are shown, and count for nothing. */
+  beyond?: readonly (PeerSite & { via: string })[] | undefined;
   /** The mirror snapshots, when the image is primary in snapshot mode. */
   snapshots?: readonly MirrorSnapshot[] | undefined;
   heartbeatFreshMs?: number | undefined;
@@ -53,15 +55,26 @@ export type ImageStatusReport = {
   description?: string;
   daemon_service?: { service_id: string; instance_id: string; daemon_id: string; hostname: string };
   last_update?: string;
-  peer_sites?: { site_name: string; mirror_uuids: string; state: string; description: string; last_update: string }[];
+  peer_sites?: PeerSiteReport[];
   snapshots?: { id: number; name: string; demoted: boolean; mirror_peer_uuids: string[] }[];
+};
+
+/** `via`: the peer that told of it; of peers themselves there is none. */
+type PeerSiteReport = {
+  site_name: string;
+  mirror_uuids: string;
+  state: string;
+  description: string;
+  last_update: string;
+  via?: string;
 };
 
 /** rbd's JSON, in rbd's order of keys. */
 export function imageStatusReport(input: ImageStatusInput): ImageStatusReport {
   const peerSites = input.peers
     .filter((peer) => peer.status || sendsTo(peer))
-    .map((peer) => peerSiteReport(peer, input));
+    .map((peer) => peerSiteReport(peer, input))
+    .concat((input.beyond ?? []).map((site) => ({ ...peerSiteReport(site, input), via: site.via })));
   return {
     name: input.name,
     global_id: input.globalId,
@@ -101,10 +114,7 @@ function localReport(input: ImageStatusInput): Partial<ImageStatusReport> {
   };
 }
 
-const peerSiteReport = (
-  peer: PeerSite,
-  input: ImageStatusInput,
-): NonNullable<ImageStatusReport['peer_sites']>[number] => ({
+const peerSiteReport = (peer: PeerSite, input: ImageStatusInput): PeerSiteReport => ({
   site_name: peer.siteName,
   mirror_uuids: peer.mirrorUuid,
   ...siteReport(peer, input),

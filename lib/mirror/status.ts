@@ -14,6 +14,7 @@ import type { ImageSpec } from '../image/deps.ts';
 import { mirrorSnapshots } from '../image/header.ts';
 import type { Header, Mirror, Sync } from '../image/header.ts';
 import { ownStatus, statusFrom } from './acknowledge.ts';
+import { sitesBeyond } from './beyond.ts';
 import { readCatalog } from './catalog.ts';
 import { listCheckpoints, readCheckpoint } from './checkpoints.ts';
 import type { MirrorDeps } from './deps.ts';
@@ -21,7 +22,7 @@ import { listFailures } from './failures.ts';
 import { poolStatusReport } from './health.ts';
 import type { Callout, PoolStatusReport } from './health.ts';
 import { readPeerState } from './peer-state.ts';
-import type { Trouble } from './peer-state.ts';
+import type { PeerState, Trouble } from './peer-state.ts';
 import { mirrorOf, notMirroring, readPool, receives } from './pool.ts';
 import type { PeerRecord, Pool } from './pool.ts';
 import { mirroringNotEnabled } from './role-changes.ts';
@@ -105,7 +106,13 @@ async function inputOf(
   return stored?.value.mirror?.globalId === globalId ? statusInput(deps, stored.value, context) : undefined;
 }
 
-type PeerContext = { record: PeerRecord; heartbeatAgeMs: number | undefined; trouble: Trouble | undefined };
+type PeerContext = {
+  record: PeerRecord;
+  heartbeatAgeMs: number | undefined;
+  trouble: Trouble | undefined;
+  /** When sites behind it were heard of. */
+  seen: PeerState['beyond'];
+};
 type Context = {
   pool: Pool;
   service: SiteService;
@@ -136,9 +143,9 @@ async function contextOf(deps: MirrorDeps, pool: Pool): Promise<Context> {
 }
 
 async function peerContext(deps: MirrorDeps, pool: Pool, record: PeerRecord): Promise<PeerContext> {
-  const { seenAtMs, trouble } = await readPeerState(deps, pool.name, record.uuid);
+  const { seenAtMs, trouble, beyond } = await readPeerState(deps, pool.name, record.uuid);
   const heartbeatAgeMs = seenAtMs === 0 ? undefined : deps.clock.nowMs() - seenAtMs;
-  return { record, heartbeatAgeMs, trouble: receives(record) ? trouble : undefined };
+  return { record, heartbeatAgeMs, trouble: receives(record) ? trouble : undefined, seen: beyond };
 }
 
 async function statusInput(deps: MirrorDeps, header: Header, context: Context): Promise<ImageStatusInput> {
@@ -147,18 +154,17 @@ async function statusInput(deps: MirrorDeps, header: Header, context: Context): 
   const status =
     tickedAtMs === undefined ? undefined : { ...(await localStatus(deps, header)), updatedAtMs: tickedAtMs };
   const { service, heartbeatAgeMs } = context;
-  const peers = await Promise.all(context.peers.map((peer) => peerSite(deps, header, context.pool, peer)));
-  return { name: header.name, globalId: header.mirror!.globalId, local: { status, heartbeatAgeMs, service }, peers };
+  const { globalId } = header.mirror!;
+  const { pool } = context;
+  const said = await Promise.all(context.peers.map(({ record }) => statusFrom(deps, pool.name, globalId, record.uuid)));
+  const peers = context.peers.map((peer, index) => peerSite(header, peer, said[index]));
+  const told = context.peers.map((peer, index) => ({ ...peer, beyond: said[index]?.beyond ?? [] }));
+  const beyond = sitesBeyond(pool, told, deps.clock.nowMs());
+  return { name: header.name, globalId, local: { status, heartbeatAgeMs, service }, peers, beyond };
 }
 
-async function peerSite(
-  deps: MirrorDeps,
-  header: Header,
-  pool: Pool,
-  { record, heartbeatAgeMs }: PeerContext,
-): Promise<PeerSite> {
+function peerSite(header: Header, { record, heartbeatAgeMs }: PeerContext, said: StoredStatus | undefined): PeerSite {
   const { siteName, mirrorUuid, direction } = record;
-  const said = await statusFrom(deps, pool.name, header.mirror!.globalId, record.uuid);
   const status = newer(said, receives(record) ? sourceStatus(header, record) : undefined);
   return { siteName, mirrorUuid, direction, heartbeatAgeMs, status };
 }

@@ -71,6 +71,19 @@ describe('one to many', () => {
   });
 });
 
+test('replicas of one primary hear nothing of each other', async () => {
+  const world = new World();
+  await world.join(world.a, world.b, { direction: 'rx-tx' });
+  await world.join(world.a, world.c);
+  await mirrored(world);
+  await world.minute();
+  await world.minute();
+  const shown = async ({ deps }: TestSite) =>
+    ((await imageStatus(deps, disk)).peer_sites ?? []).map(({ site_name }) => site_name);
+  expect((await shown(world.a)).toSorted()).toEqual(['site-b', 'site-c']);
+  expect([await shown(world.b), await shown(world.c)]).toEqual([['site-a'], ['site-a']]);
+});
+
 describe('a chain', () => {
   test('passes every change on, with the name of the primary’s point', async () => {
     const world = await chain();
@@ -86,6 +99,42 @@ describe('a chain', () => {
     expect((await imageStatus(world.c.deps, disk)).description).toMatch(/^replaying.*"idle"/);
     // The middle keeps what the end stands at, and no more.
     expect(mirrorSnapshots(await headerOf(world.b, 'disk'))).toHaveLength(1);
+  });
+
+  test('shows at its beginning how its end stands, up and down, and tells the end nothing of the beginning', async () => {
+    const world = await chain();
+    await world.minute();
+    await world.minute();
+    const shown = async (site: TestSite) =>
+      ((await imageStatus(site.deps, disk)).peer_sites ?? []).map(({ site_name, state, via }) => [
+        site_name,
+        state,
+        via,
+      ]);
+    expect(await shown(world.a)).toEqual([
+      ['site-b', 'up+replaying', undefined],
+      ['site-c', 'up+replaying', 'site-b'],
+    ]);
+    expect((await shown(world.b)).map(([name]) => `${name}`).toSorted()).toEqual(['site-a', 'site-c']);
+    expect((await shown(world.c)).map(([name]) => name)).toEqual([]);
+    // Its numbers go with the next report of the middle, and say the same as at the middle.
+    await change(world, world.a);
+    await world.minute();
+    await world.minute();
+    const told = async (site: TestSite) =>
+      (await imageStatus(site.deps, disk)).peer_sites?.find(({ site_name }) => site_name === 'site-c')?.description;
+    expect(await told(world.a)).toMatch(/^replaying, \{.*"idle"/);
+    // A state that changes is passed on without a change of the image.
+    await world.run(promoteImage(world.c.deps, disk, { force: true }));
+    await world.minute();
+    await world.minute();
+    expect((await shown(world.a)).at(-1)).toEqual(['site-c', 'up+stopped', 'site-b']);
+    world.c.isDown = true;
+    for (let minutes = 0; minutes < 4; minutes++) await world.minute();
+    expect((await shown(world.a)).map(([name, state]) => [name, state])).toEqual([
+      ['site-b', 'up+replaying'],
+      ['site-c', 'down+stopped'],
+    ]);
   });
 
   test('a demotion and a promotion arrive at its end, which can be promoted itself', async () => {

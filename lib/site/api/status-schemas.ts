@@ -24,6 +24,7 @@ export const imageStatusSchema = z
           state: z.string(),
           description: z.string(),
           last_update: z.string(),
+          via: z.string().optional().openapi({ description: 'The peer that told of this site, which it feeds' }),
         }),
       )
       .optional(),
