@@ -30,8 +30,8 @@ const usual: Habits = {
 const inJournals: Habits = {
   journalShare: 1,
   storyShare: 0.25,
-  endedShare: 0.1,
-  writtenOnceMoreShare: 0.1,
+  endedShare: 0,
+  writtenOnceMoreShare: 0,
   writerFactor: 6,
   takeoverFactor: 1,
 };

@@ -72,12 +72,9 @@ const forgetSlotsOfPoints = (peer: Peer): Peer =>
     },
   }));
 
-/** Of every epoch the first slot at most is still there for replicas, and no point is taken for who needs the others. */
-const giveFirstSlotsOnly = (peer: Peer): Peer =>
-  altered(peer, (real) => ({
-    segment: async (imageId, epoch, seq) => (seq > 0 ? { status: 'absent' } : real.segment(imageId, epoch, seq)),
-    requestPoint: async () => {},
-  }));
+/** No slot is there any more for replicas, and no point is taken for who needs one. */
+const letGoOfSlots = (peer: Peer): Peer =>
+  altered(peer, () => ({ segment: async () => ({ status: 'absent' }), requestPoint: async () => {} }));
 
 /** What writers tried to put into slots, by site. */
 const tried = new WeakMap<FaultDriver, Map<string, Buffer>>();
@@ -146,7 +143,7 @@ export const plantedJournalBugs: readonly PlantedBug[] = [
   {
     name: 'a primary lets go of slots that a replica needs, and takes no point for it',
     invariant: 'I4',
-    plant: { focus, isSilentAfter: true, seams: { peer: giveFirstSlotsOnly } },
+    plant: { focus, isSilentAfter: true, seams: { peer: letGoOfSlots } },
   },
   {
     name: 'a promotion leaves out what was followed',
