@@ -12,11 +12,16 @@ export function withoutCephOptions(line: readonly string[], known: ReadonlySet<s
     const word = line[index]!;
     if (word === '--') return [...words, ...line.slice(index)];
     const [name, joined] = word.startsWith('--') ? splitOnce(word, '=') : [word];
-    if (!isCephs(name, joined ?? line[index + 1], known)) words.push(word);
+    const ours = ourName(name);
+    if (ours !== name && known.has(ours)) words.push(joined === undefined ? ours : `${ours}=${joined}`);
+    else if (!isCephs(name, joined ?? line[index + 1], known)) words.push(word);
     else if (joined === undefined) index += 1;
   }
   return words;
 }
+
+/** Options of the configuration are written with either: `--rbd_default_clone_format`. */
+const ourName = (name: string): string => (name.startsWith('--rbd_') ? name.replaceAll('_', '-') : name);
 
 /** `--name` is known to the `site` commands, whose names have no dot. */
 function isCephs(name: string, value: string | undefined, known: ReadonlySet<string>): boolean {

@@ -167,8 +167,12 @@ export class Client {
     await this.#image('POST', spec, ['features'], { body: change });
   }
 
-  async removeImage(spec: ImageSpec): Promise<void> {
-    await this.#image('DELETE', spec, []);
+  /** `toTrash`, `expireSeconds`: before what options say. */
+  async removeImage(
+    spec: ImageSpec,
+    query: { toTrash?: boolean | undefined; expireSeconds?: number | undefined } = {},
+  ): Promise<void> {
+    await this.#image('DELETE', spec, [], { query });
   }
 
   /** Starts it; it goes on in the background. */

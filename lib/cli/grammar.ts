@@ -90,7 +90,7 @@ export function resolvePoolSpec(text: string | undefined, options: SpecOptions):
   return { pool: merged.pool ?? poolDefault, namespace: merged.namespace ?? '' };
 }
 
-/** The level that `-p`, `--namespace` and `--image` name; unlike elsewhere nothing named means the whole site. */
+/** The level that `-p` (which may hold a namespace too), `--namespace` and `--image` name; unlike elsewhere nothing named means the whole site. */
 export function resolveLevel(options: SpecOptions): Level {
   const image = options.image === undefined ? {} : parseImageSpec(options.image);
   if (image.snap !== undefined || options.snap !== undefined)
@@ -99,7 +99,10 @@ export function resolveLevel(options: SpecOptions): Level {
     throw new FarsideError('EINVAL', 'pool is specified both via pool and image options');
   if (image.pool !== undefined && options.namespace !== undefined)
     throw new FarsideError('EINVAL', 'namespace is specified both via namespace and image options');
-  const level = mergeParts(definedParts({ pool: options.pool, namespace: options.namespace || undefined }), image);
+  const inPool = options.pool === undefined ? {} : parsePoolSpec(options.pool);
+  if (inPool.namespace !== undefined && options.namespace !== undefined)
+    throw new FarsideError('EINVAL', 'namespace is specified both via namespace and pool options');
+  const level = mergeParts(definedParts({ namespace: options.namespace || undefined, ...inPool }), image);
   if (level.pool === undefined && (level.namespace !== undefined || level.image !== undefined))
     level.pool = poolDefault;
   return level;
@@ -159,10 +162,10 @@ export function parseObjectBytes(text: string): number {
   );
 }
 
-/** `--sparse-size`: a power of two from a sector (512 B) to 32 MiB. */
+/** `--sparse-size`: whole sectors (512 B), up to 32 MiB. */
 export function parseSparseBytes(text: string): number {
   const bytes = parseBytes(text, '--sparse-size', 'B');
-  if (bytes >= 512 && bytes <= objectBytesMax && (bytes & (bytes - 1)) === 0) return bytes;
+  if (bytes >= 512 && bytes <= objectBytesMax && bytes % 512 === 0) return bytes;
   throw invalidOption('--sparse-size');
 }
 

@@ -392,6 +392,6 @@ export const snapIdOption = integerOption('--snap-id <id>', 'snapshot id, as `sn
 /** The snapshot that a spec or `--snap-id` names. */
 export function snapshotRefOf(spec: ImageSpec, snapId: number | undefined): { snap: string } | { snapId: number } {
   if (snapId === undefined) return { snap: requireSnap(spec).snap };
-  refuseSnap(spec);
+  if (spec.snap !== undefined) throw new FarsideError('EINVAL', 'trying to access snapshot using both name and id.');
   return { snapId };
 }

@@ -115,7 +115,7 @@ function checkTrashSpec({ pool, namespace, imageId }: TrashSpec): void {
 }
 
 /** `trash restore`, by `name` when it is given. EEXIST: the name is taken. */
-export async function restoreFromTrash(deps: NameDeps, spec: TrashSpec, name?: string): Promise<void> {
+export async function restoreFromTrash(deps: NameDeps, spec: TrashSpec, name?: string): Promise<ImageSpec> {
   for (let lostCount = 0; lostCount <= racesMax; lostCount++) {
     if (lostCount > 0) await backOff(raceBackoff, lostCount - 1, deps);
     const stored = await openTrashed(deps, spec);
@@ -126,7 +126,10 @@ export async function restoreFromTrash(deps: NameDeps, spec: TrashSpec, name?: s
     if ((await claimName(deps, target, parseImageId(spec.imageId))) === 'taken')
       throw new FarsideError('EEXIST', `image ${specText(target)} already exists`);
     const value = { ...rest, name: target.image };
-    if (await replaceDocument(deps.bucket, stored, value, deps.random)) return dropEntry(deps, value, trash);
+    if (await replaceDocument(deps.bucket, stored, value, deps.random)) {
+      await dropEntry(deps, value, trash);
+      return target;
+    }
   }
   throw new FarsideError('EAGAIN', `image ${spec.imageId} is changed by others too often; try again`, {
     retry: 'later',

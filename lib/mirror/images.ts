@@ -38,7 +38,7 @@ import { demoteSnapshot, primarySnapshot } from './role-changes.ts';
 import type { Refusal, RoleChange } from './role-changes.ts';
 import { promotionState } from './roles.ts';
 import { mirrorSnapshotsMaxLeast } from './retention.ts';
-import { removalDelaySeconds } from './trash.ts';
+import { removalDelaySeconds, type AskedRemoval } from './trash.ts';
 
 export const senders = (pool: Pool): string[] => pool.peers.filter(sends).map((peer) => peer.uuid);
 export const stateOf = (header: Header): ReturnType<typeof promotionState> => promotionState(mirrorSnapshots(header));
@@ -269,13 +269,13 @@ async function writeTombstone(
 }
 
 /**
- * `rm` of any image: a mirrored primary takes its replicas with it. Where options say so, it goes to the trash instead.
+ * `rm` of any image: a mirrored primary takes its replicas with it. Where options or `asked` say so, it goes to the trash instead.
  * ENOTEMPTY: snapshots. EBUSY: a replica.
  */
-export async function removeMirroredImage(deps: MirrorDeps, spec: ImageSpec): Promise<void> {
+export async function removeMirroredImage(deps: MirrorDeps, spec: ImageSpec, asked: AskedRemoval = {}): Promise<void> {
   const stored = await openHeader(deps, spec).catch(() => undefined); // a removal that died is continued below
   const header = stored && childrenOf(stored.value).length > 0 ? await forgetGone(deps, stored.value) : stored?.value;
-  const delaySeconds = header && !isNonPrimary(header) ? await removalDelaySeconds(deps, header) : undefined;
+  const delaySeconds = header && !isNonPrimary(header) ? await removalDelaySeconds(deps, header, asked) : undefined;
   if (delaySeconds !== undefined) return void (await trashImage(deps, spec, delaySeconds));
   const isUsed = header && (userSnapshots(header).length + childrenOf(header).length > 0 || ownerOf(header));
   if (stored && header?.mirror && !isUsed && stateOf(header) === 'primary')

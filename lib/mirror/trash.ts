@@ -38,11 +38,18 @@ const droppedPerCallMax = 1000;
 const againMs = 60_000;
 const heldMs = 60 * 60_000;
 
+/** Of one removal: whether the image goes to the trash instead, and for how long. It goes before what options say. */
+export type AskedRemoval = { toTrash?: boolean | undefined; expireSeconds?: number | undefined };
+
 /** How long `rm` keeps an image in the trash; undefined: not at all. */
-export async function removalDelaySeconds(deps: MirrorDeps, header: Header): Promise<number | undefined> {
+export async function removalDelaySeconds(
+  deps: MirrorDeps,
+  header: Header,
+  { toTrash, expireSeconds }: AskedRemoval,
+): Promise<number | undefined> {
   const levels = await recentLevels(deps, header.pool, header.meta);
-  return optionOf('rbd_move_to_trash_on_remove', levels)
-    ? optionOf('rbd_move_to_trash_on_remove_expire_seconds', levels)
+  return (toTrash ?? optionOf('rbd_move_to_trash_on_remove', levels))
+    ? (expireSeconds ?? optionOf('rbd_move_to_trash_on_remove_expire_seconds', levels))
     : undefined;
 }
 

@@ -14,6 +14,7 @@ test.each([
   ['-c /etc/ceph/b.conf -m 10.0.0.1 -k ring --keyring ring -n client.x ls', 'ls'],
   ['--name client.x ls', 'ls'],
   ['create x --size 5 --rbd-default-features 3', 'create x --size 5'],
+  ['clone a@s b --rbd_default_clone_format=2 --rbd_cache false', 'clone a@s b --rbd-default-clone-format=2'],
 ])('%s', (line, rest) => {
   expect(left(line)).toBe(rest);
 });

@@ -30,9 +30,15 @@ test('clone, children, flatten and what stands in the way of removing', async ()
     ],
     [
       `${a} clone golden@none child`,
-      'farside: clone error: (2) No such file or directory\nsnapshot none of image golden does not exist\n',
+      'farside: clone error: (2) No such file or directory\nfailed to open parent image: snapshot none of image golden does not exist\n',
       2,
     ],
+    [
+      `${a} clone golden --snap-id 99 copy`,
+      'farside: clone error: (2) No such file or directory\nfailed to open parent image: snapshot id 99 of image golden does not exist\n',
+      2,
+    ],
+    [`${a} clone golden@s --snap-id 1 copy`, 'farside: trying to access snapshot using both name and id.\n', 22],
     [`${a} clone golden@s golden`, 'farside: clone error: (17) File exists\nimage rbd/golden already exists\n', 17],
     [`${a} snap protect golden@s`],
     [`${a} clone golden@s child`],

@@ -25,7 +25,9 @@ const failed = (verb: string, why: string): string =>
 
 test('four levels: each has its own items, and -R shows those at and below', async () => {
   await operator.session([
-    [`${schedule} ls -R`, '', 2],
+    [`${schedule} ls -R`, 'POOL  NAMESPACE  IMAGE  SCHEDULE\n'],
+    [`${schedule} ls -R --format json`, '[]\n'],
+    [`${schedule} ls -p rbd -R --format xml`, '<schedules></schedules>\n'],
     [`${schedule} add 1d`],
     [`${schedule} add -p rbd 6h`],
     [`${schedule} add -p rbd --namespace ns1 90m 08:30`],
@@ -66,7 +68,7 @@ test('what is due: by the most specific level, in order of time; a level without
   await operator.session([
     [`${schedule} status`, 'SCHEDULE TIME  IMAGE\n'],
     [`${schedule} add -p rbd 1h`],
-    [`${schedule} add -p rbd --namespace ns1 1d 07:30`],
+    [`${schedule} add -p rbd/ns1 1d 07:30`],
     [
       `${schedule} status`,
       'SCHEDULE TIME        IMAGE       \n2026-11-23 07:30:00  rbd/ns1/vm-2\n2026-11-23 08:00:00  rbd/vm-1    \n',
@@ -134,6 +136,11 @@ test('errors: level, interval, start time, and what is missing', async () => {
     ),
     [`${schedule} add 1h notatime`, failed('add', 'Invalid start time notatime: Unknown string format: notatime'), 22],
     [`${schedule} add 1h 12:60`, failed('add', 'Invalid start time 12:60: minute must be in 0..59: 12:60'), 22],
+    [
+      `${schedule} ls -p rbd/ns1 --namespace ns1`,
+      'farside: namespace is specified both via namespace and pool options\n',
+      22,
+    ],
     [`${schedule} add -p rbd --image rbd/vm-1 1h`, 'farside: pool is specified both via pool and image options\n', 22],
     [`${schedule} add 1h 12:00 more`, 'farside: too many arguments\n', 1],
   ]);

@@ -123,6 +123,46 @@ test('rm moves to the trash where options say so', async () => {
   ]);
 });
 
+test('one rm may say by itself whether it moves to the trash, and for how long', async () => {
+  await session([
+    [`${a} pool create rbd`],
+    [`${a} create vm-1 --size 8M`],
+    [`${a} create vm-2 --size 8M`],
+    [`${a} rm --rbd_move_to_trash_on_remove=true --rbd_move_to_trash_on_remove_expire_seconds=3600 vm-1`],
+  ]);
+  const kept = { name: 'vm-1', source: 'USER', status: 'protected until Mon Nov 23 08:06:09 2026' };
+  expect(await trashOf(a)).toMatchObject([kept]);
+  await session([
+    [`${a} config pool set rbd rbd_move_to_trash_on_remove true`],
+    [`${a} rm vm-2 --rbd-move-to-trash-on-remove false`],
+    [
+      `${a} rm vm-2 --rbd-move-to-trash-on-remove maybe`,
+      "farside: the argument for option '--rbd-move-to-trash-on-remove' is invalid\n",
+      1,
+    ],
+  ]);
+  expect(await trashOf(a)).toMatchObject([kept]);
+});
+
+test('in mode pool an image that is back from the trash is mirrored, and a clone with its parent', async () => {
+  const journaling = '--image-feature layering,exclusive-lock,journaling';
+  const modeOf = async (image: string): Promise<unknown> =>
+    (await farside(`${a} info ${image}`)).stdout.match(/mirroring mode: (\w+)/)?.[1];
+  await current().pairSites();
+  await session([[`${a} create vm-1 --size 8M ${journaling}`], [`${a} trash mv vm-1`]]);
+  const [{ id }] = (await trashOf(a)) as [{ id: string }];
+  await farside(`${a} mirror pool enable rbd pool`);
+  await session([
+    [`${a} trash restore ${id}`],
+    [`${a} snap create vm-1@s`],
+    [`${a} clone vm-1@s vm-2 ${journaling}`],
+    [`${a} create plain --size 8M`],
+    [`${a} snap create plain@s`],
+    [`${a} clone plain@s vm-3 ${journaling}`],
+  ]);
+  expect(await Promise.all(['vm-1', 'vm-2', 'vm-3'].map(modeOf))).toEqual(['journal', 'journal', undefined]);
+});
+
 async function mirroredImage(): Promise<void> {
   await current().pairSites();
   await farside(`${a} import - vm-1`, content('one', 200_000));
@@ -215,7 +255,8 @@ test('purge schedules: at three levels, in the tables of rbd, beside the schedul
   await session([
     [`${a} pool create rbd`],
     [`${a} namespace create rbd/ns1`],
-    [`${purge} ls -R`, '', 2],
+    [`${purge} ls -R`, 'POOL  NAMESPACE  SCHEDULE\n'],
+    [`${purge} ls -R --format json`, '[]\n'],
     [`${purge} status`, 'POOL  NAMESPACE  SCHEDULE TIME\n'],
     [`${purge} add 1d`],
     [`${purge} add -p rbd 6h 01:30`],

@@ -1,5 +1,6 @@
 // `clone`: a writable image made of a snapshot, at once. It shares the snapshot's data until it is flattened.
 
+import { FarsideError } from '../../errors.ts';
 import { cloneFormats } from '../../image/clone.ts';
 import { defineCommand } from '../command.ts';
 import { askedCreation, creationOptions, mirrorNew } from '../creation.ts';
@@ -13,6 +14,13 @@ import {
   snapshotRefOf,
 } from '../parameters.ts';
 import { framed } from '../wording.ts';
+
+/** As rbd says of a snapshot that is not there. */
+function ofParent(cause: unknown): never {
+  if (!(cause instanceof FarsideError) || cause.code !== 'ENOENT' || !cause.message.startsWith('snapshot '))
+    throw cause;
+  throw new FarsideError('ENOENT', `failed to open parent image: ${cause.message}`, { cause });
+}
 
 export const clone = defineCommand({
   path: 'clone',
@@ -41,14 +49,16 @@ export const clone = defineCommand({
     const client = await context.client();
     const { pool = poolDefault, namespace = '', image: name = '' } = target;
     await framed({ text: 'clone error', errno: true }, () =>
-      client.clones.clone(source, {
-        ...ref,
-        pool,
-        namespace,
-        name,
-        ...(cloneFormat === undefined ? {} : { cloneFormat }),
-        ...askedCreation(options),
-      }),
+      client.clones
+        .clone(source, {
+          ...ref,
+          pool,
+          namespace,
+          name,
+          ...(cloneFormat === undefined ? {} : { cloneFormat }),
+          ...askedCreation(options),
+        })
+        .catch(ofParent),
     );
     await mirrorNew(context, { pool, namespace, image: name }, options.mirrorMode);
   },

@@ -1,5 +1,5 @@
 // `mirror snapshot schedule ls`: the schedule of one level, or with -R of all levels below it. A level without one: exit 2,
-// silently, as in rbd.
+// silently, as in rbd; with -R an empty list.
 
 import { defineReport } from '../command.ts';
 import { levelArgument } from '../parameters.ts';
@@ -24,7 +24,7 @@ export const mirrorSnapshotScheduleList = defineReport({
   async run({ args: { level }, options, context, report }) {
     const { schedules } = await context.client();
     if (options.recursive) {
-      const value = await orNothing(() => framed(frame, () => schedules.listLevels(level)));
+      const value = await framed(frame, () => schedules.listLevels(level));
       return report({ value, plain: () => plainScheduleLevels(value), xml: xmlShapes.scheduleLevels });
     }
     const value = await orNothing(() => framed(frame, () => schedules.list(level)));

@@ -2,7 +2,7 @@
 
 import { linkedClonesText } from '../../image/images.ts';
 import { defineCommand } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
+import { choiceOption, imageArgument, integerOption } from '../parameters.ts';
 import { framed, tellingItself } from '../wording.ts';
 
 const frame = {
@@ -20,12 +20,21 @@ export const remove = defineCommand({
   path: 'remove',
   aliases: ['rm'],
   summary: 'delete an image',
-  description: 'A mirrored primary takes its replicas with it.',
+  description:
+    'A mirrored primary takes its replicas with it. Options of the pool may move it to the trash instead (`config pool ls`).',
   arguments: { image: imageArgument },
-  options: {},
+  options: {
+    toTrash: choiceOption('--rbd-move-to-trash-on-remove <bool>', 'move it to the trash instead', ['true', 'false']),
+    expireSeconds: integerOption('--rbd-move-to-trash-on-remove-expire-seconds <seconds>', 'for so long', {
+      min: 0,
+      max: 2 ** 32 - 1,
+    }),
+  },
   examples: ['farside rm vm-1', 'farside rm backup/vm-1'],
-  async run({ args, context }) {
+  async run({ args, options, context }) {
+    const toTrash = options.toTrash === undefined ? undefined : options.toTrash === 'true';
+    const asked = { toTrash, expireSeconds: options.expireSeconds };
     const client = await context.client();
-    await framed(frame, () => client.removeImage(args.image)).catch(tellingItself(linkedClonesText));
+    await framed(frame, () => client.removeImage(args.image, asked)).catch(tellingItself(linkedClonesText));
   },
 });

@@ -21,7 +21,7 @@ export const trashPurgeScheduleList = defineReport({
   async run({ args: { level }, options, context, report }) {
     const { purges } = await context.client();
     if (options.recursive) {
-      const levels = await orNothing(() => framed(frame, () => purges.listLevels(level)));
+      const levels = await framed(frame, () => purges.listLevels(level));
       // There is no trash of an image.
       const value = levels.map(({ pool, namespace, items }) => ({ pool, namespace, items }));
       return report({ value, plain: () => plainPurgeLevels(value), xml: xmlShapes.scheduleLevels });

@@ -62,7 +62,7 @@ const remove = createRoute({
   tags,
   summary: 'Remove an image; a mirrored primary takes its replicas with it',
   ...access.client,
-  request: imageRequest,
+  request: { ...imageRequest, query: schemas.removeQuery },
   responses: done('Removed; its objects go in the background'),
 });
 const resize = createRoute({
@@ -121,7 +121,9 @@ export function imageRoutes(deps: MirrorDeps): Api {
     return c.body(null, 204);
   });
   api.openapi(remove, async (c) => {
-    await removeMirroredImage(deps, specOf(c.req.valid('param'), c.req.valid('query')));
+    const { toTrash, expireSeconds, ...query } = c.req.valid('query');
+    const asked = { toTrash: toTrash === undefined ? undefined : schemas.isSet(toTrash), expireSeconds };
+    await removeMirroredImage(deps, specOf(c.req.valid('param'), query), asked);
     return c.body(null, 204);
   });
   api.openapi(resize, async (c) => {

@@ -3,6 +3,7 @@
 import { createRoute } from '@hono/zod-openapi';
 
 import { listTrash, purgeTrash, removeFromTrash, restoreFromTrash } from '../../image/trash.ts';
+import { mirrorByFeature } from '../../mirror/by-feature.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
 import { trashImage } from '../../mirror/images.ts';
 import { access } from './access.ts';
@@ -89,7 +90,10 @@ export function trashRoutes(deps: MirrorDeps): Api {
     return c.body(null, 204);
   });
   api.openapi(restore, async (c) => {
-    await restoreFromTrash(deps, entryOf(c.req.valid('param'), c.req.valid('query')), c.req.valid('json').name);
+    const spec = entryOf(c.req.valid('param'), c.req.valid('query'));
+    const restored = await restoreFromTrash(deps, spec, c.req.valid('json').name);
+    // That it is back does not depend on its being mirrored (by-feature.ts).
+    await mirrorByFeature(deps, restored).catch(() => undefined);
     return c.body(null, 204);
   });
   return api;

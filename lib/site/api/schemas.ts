@@ -39,6 +39,15 @@ export const imageQuery = namespaceQuery.extend({
 export const infoQuery = imageQuery.extend({ snap: z.string().max(1024).optional() });
 export const snapsQuery = imageQuery.extend({ all: flag });
 export const forceQuery = namespaceQuery.extend({ force: flag });
+export const removeQuery = namespaceQuery.extend({
+  toTrash: flag.openapi({ description: 'Whether it goes to the trash; else rbd_move_to_trash_on_remove decides.' }),
+  expireSeconds: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(2 ** 32 - 1)
+    .optional(),
+});
 export const verboseQuery = namespaceQuery.extend({ verbose: flag });
 export const listQuery = namespaceQuery.extend({
   after: z.string().max(1024).optional(),
