@@ -176,15 +176,21 @@ function decideWithoutRemote(local: LocalView, image: Image, remote: RemoteView)
 
 /**
  * A resync begins only while the remote is primary, or follows another site's primary; one that has begun may also end in a
- * demotion. A copy of our own points is no replacement for them.
+ * demotion. A copy of our own points is no replacement for them. While a request waits, an ordinary sync goes on: the end of a
+ * demoted primary has to arrive, so that an orderly promotion here is possible.
  */
 function decideResync(local: LocalView, image: Image, remote: Present): Decision {
   const begun = image.sync?.resync === true && image.sync.primaryMirrorUuid === remote.mirrorUuid;
   const state = promotionState(remote.snapshots);
   const follows = state === 'non-primary' && offers(remote) && !isOurs(local, remote);
-  if (state !== 'primary' && !follows && !(begun && offers(remote))) return stop('remote-not-primary');
+  if (state !== 'primary' && !follows && !(begun && offers(remote))) return decideMeanwhile(local, image, remote);
   const link = linkOf(local, image, remote);
   return { ...syncTo(remote, unfinishedTarget(image, remote, true)), ...linkField(link), resync: true };
+}
+
+function decideMeanwhile(local: LocalView, image: Image, remote: Present): Decision {
+  const next = image.sync?.resync === true ? undefined : decideNext(local, image, remote);
+  return next?.kind === 'sync' ? next : stop('remote-not-primary');
 }
 
 /** The image exists but holds nothing yet: its first sync was cut short, or has not begun. */

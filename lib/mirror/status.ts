@@ -195,7 +195,10 @@ async function localStatus(deps: MirrorDeps, header: Header): Promise<StatusText
       syncing: await progressOf(deps, header, sync),
       journal: journalOf(header),
     });
-  if (resyncRequestedAtMs !== undefined) return { state: 'starting_replay', description: 'resync requested' };
+  // A request waits for a primary: that it is not there is what keeps it.
+  const isWaiting = problem?.description === stopStatus['remote-not-primary'].description;
+  if (resyncRequestedAtMs !== undefined && !isWaiting)
+    return { state: 'starting_replay', description: 'resync requested' };
   if (problem) return problemStatus(problem);
   if (state === 'unknown') return { state: 'syncing', description: 'bootstrapping, CREATE_LOCAL_IMAGE' };
   if (state === 'orphan')

@@ -183,6 +183,23 @@ describe('roles', () => {
     await expectEqual(world);
   });
 
+  test('a resync that is asked for when nobody is primary waits, and lets the demotion arrive', async () => {
+    const world = await mirrored();
+    await world.run(write(world.a, 'disk', 15, [{ offset: 0, length: 16 * kib }]));
+    await world.run(demoteImage(world.a.deps, spec('disk')));
+    await world.run(resyncImage(world.b.deps, spec('disk')));
+    await world.settle();
+    await expectEqual(world);
+    for (const site of [world.a, world.b])
+      expect(await world.run(imageStatus(site.deps, spec('disk')))).toMatchObject({
+        state: 'up+unknown',
+        description: 'remote image is not primary',
+      });
+    await world.run(promoteImage(world.b.deps, spec('disk')));
+    await world.settle();
+    await expectEqual(world);
+  });
+
   test('a forced promotion in the middle of a sync leaves the last complete point', async () => {
     const world = await mirrored();
     const complete = await headContent(world.b, 'disk');

@@ -281,6 +281,19 @@ describe('resync', () => {
     expect(decide(image([demoted(8)], asked), other)).toEqual(stopped('remote-not-primary'));
   });
 
+  test('while the remote is demoted, what is left of its line is copied as ever; the request waits', () => {
+    expect(decide(image([copy(9, there, 4)], asked), remote(primary(4), demoted(5)))).toMatchObject({
+      kind: 'sync',
+      targetSnapId: 5,
+      linkSnapId: 4,
+      resync: false,
+    });
+    const begun = { ...asked, sync: { primaryMirrorUuid: 'another', targetSnapId: 7, resync: true } };
+    expect(decide(image([copy(9, there, 4)], begun), remote(primary(4), demoted(5)))).toEqual(
+      stopped('remote-not-primary'),
+    );
+  });
+
   test('that has begun goes on, into a demotion if need be', () => {
     const sync = { primaryMirrorUuid: there, targetSnapId: 4, resync: true };
     expect(decide(image([demoted(8)], { sync }), remote(primary(4), demoted(5)))).toMatchObject({
