@@ -277,6 +277,13 @@ export const stories: Record<string, readonly Step[]> = {
     { site: 'here', kind: 'demote' },
     { site: 'here', kind: 'collect' },
   ],
+  'a snapshot that is protected for a while': [
+    { site: 'here', kind: 'snap create' },
+    { site: 'here', kind: 'snap protect' },
+    { site: 'here', kind: 'mirror snapshot' },
+    { site: 'here', kind: 'snap unprotect' },
+    { site: 'here', kind: 'snap rm' },
+  ],
   'two primaries': [
     { site: 'there', kind: 'promote force' },
     { site: 'here', kind: 'update' },

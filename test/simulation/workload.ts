@@ -146,7 +146,9 @@ export class Workload {
       (drawn.startsWith('snap ') || drawn === 'clone') &&
       (truth?.role === 'primary' || truth?.role === 'plain') &&
       truth.view.snapshots.length === 0;
-    const kind = lacksSnapshots && this.#dice.chance(0.9) ? 'snap create' : drawn;
+    const isNoneProtected = truth?.view.snapshots.every(({ isProtected }) => !isProtected) === true;
+    const wanted = drawn === 'snap unprotect' && isNoneProtected ? 'snap protect' : drawn;
+    const kind = lacksSnapshots && this.#dice.chance(0.9) ? 'snap create' : wanted;
     return this.make(kind, siteName, truth?.view.name ?? name, truth);
   }
 
