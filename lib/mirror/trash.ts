@@ -179,7 +179,8 @@ async function expire(deps: MirrorDeps, entry: TrashEntry, putAtMs: number): Pro
     return Infinity;
   }
   const header = (await readHeader(deps, entry.imageId))?.value;
-  if (header && header.trash?.id !== entry.trashId) return againMs; // an attempt that may be under way
+  // An attempt that may be under way: the older it is, the less likely.
+  if (header && header.trash?.id !== entry.trashId) return Math.max(againMs, deps.clock.nowMs() - putAtMs);
   try {
     await removeFromTrash(deps, entry, { byMirroring: true, queue: deps.queue });
   } catch (error) {
