@@ -30,18 +30,18 @@ async function run(options: TickerOptions, stopping: Promise<void>, isStopped: (
   const { clock, intervalMs } = options;
   let slotMs = clock.nowMs();
   while (!isStopped()) {
-    await tickOnce(options, slotMs);
+    await tickOnce(options, slotMs, isStopped);
     slotMs = nextSlotMs(clock.nowMs(), intervalMs);
     await Promise.race([clock.sleep(slotMs - clock.nowMs()), stopping]);
   }
 }
 
-/** A failed tick is one line in the log: the next one does its work. */
-async function tickOnce({ tick, log }: TickerOptions, slotMs: number): Promise<void> {
+/** A failed tick is one line in the log: the next one does its work. So is one that the stop of the site cut short. */
+async function tickOnce({ tick, log }: TickerOptions, slotMs: number, isStopped: () => boolean): Promise<void> {
   try {
     await tick(slotMs);
   } catch (cause) {
-    log(`tick failed: ${describeFailure(cause)}`);
+    log(isStopped() ? 'the last tick was cut short' : `tick failed: ${describeFailure(cause)}`);
   }
 }
 
