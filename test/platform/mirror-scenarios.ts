@@ -38,7 +38,7 @@ const tuning = {
     manifestsMax: 1,
     inlineBytesMax: 64 * kibibyte,
     packsConcurrency: 2,
-    standstillMs: 1500,
+    standstillMs: 4000,
     completeDelayMs: 250,
   },
 } satisfies Partial<SitesOptions>;
