@@ -3,7 +3,7 @@
 import { sectorBytes } from '../image/node.ts';
 import type { Root } from '../image/header.ts';
 import type { ByteSpan, Located } from '../image/read.ts';
-import { allDone } from './all-done.ts';
+import { allDone } from '../all-done.ts';
 import { gapsOf, type Extent } from './extents.ts';
 import type { Covered } from './layer.ts';
 import { layeredExtents } from './map-extents.ts';

@@ -9,7 +9,7 @@ import { entryKind } from '../image/pack.ts';
 import type { Pack, PackStore, ReadMemory } from '../image/pack-store.ts';
 import { windows, type ByteSpan, type Located } from '../image/read.ts';
 import { BlockRing } from './block-ring.ts';
-import { allDone } from './all-done.ts';
+import { allDone } from '../all-done.ts';
 
 /** Blocks that are kept elsewhere than in memory, by the pack's id and the entry. It never fails. */
 export interface BlockStore {

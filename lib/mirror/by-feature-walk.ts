@@ -11,6 +11,7 @@
 
 import pLimit from 'p-limit';
 
+import { allDone } from '../all-done.ts';
 import { FarsideError } from '../errors.ts';
 import { readHeader } from '../image/access.ts';
 import { ancestorsMax, type Header } from '../image/header.ts';
@@ -85,12 +86,9 @@ async function mirrorIfPossible(deps: MirrorDeps, pool: string, namespace: strin
   }
 }
 
-/** Nothing goes on in the background once this returns; then the first failure counts. */
 async function atOnce<T>(items: Iterable<T>, work: (item: T) => Promise<void>): Promise<void> {
   const limit = pLimit(imagesAtOnce);
-  const done = await Promise.allSettled([...items].map((item) => limit(() => work(item))));
-  const failed = done.find((one) => one.status === 'rejected');
-  if (failed) throw failed.reason;
+  await allDone([...items].map((item) => limit(() => work(item))));
 }
 
 /**

@@ -16,6 +16,7 @@
 // Bounded: `segmentsMax` slots and `inlineBytesMax` bytes for each invocation, `segmentsConcurrency` in flight, `replicaTailMax` unfolded. A slot that is gone
 // at the primary (collected there, once folded) is not waited for: the primary takes a point, and the replica goes on from that.
 
+import { allDone } from '../all-done.ts';
 import type { Stored } from '../bucket/document.ts';
 import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
@@ -155,19 +156,13 @@ async function copySegments(deps: MirrorDeps, following: Following, { epoch, fro
 
 type Answer = Awaited<ReturnType<Peer['segment']>>;
 
-/** All or nothing goes on in the background once this returns. */
-async function fetchAll(
+const fetchAll = (
   { peer, primaryImageId }: Following,
   epoch: EpochId,
   from: number,
   count: number,
-): Promise<Answer[]> {
-  const asked = Array.from({ length: count }, (_, index) => peer.segment(primaryImageId, epoch, from + index));
-  const answers = await Promise.allSettled(asked);
-  const failed = answers.find((answer) => answer.status === 'rejected');
-  if (failed) throw failed.reason;
-  return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
-}
+): Promise<Answer[]> =>
+  allDone(Array.from({ length: count }, (_, index) => peer.segment(primaryImageId, epoch, from + index)));
 
 /** Verified as a whole before it is put; a sparse one is no segment any more. */
 async function take(

@@ -11,6 +11,7 @@
 
 import pLimit from 'p-limit';
 
+import { allDone } from '../all-done.ts';
 import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { inlineCodec } from '../image/bulk-codec.ts';
@@ -34,11 +35,8 @@ export type Transfer = { peer: Peer; primaryImageId: string; imageId: string };
 /** Copies packs, a few at once. Gives the bytes fetched. ESTALE: a pack is not at the primary any more. */
 export async function transferPacks(deps: MirrorDeps, transfer: Transfer, wants: readonly PackWant[]): Promise<number> {
   const limit = pLimit(deps.limits.packsConcurrency);
-  const copies = await Promise.allSettled(wants.map((want) => limit(() => transferPack(deps, transfer, want))));
-  // Nothing goes on in the background once this returns; then the first failure counts.
-  const failed = copies.find((copy) => copy.status === 'rejected');
-  if (failed) throw failed.reason;
-  return copies.reduce((sum, copy) => sum + (copy.status === 'fulfilled' ? copy.value : 0), 0);
+  const copied = await allDone(wants.map((want) => limit(() => transferPack(deps, transfer, want))));
+  return copied.reduce((sum, bytes) => sum + bytes, 0);
 }
 
 async function transferPack(deps: MirrorDeps, transfer: Transfer, want: PackWant): Promise<number> {
