@@ -6,6 +6,7 @@ import type { Argument, Words } from '../command.ts';
 import { defineCommand } from '../command.ts';
 import { askedCreation, creationOptions, imageFormatOptions, mirrorNew } from '../creation.ts';
 import { refuseSnap, resolveImageSpec, type SpecOptions } from '../grammar.ts';
+import { withSource } from '../importing.ts';
 import { imageDeps } from '../open-bucket.ts';
 import {
   compressionOption,
@@ -17,10 +18,8 @@ import {
   sparseSizeOption,
   switchOption,
 } from '../parameters.ts';
-import { startProgress } from '../progress.ts';
 import { importContainer } from '../transfer-container.ts';
 import { importImage } from '../transfer-import.ts';
-import { openSource } from '../transfer-source.ts';
 import type { ImageSpec } from '../../image/deps.ts';
 import { framed, streamFrame } from '../wording.ts';
 
@@ -87,21 +86,13 @@ export const importCommand = defineCommand({
     if (update && options.mirrorMode !== undefined)
       throw new FarsideError('EINVAL', "--mirror-image-mode is of a new image: use 'farside mirror image enable'");
     if (isContainer && update) throw new FarsideError('EINVAL', '--update takes raw content (--export-format 1) only');
-    const source = await openSource(path, context.terminal.stdin);
-    const progress = startProgress(context.terminal, context.general, {
-      title: 'Importing image',
-      totalBytes: source.sizeBytes,
-    });
-    try {
+    await withSource(context, { path, title: 'Importing image' }, async (source, progress) => {
       const deps = imageDeps(await context.registration(), context.terminal);
       await framed(streamFrame('import failed'), async () => {
         if (isContainer) await importContainer(deps, spec, source, { ...creation, compression, progress });
         else await importImage(deps, spec, source, { ...creation, update, compression, progress });
       });
-    } finally {
-      progress.stop();
-      await source.close();
-    }
+    });
     await mirrorNew(context, spec, options.mirrorMode);
   },
 });

@@ -4,6 +4,7 @@ import { FarsideError } from '../../errors.ts';
 import type { ImageSpec } from '../../image/deps.ts';
 import { defineCommand, type Argument } from '../command.ts';
 import { definedParts, refuseSnap, resolveImageSpec } from '../grammar.ts';
+import { withSource } from '../importing.ts';
 import { playOptions, refuseErrors, tallyLine, verboseSegment } from '../journal-play.ts';
 import { imageDeps } from '../open-bucket.ts';
 import {
@@ -14,9 +15,7 @@ import {
   pathOption,
   textOption,
 } from '../parameters.ts';
-import { startProgress } from '../progress.ts';
 import { importJournal } from '../transfer-import-journal.ts';
-import { openSource } from '../transfer-source.ts';
 import { framed, streamFrame } from '../wording.ts';
 
 const { dest, destPool, destNamespace } = destinationOptions;
@@ -59,12 +58,7 @@ export const journalImport = defineCommand({
   examples: ['farside journal import vm-1.journal vm-2'],
   async run({ args, options, context }) {
     const deps = imageDeps(await context.registration(), context.terminal);
-    const source = await openSource(args.path, context.terminal.stdin);
-    const progress = startProgress(context.terminal, context.general, {
-      title: 'Importing journal',
-      totalBytes: source.sizeBytes,
-    });
-    try {
+    await withSource(context, { path: args.path, title: 'Importing journal' }, async (source, progress) => {
       const tally = await framed(streamFrame('journal import failed'), () =>
         importJournal(deps, args.target, source, {
           compression: options.compression,
@@ -76,9 +70,6 @@ export const journalImport = defineCommand({
       );
       context.output.line(tallyLine(tally));
       refuseErrors(tally, 'of the stream left out');
-    } finally {
-      progress.stop();
-      await source.close();
-    }
+    });
   },
 });
