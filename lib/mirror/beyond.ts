@@ -60,8 +60,9 @@ export async function heardBeyond(
 ): Promise<Heartbeat['beyond']> {
   const nowMs = deps.clock.nowMs();
   const heard: NonNullable<Heartbeat['beyond']> = [];
-  const states = await Promise.all(fed(pool, record).map((peer) => readPeerState(deps, pool.name, peer.uuid)));
-  fed(pool, record).forEach(({ mirrorUuid }, index) => {
+  const peers = fed(pool, record);
+  const states = await Promise.all(peers.map((peer) => readPeerState(deps, pool.name, peer.uuid)));
+  peers.forEach(({ mirrorUuid }, index) => {
     const { seenAtMs, beyond = {} } = states[index]!;
     if (seenAtMs > 0) heard.push({ mirrorUuid, agoMs: Math.max(0, nowMs - seenAtMs) });
     for (const [uuid, atMs] of Object.entries(beyond))

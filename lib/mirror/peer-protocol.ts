@@ -20,6 +20,7 @@ import { objectBytesMax, objectBytesMin } from '../image/images.ts';
 import { manifestSchema, type Manifest } from './messages.ts';
 import type { PeerRecord } from './pool.ts';
 import { siteUrlFault } from './site-url.ts';
+import { imageStatusStates } from './status-report.ts';
 
 const count = z.int().min(0);
 const id = z.string().min(1).max(64);
@@ -140,15 +141,7 @@ export const packEntriesSchema = z.object({
 });
 export type PackEntries = z.infer<typeof packEntriesSchema>;
 
-const statusState = z.enum([
-  'unknown',
-  'error',
-  'syncing',
-  'starting_replay',
-  'replaying',
-  'stopping_replay',
-  'stopped',
-]);
+const statusState = z.enum(imageStatusStates);
 
 /** Sites behind a replica that one report tells of. */
 export const beyondMax = 16;

@@ -1,4 +1,4 @@
-// Owns what a sync has before it when it decides: both sides of one image, as the decision sees them..
+// Owns what a sync has before it when it decides: both sides of one image, as the decision sees them.
 
 import type { Stored } from '../bucket/document.ts';
 import { mirrorSnapshots } from '../image/header.ts';

@@ -9,7 +9,7 @@
 //
 // (cacache keeps two files for each entry, appends to its index, and bounds nothing by itself: it would have to be walked whole.)
 
-import { hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
@@ -168,5 +168,4 @@ const namePattern = /^[0-9a-f]{32}-\d+$/;
 const folderOf = (name: string): string => name.slice(0, 2);
 const spaceOf = (bytes: number): number => Math.ceil(bytes / clusterBytes) * clusterBytes;
 
-const digestOf = (name: string, raw: Uint8Array): Buffer =>
-  hash('sha256', Buffer.concat([Buffer.from(name), raw]), 'buffer');
+const digestOf = (name: string, raw: Uint8Array): Buffer => createHash('sha256').update(name).update(raw).digest();
