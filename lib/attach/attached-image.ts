@@ -10,20 +10,20 @@
 
 import { readDocument, type Stored } from '../bucket/document.ts';
 import { assert, FarsideError } from '../errors.ts';
-import { ownerOf } from '../image/attachment.ts';
+import { ownerOf } from '../image/journal/attachment.ts';
 import { readLevels } from '../image/config.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
-import { closeEpoch, openEpoch, type OpenOptions } from '../image/epochs.ts';
-import { foldTail } from '../image/fold.ts';
+import { closeEpoch, openEpoch, type OpenOptions } from '../image/journal/epochs.ts';
+import { foldTail } from '../image/journal/fold.ts';
 import { headerSchema, type Header, type JournalOwner } from '../image/header.ts';
 import { parseEpochId, type EpochId } from '../image/ids.ts';
 import { headerKey } from '../image/names.ts';
-import { sectorBytes } from '../image/node.ts';
+import { sectorBytes } from '../image/format/node.ts';
 import { compressionDefault } from '../image/options.ts';
-import { packBytesMax } from '../image/pack.ts';
-import { openStore } from '../image/pack-store.ts';
-import type { ByteSpan } from '../image/read.ts';
-import type { Segment } from '../image/segment.ts';
+import { packBytesMax } from '../image/format/pack.ts';
+import { openStore } from '../image/packs/pack-store.ts';
+import type { ByteSpan } from '../image/map/read.ts';
+import type { Segment } from '../image/journal/segment.ts';
 import { areSectors, type Extent } from './extents.ts';
 import { HeadReader, type View } from './head-reader.ts';
 import { fenced, JournalWriter, type WriteAheadLog } from './journal-writer.ts';

@@ -2,7 +2,7 @@
 // So the cache is never larger than it may be, whatever the sizes of blocks, and no block keeps a larger buffer alive. Blocks that were
 // asked for since they came stay when their segment is used again: up to half of it.
 
-import { blockBytesMax } from '../image/pack.ts';
+import { blockBytesMax } from '../image/format/pack.ts';
 
 const segmentBytesMax = 1024 * 1024;
 /** With fewer, what is asked for often would not live long enough to be seen to. */

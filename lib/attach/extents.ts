@@ -1,7 +1,7 @@
 // Owns how pieces of a range are told: what lies between them, and neighbours of one kind as one. Pure.
 
-import { sectorBytes } from '../image/node.ts';
-import type { ByteSpan } from '../image/read.ts';
+import { sectorBytes } from '../image/format/node.ts';
+import type { ByteSpan } from '../image/map/read.ts';
 import type { Covered } from './layer.ts';
 
 export type Extent = { length: number; hole: boolean };

@@ -1,8 +1,8 @@
 // Owns reading the head of an image in use: what lies over the map, and the map below, taken together at one moment (`view`).
 
-import { sectorBytes } from '../image/node.ts';
+import { sectorBytes } from '../image/format/node.ts';
 import type { Root } from '../image/header.ts';
-import type { ByteSpan, Located } from '../image/read.ts';
+import type { ByteSpan, Located } from '../image/map/read.ts';
 import { allDone } from '../all-done.ts';
 import { gapsOf, type Extent } from './extents.ts';
 import type { Covered } from './layer.ts';

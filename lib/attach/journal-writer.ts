@@ -17,15 +17,15 @@
 
 import { backOff, faultBackoff } from '../bucket/backoff.ts';
 import { assert, FarsideError } from '../errors.ts';
-import { inlineCodec } from '../image/bulk-codec.ts';
-import type { Compression } from '../image/codec.ts';
+import { inlineCodec } from '../image/packs/bulk-codec.ts';
+import type { Compression } from '../image/format/codec.ts';
 import type { ImageDeps } from '../image/deps.ts';
 import type { EpochId } from '../image/ids.ts';
-import { sectorBytes } from '../image/node.ts';
-import { Rooms } from '../image/open-pack.ts';
-import { packBytesMax } from '../image/pack.ts';
-import type { EncodedSegment, SegmentMeta } from '../image/segment.ts';
-import { fillSlot, holdsBytes } from '../image/slots.ts';
+import { sectorBytes } from '../image/format/node.ts';
+import { Rooms } from '../image/packs/open-pack.ts';
+import { packBytesMax } from '../image/format/pack.ts';
+import type { EncodedSegment, SegmentMeta } from '../image/journal/segment.ts';
+import { fillSlot, holdsBytes } from '../image/journal/slots.ts';
 import { Layer } from './layer.ts';
 import type { AttachLimits } from './limits.ts';
 import { sealLayer, type Sealing } from './seal.ts';

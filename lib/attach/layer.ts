@@ -1,10 +1,10 @@
 // Owns what lies over the map of an image in use: changes that are not in it yet, by place. Layers lie over one another: what is
 // being written, what is on its way into the journal, what is in the journal and not folded. Pure.
 
-import { cut, firstEndingAfter, overlay } from '../image/map.ts';
-import { sectorBytes, type Extent } from '../image/node.ts';
-import type { Pack } from '../image/pack-store.ts';
-import type { Segment } from '../image/segment.ts';
+import { cut, firstEndingAfter, overlay } from '../image/map/map.ts';
+import { sectorBytes, type Extent } from '../image/format/node.ts';
+import type { Pack } from '../image/packs/pack-store.ts';
+import type { Segment } from '../image/journal/segment.ts';
 
 /** Where the bytes of an extent are: in memory, in a stored block, or nowhere, for a hole. */
 export type Source = { data: Uint8Array } | { pack: Pack } | 'hole';

@@ -1,8 +1,8 @@
 // Owns the question where a map holds data, for who is asked about extents of a disk.
 
 import type { Root } from '../image/header.ts';
-import type { PackStore } from '../image/pack-store.ts';
-import { windows, type ByteSpan } from '../image/read.ts';
+import type { PackStore } from '../image/packs/pack-store.ts';
+import { windows, type ByteSpan } from '../image/map/read.ts';
 import { gapsOf, merged, type Extent } from './extents.ts';
 import type { Covered } from './layer.ts';
 

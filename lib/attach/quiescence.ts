@@ -1,11 +1,11 @@
-// Owns the writer's side of a quiesce (lib/image/quiesce.ts): one request at a time, seen in the header. The hook stills what writes
+// Owns the writer's side of a quiesce (lib/image/journal/quiesce.ts): one request at a time, seen in the header. The hook stills what writes
 // to the image, what comes all the same is held, everything is put into slots, and the answer says so; until whoever asked has its
 // snapshot, or `holdMs` have passed. The hook is run for the end whenever it was run for the begin, also when that failed.
 
 import { FarsideError } from '../errors.ts';
 import type { ImageDeps } from '../image/deps.ts';
 import { quiesceFailureCharsMax, type Header, type QuiesceRequest } from '../image/header.ts';
-import { answerRequest } from '../image/quiesce.ts';
+import { answerRequest } from '../image/journal/quiesce.ts';
 
 /** Stills what writes to the image, or lets it go on. Must end by itself. */
 export type QuiesceHook = (action: 'quiesce' | 'unquiesce') => Promise<void>;

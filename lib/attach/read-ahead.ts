@@ -1,7 +1,7 @@
 // Owns reading ahead: readers that go on where they stopped get what follows before they ask for it. Several at once are told apart,
 // as those of a copying program with several connections. The longer a reader goes on, the more is read ahead of it.
 
-import type { ByteSpan } from '../image/read.ts';
+import type { ByteSpan } from '../image/map/read.ts';
 
 type Reader = { start: number; end: number; aheadEnd: number };
 

@@ -5,9 +5,9 @@
 
 import { assert, FarsideError } from '../errors.ts';
 import type { Root } from '../image/header.ts';
-import { entryKind } from '../image/pack.ts';
-import type { Pack, PackStore, ReadMemory } from '../image/pack-store.ts';
-import { windows, type ByteSpan, type Located } from '../image/read.ts';
+import { entryKind } from '../image/format/pack.ts';
+import type { Pack, PackStore, ReadMemory } from '../image/packs/pack-store.ts';
+import { windows, type ByteSpan, type Located } from '../image/map/read.ts';
 import { BlockRing } from './block-ring.ts';
 import { allDone } from '../all-done.ts';
 

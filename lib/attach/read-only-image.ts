@@ -6,7 +6,7 @@
 
 import { FarsideError } from '../errors.ts';
 import type { Root } from '../image/header.ts';
-import type { PackStore } from '../image/pack-store.ts';
+import type { PackStore } from '../image/packs/pack-store.ts';
 import { merged, type Extent } from './extents.ts';
 import { mapExtents } from './map-extents.ts';
 import { ReadAhead } from './read-ahead.ts';

@@ -1,6 +1,6 @@
 // Owns the memory that blocks pass through on their way from the bucket: rooms of two sizes that are used again.
 
-import type { ReadMemory } from '../image/pack-store.ts';
+import type { ReadMemory } from '../image/packs/pack-store.ts';
 
 /** One request of a client, and what is read ahead at once. */
 const roomSizes = [512 * 1024, 4.5 * 1024 * 1024];

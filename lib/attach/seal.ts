@@ -1,11 +1,11 @@
 // Owns how what was written becomes a segment: neighbours are joined into blocks, zeros become holes, blocks are encoded. What
 // was overwritten before is left out, so a segment holds each place once.
 
-import type { Codec, RawBlock } from '../image/bulk-codec.ts';
-import type { Compression } from '../image/codec.ts';
-import type { Rooms } from '../image/open-pack.ts';
-import { encodeSegment, type EncodedSegment, type NewChange, type SegmentMeta } from '../image/segment.ts';
-import { cutBlock, type Block } from '../image/write.ts';
+import type { Codec, RawBlock } from '../image/packs/bulk-codec.ts';
+import type { Compression } from '../image/format/codec.ts';
+import type { Rooms } from '../image/packs/open-pack.ts';
+import { encodeSegment, type EncodedSegment, type NewChange, type SegmentMeta } from '../image/journal/segment.ts';
+import { cutBlock, type Block } from '../image/map/write.ts';
 import type { Covered, Layer } from './layer.ts';
 
 /** `rooms`: memory for the segment. */

@@ -11,16 +11,16 @@
 import pLimit from 'p-limit';
 import { FarsideError } from '../errors.ts';
 import { assertWritable, openHeader } from '../image/access.ts';
-import type { Compression } from '../image/codec.ts';
+import type { Compression } from '../image/format/codec.ts';
 import { commitRoot } from '../image/commit.ts';
 import { readLevels } from '../image/config.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
 import { compressionDefault } from '../image/options.ts';
-import { Patch } from '../image/patch.ts';
-import { readRange } from '../image/read.ts';
-import { formatBytes } from './grammar.ts';
+import { Patch } from '../image/map/patch.ts';
+import { readRange } from '../image/map/read.ts';
+import { formatBytes } from './parse/grammar.ts';
 import type { Content } from '../attach/read-only-image.ts';
-import { openContent } from './transfer-export.ts';
+import { openContent } from './transfer/export.ts';
 
 export const ioTypes = ['read', 'write', 'readwrite', 'rw'] as const;
 export const ioPatterns = ['rand', 'seq', 'full-seq'] as const;

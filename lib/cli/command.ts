@@ -1,10 +1,10 @@
 // Owns what a command is: data that names its words, arguments, options, help and handler. `program.ts` turns it into a
 // commander tree; nothing else knows commander.
 
-import type { Context } from './context.ts';
-import type { SpecOptions } from './grammar.ts';
-import type { Report } from './output.ts';
-import type { XmlShape } from './xml.ts';
+import type { Context } from './sites/context.ts';
+import type { SpecOptions } from './parse/grammar.ts';
+import type { Report } from './output/output.ts';
+import type { XmlShape } from './output/xml.ts';
 
 /** The positional words of a command line that no argument has taken yet. */
 export type Words = string[];

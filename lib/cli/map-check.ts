@@ -3,14 +3,14 @@
 
 import { FarsideError } from '../errors.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
-import { walk } from '../image/diff.ts';
+import { walk } from '../image/map/diff.ts';
 import { findUserSnapshot } from '../image/info.ts';
-import type { Pack } from '../image/pack-store.ts';
-import type { Context } from './context.ts';
-import { imageDeps } from './open-bucket.ts';
-import { startProgress, type Progress } from './progress.ts';
-import { openReadable } from './transfer-export.ts';
-import { framed } from './wording.ts';
+import type { Pack } from '../image/packs/pack-store.ts';
+import type { Context } from './sites/context.ts';
+import { imageDeps } from './sites/open-bucket.ts';
+import { startProgress, type Progress } from './output/progress.ts';
+import { openReadable } from './transfer/export.ts';
+import { framed } from './output/wording.ts';
 
 const nodesPerStepMax = 4096;
 

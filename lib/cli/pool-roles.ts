@@ -1,10 +1,10 @@
 // Owns how a verb on all images of a pool goes on call by call, and how failures of single images are told.
 
 import type { ErrorCode } from '../errors.ts';
-import { SilentExit, withErrno } from './failure.ts';
-import type { Output } from './output.ts';
-import type { PoolRoles } from './shapes.ts';
-import { unframed } from './wording.ts';
+import { SilentExit, withErrno } from './output/failure.ts';
+import type { Output } from './output/output.ts';
+import type { PoolRoles } from './client/shapes.ts';
+import { unframed } from './output/wording.ts';
 
 /** `fail` ends the command with the code of the first image that failed, if any. */
 export type ChangedRoles = { count: number; fail: () => void };

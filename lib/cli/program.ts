@@ -6,10 +6,10 @@ import { FarsideError } from '../errors.ts';
 import { version } from '../site/version.ts';
 import { absentCommands, type AbsentCommand } from './absent.ts';
 import type { Command, Option, Words } from './command.ts';
-import { createContext, type GeneralOptions, type Terminal } from './context.ts';
-import { poolDefault } from './grammar.ts';
-import { formatDefault, formats } from './output.ts';
-import { choiceOption, switchOption, textOption } from './parameters.ts';
+import { createContext, type GeneralOptions, type Terminal } from './sites/context.ts';
+import { poolDefault } from './parse/grammar.ts';
+import { formatDefault, formats } from './output/output.ts';
+import { choiceOption, switchOption, textOption } from './parse/parameters.ts';
 
 /** Options that every command takes. */
 export const generalOptions = {

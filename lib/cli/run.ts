@@ -2,12 +2,12 @@
 
 import { systemClock } from '../clock.ts';
 import { systemRandom } from '../random.ts';
-import { withoutCephOptions } from './ceph-options.ts';
+import { withoutCephOptions } from './parse/ceph-options.ts';
 import type { Command } from './command.ts';
 import { loadCandidates, loadCommands } from './commands/index.ts';
-import type { Terminal } from './context.ts';
-import { describeFailure, isUnknownCommand } from './failure.ts';
-import { optionNames, withOptionsLast } from './leading-options.ts';
+import type { Terminal } from './sites/context.ts';
+import { describeFailure, isUnknownCommand } from './output/failure.ts';
+import { optionNames, withOptionsLast } from './parse/leading-options.ts';
 import { buildProgram, generalOptions } from './program.ts';
 
 /** Help is given on all commands. */

@@ -1,8 +1,8 @@
 // Owns what the commands on schedules of mirror snapshots and of purges share.
 
 import { FarsideError } from '../errors.ts';
-import { SilentExit } from './failure.ts';
-import { levelArgument, optionalTextArgument, switchOption, textArgument } from './parameters.ts';
+import { SilentExit } from './output/failure.ts';
+import { levelArgument, optionalTextArgument, switchOption, textArgument } from './parse/parameters.ts';
 
 export const additionArguments = {
   level: levelArgument,

@@ -1,12 +1,12 @@
 // Owns what `du` counts. As in rbd, a snapshot's used size is what changed since the snapshot before it, and the head's what
 // changed since the last one; so the sizes add up to what the image takes. Counted from the maps, without reading data.
 
-import { openHead } from '../image/fold.ts';
+import { openHead } from '../image/journal/fold.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
-import { walk } from '../image/diff.ts';
+import { walk } from '../image/map/diff.ts';
 import { userSnapshots, type Header, type Root } from '../image/header.ts';
 import { findUserSnapshot } from '../image/info.ts';
-import { openStore, type Pack, type PackStore } from '../image/pack-store.ts';
+import { openStore, type Pack, type PackStore } from '../image/packs/pack-store.ts';
 
 export type Usage = {
   name: string;

@@ -7,7 +7,7 @@ import { assert, FarsideError } from '../errors.ts';
 import type { ImageSpec } from './deps.ts';
 import { headerSchema, mirrorSnapshots, type Header } from './header.ts';
 import { isImageId, parseImageId, type ImageId } from './ids.ts';
-import { keepParents } from './lineage.ts';
+import { keepParents } from './clones/lineage.ts';
 import { assertPlace, bearsName, checkSpec, headerKey, readName, specText, type NameDeps } from './names.ts';
 
 /**

@@ -3,11 +3,11 @@
 import type { Stored } from '../bucket/document.ts';
 import { FarsideError } from '../errors.ts';
 import { assertWritable, readHeader, replaceHeader } from './access.ts';
-import { assertNotAttached } from './attachment.ts';
-import { assertPacksSafe, type WrittenPacks } from './condemned.ts';
+import { assertNotAttached } from './journal/attachment.ts';
+import { assertPacksSafe, type WrittenPacks } from './collect/condemned.ts';
 import type { ImageDeps } from './deps.ts';
 import type { Header, Root } from './header.ts';
-import { resized } from './lineage.ts';
+import { resized } from './clones/lineage.ts';
 import { withSnapshot, type NewSnapshot } from './snapshots.ts';
 
 export type NewContent = {

@@ -2,7 +2,7 @@
 
 import type { Bucket } from '../bucket/bucket.ts';
 import type { Clock } from '../clock.ts';
-import type { Codec } from './bulk-codec.ts';
+import type { Codec } from './packs/bulk-codec.ts';
 import type { Random } from '../random.ts';
 import type { Header } from './header.ts';
 
@@ -30,7 +30,7 @@ export const settingsDefault: Settings = {
 
 /**
  * How changes of an image that is mirrored by its journal come to their place in the order: each is a point that the replicas
- * copy (lib/mirror/points.ts). Handed in, since lib/image knows nothing of pools and peers.
+ * copy (lib/mirror/primary/points.ts). Handed in, since lib/image knows nothing of pools and peers.
  */
 export interface JournalPoints {
   /** `after` with a new point, if it differs from `before` in something that a point holds; else `after` itself. */

@@ -153,7 +153,7 @@ export const mirrorNamespaceSchema = z.object({
   slotMs: z.number().optional(),
   /** On copies: when the primary took it. */
   primaryCreatedAtMs: z.number().optional(),
-  /** On copies: the retention policy here keeps this point (lib/mirror/keep-policy.ts). */
+  /** On copies: the retention policy here keeps this point (lib/mirror/roles/keep-policy.ts). */
   retained: z.boolean().optional(),
   /** Where in the primary's journal it was taken: its content is everything before. Absent: the image had no open journal. */
   position: journalPositionSchema.optional(),
@@ -283,7 +283,7 @@ const trashSchema = z.object({
   deletedAtMs: z.number(),
   /** Until then it is removed only by force. */
   deferredUntilMs: z.number(),
-  /** The global id that it was a replica under, of a primary that may be mirrored again (lib/mirror/kept-replica.ts). */
+  /** The global id that it was a replica under, of a primary that may be mirrored again (lib/mirror/verbs/kept-replica.ts). */
   replicaOf: uuid.optional(),
 });
 

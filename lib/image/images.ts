@@ -12,9 +12,9 @@ import { checkName, keyText, parseKey, prefixes } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import type { Queue } from '../mirror/messages.ts';
 import { assertWritable, isNonPrimary, openHeader, readHeader, replaceHeader, updateHeader } from './access.ts';
-import { assertNotAttached, ownerOf } from './attachment.ts';
-import { forgetGone, unlinkFromParent } from './children.ts';
-import { assertPacksSafe } from './condemned.ts';
+import { assertNotAttached, ownerOf } from './journal/attachment.ts';
+import { forgetGone, unlinkFromParent } from './clones/children.ts';
+import { assertPacksSafe } from './collect/condemned.ts';
 import type { ImageDeps, ImageSpec } from './deps.ts';
 import { featuresDefault, updatedFeatures, withDataPool } from './features.ts';
 import {
@@ -28,7 +28,7 @@ import {
 } from './header.ts';
 import { newImageId, parseImageId, type ImageId } from './ids.ts';
 import { imageListing, parentInfo, type ImageListing } from './info.ts';
-import { childrenOf, resized } from './lineage.ts';
+import { childrenOf, resized } from './clones/lineage.ts';
 import {
   assertPlace,
   bearsName,
@@ -40,7 +40,7 @@ import {
   specText,
   type NameDeps,
 } from './names.ts';
-import { truncateRoot } from './write.ts';
+import { truncateRoot } from './map/write.ts';
 
 export { openHeader } from './access.ts';
 export { imageInfo } from './info.ts';

@@ -6,7 +6,7 @@ import { FarsideError } from '../errors.ts';
 import { isNonPrimary, openHeader, readHeader } from './access.ts';
 import type { ImageSpec } from './deps.ts';
 import { shownSnapshots, trashSnapshots, userSnapshots, type Header, type Snapshot } from './header.ts';
-import { childrenOf } from './lineage.ts';
+import { childrenOf } from './clones/lineage.ts';
 import { lockOf, type LockType } from './locks.ts';
 import type { NameDeps } from './names.ts';
 

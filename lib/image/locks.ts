@@ -5,9 +5,9 @@
 import { FarsideError } from '../errors.ts';
 import type { Random } from '../random.ts';
 import { openHeader, updateHeader, type HeaderTarget } from './access.ts';
-import { ownerOf } from './attachment.ts';
+import { ownerOf } from './journal/attachment.ts';
 import type { ImageDeps, ImageSpec } from './deps.ts';
-import { closeEpoch } from './epochs.ts';
+import { closeEpoch } from './journal/epochs.ts';
 import { mirrorSnapshots, type Header, type JournalOwner, type Locker } from './header.ts';
 import type { NameDeps } from './names.ts';
 

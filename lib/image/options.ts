@@ -6,7 +6,7 @@
 // image's metadata may come from another site) counts as absent.
 
 import { FarsideError } from '../errors.ts';
-import type { Compression } from './codec.ts';
+import type { Compression } from './format/codec.ts';
 import { featureBits, featuresDefault, newImageFeatures, parseFeatureList, sharedFeatures } from './features.ts';
 
 /** Where overrides may be set. `image`: metadata with the prefix `conf_`. */

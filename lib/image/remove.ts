@@ -3,7 +3,7 @@
 
 import { readDocument } from '../bucket/document.ts';
 import { prefixes } from '../bucket/keys.ts';
-import { unlinkFromParent } from './children.ts';
+import { unlinkFromParent } from './clones/children.ts';
 import { headerSchema, type Header } from './header.ts';
 import { freeName, headerKey, type NameDeps } from './names.ts';
 import { dropEntry } from './trash.ts';

@@ -7,16 +7,16 @@
 import { checkName } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { assertWritable, openHeader, updateHeader, type HeaderTarget } from './access.ts';
-import { assertNotAttached } from './attachment.ts';
-import { forgetGone } from './children.ts';
+import { assertNotAttached } from './journal/attachment.ts';
+import { forgetGone } from './clones/children.ts';
 import type { ImageDeps, ImageSpec } from './deps.ts';
-import { wholeHead } from './fold.ts';
+import { wholeHead } from './journal/fold.ts';
 import { isMirrorSnapshot, shownSnapshots, userSnapshots } from './header.ts';
 import type { Child, Header, MirrorNamespace, Snapshot } from './header.ts';
 import { findSnapshot, findUserSnapshot, timestampText, type SnapshotRef } from './info.ts';
-import { childrenOf, resized } from './lineage.ts';
+import { childrenOf, resized } from './clones/lineage.ts';
 import type { NameDeps } from './names.ts';
-import { takeQuiesced, type QuiesceMode } from './quiesce.ts';
+import { takeQuiesced, type QuiesceMode } from './journal/quiesce.ts';
 import { assertBelowLimit } from './snapshot-limit.ts';
 
 /** Keeps the header, which every mirror snapshot's state repeats, below a few megabytes. */

@@ -18,14 +18,14 @@ import { checkName, keyText, parseKey, prefixes, type Key } from '../bucket/keys
 import { FarsideError } from '../errors.ts';
 import type { Queue } from '../mirror/messages.ts';
 import { isNonPrimary, openHeader, readHeader, updateHeader } from './access.ts';
-import { assertNotAttached } from './attachment.ts';
-import { forgetGone, unlinkFromParent } from './children.ts';
+import { assertNotAttached } from './journal/attachment.ts';
+import { forgetGone, unlinkFromParent } from './clones/children.ts';
 import type { ImageSpec } from './deps.ts';
 import { headerSchema, userSnapshots, type Header } from './header.ts';
 import { parseImageId, type ImageId } from './ids.ts';
 import { linkedClonesText } from './images.ts';
 import { parentInfo, timestampText, type ParentInfo } from './info.ts';
-import { childrenOf } from './lineage.ts';
+import { childrenOf } from './clones/lineage.ts';
 import { assertPool, checkSpec, claimName, freeName, headerKey, specText, type NameDeps } from './names.ts';
 
 export type Trash = NonNullable<Header['trash']>;

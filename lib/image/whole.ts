@@ -14,8 +14,8 @@ import { racesMax, type Stored } from '../bucket/document.ts';
 import { FarsideError } from '../errors.ts';
 import { readHeader, updateHeader } from './access.ts';
 import type { ImageDeps } from './deps.ts';
-import { closedJournal } from './epochs.ts';
-import { foldTail } from './fold.ts';
+import { closedJournal } from './journal/epochs.ts';
+import { foldTail } from './journal/fold.ts';
 import type { Header } from './header.ts';
 
 /** How a header becomes one whose journal says everything: `foldTail`, `followedUp`, `breakEpoch`. */

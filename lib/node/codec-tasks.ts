@@ -1,11 +1,11 @@
 // Owns the work on many blocks as a thread does it: on memory that it is handed, without any I/O.
 
 import { FarsideError } from '../errors.ts';
-import { encodeEntry, type Compression } from '../image/codec.ts';
-import { hashBytes } from '../image/digest.ts';
+import { encodeEntry, type Compression } from '../image/format/codec.ts';
+import { hashBytes } from '../image/format/digest.ts';
 import { parsePackId } from '../image/ids.ts';
-import { verifyWhole } from '../image/pack-copy.ts';
-import { encoding, entryKind, parsePackIndex } from '../image/pack.ts';
+import { verifyWhole } from '../image/packs/pack-copy.ts';
+import { encoding, entryKind, parsePackIndex } from '../image/format/pack.ts';
 
 /** Block i: `lengths[i]` bytes of `rooms[roomOf[i]]` from `starts[i]` on. */
 export type EncodeTask = {

@@ -4,12 +4,12 @@
 // Data in shared memory (`sharedRoom`) are handed over in place; other data are copied once.
 
 import { FarsideError } from '../errors.ts';
-import type { Codec, RawBlock } from '../image/bulk-codec.ts';
-import { inlineCodec } from '../image/bulk-codec.ts';
-import type { Compression } from '../image/codec.ts';
-import { hashBytes } from '../image/digest.ts';
+import type { Codec, RawBlock } from '../image/packs/bulk-codec.ts';
+import { inlineCodec } from '../image/packs/bulk-codec.ts';
+import type { Compression } from '../image/format/codec.ts';
+import { hashBytes } from '../image/format/digest.ts';
 import type { PackId } from '../image/ids.ts';
-import { encoding, entryKind, type NewEntry } from '../image/pack.ts';
+import { encoding, entryKind, type NewEntry } from '../image/format/pack.ts';
 import type { EncodeTask } from './codec-tasks.ts';
 import { onThread } from './threads.ts';
 

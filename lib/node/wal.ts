@@ -13,10 +13,10 @@ import type { WriteAheadLog } from '../attach/journal-writer.ts';
 import { FarsideError } from '../errors.ts';
 import { openHeader } from '../image/access.ts';
 import type { ImageDeps, ImageSpec } from '../image/deps.ts';
-import { crc32 } from '../image/digest.ts';
+import { crc32 } from '../image/format/digest.ts';
 import type { Header, Journal } from '../image/header.ts';
 import { parseEpochId, type EpochId } from '../image/ids.ts';
-import { fillSlot, holdsBytes } from '../image/slots.ts';
+import { fillSlot, holdsBytes } from '../image/journal/slots.ts';
 
 const magic = Buffer.from('farsideW', 'latin1');
 const headBytes = magic.length + 8 + 4;

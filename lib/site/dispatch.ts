@@ -9,20 +9,20 @@
 //   any other throw (a bug)             thrown on: the runtime logs it and retries, and buries it in the end
 
 import { FarsideError } from '../errors.ts';
-import { collectStep } from '../image/collect.ts';
+import { collectStep } from '../image/collect/collect.ts';
 import { removeStep } from '../image/remove.ts';
-import { handleApply } from '../mirror/apply.ts';
-import { handleComplete } from '../mirror/complete.ts';
-import { handleDelta } from '../mirror/delta.ts';
+import { handleApply } from '../mirror/replica/apply.ts';
+import { handleComplete } from '../mirror/replica/complete.ts';
+import { handleDelta } from '../mirror/primary/delta.ts';
 import type { MirrorDeps } from '../mirror/deps.ts';
 import { recordFailure } from '../mirror/failures.ts';
 import { messageSchema, type Message, type Outcome } from '../mirror/messages.ts';
-import { handleFlatten } from '../mirror/replica-parent.ts';
-import { handleByFeature } from '../mirror/by-feature-walk.ts';
-import { handlePurge } from '../mirror/purge-schedules.ts';
-import { handlePoll } from '../mirror/poll.ts';
-import { handleSnapshot } from '../mirror/snapshot.ts';
-import { handleSync } from '../mirror/sync.ts';
+import { handleFlatten } from '../mirror/replica/replica-parent.ts';
+import { handleByFeature } from '../mirror/verbs/by-feature-walk.ts';
+import { handlePurge } from '../mirror/schedules/purge-schedules.ts';
+import { handlePoll } from '../mirror/replica/poll.ts';
+import { handleSnapshot } from '../mirror/primary/snapshot.ts';
+import { handleSync } from '../mirror/replica/sync.ts';
 import { backOffMs } from './delivery.ts';
 
 type Handlers = {

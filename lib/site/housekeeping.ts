@@ -13,11 +13,11 @@ import { formerOf } from '../image/formerly.ts';
 import { headerSchema, type Header } from '../image/header.ts';
 import { headerKey, readName } from '../image/names.ts';
 import { isStaleEntry } from '../image/trash.ts';
-import { sendAll } from '../mirror/announce.ts';
-import { hasJournaling, isByFeature } from '../mirror/by-feature.ts';
+import { sendAll } from '../mirror/peers/announce.ts';
+import { hasJournaling, isByFeature } from '../mirror/verbs/by-feature.ts';
 import type { MirrorDeps } from '../mirror/deps.ts';
 import type { Message } from '../mirror/messages.ts';
-import { isFlattenDue } from '../mirror/replica-parent.ts';
+import { isFlattenDue } from '../mirror/replica/replica-parent.ts';
 import { readSite } from './site-document.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;

@@ -10,23 +10,23 @@ import type { z } from 'zod';
 
 import { createDocument, readDocument, replaceDocument, type Stored } from '../bucket/document.ts';
 import { keyText } from '../bucket/keys.ts';
-import { sendAll } from '../mirror/announce.ts';
+import { sendAll } from '../mirror/peers/announce.ts';
 import type { MirrorDeps } from '../mirror/deps.ts';
-import { walkAll } from '../mirror/by-feature-walk.ts';
-import { handlePoll } from '../mirror/poll.ts';
+import { walkAll } from '../mirror/verbs/by-feature-walk.ts';
+import { handlePoll } from '../mirror/replica/poll.ts';
 import { isMirroring, readPool, receives, type Pool } from '../mirror/pool.ts';
-import { handlePurge, isPurgeDue } from '../mirror/purge-schedules.ts';
+import { handlePurge, isPurgeDue } from '../mirror/schedules/purge-schedules.ts';
 import {
   mergeSchedules,
   schedulesOf,
   type ScheduleDocument,
   type ScheduleKind,
   type Schedules,
-} from '../mirror/schedule.ts';
-import { dueSnapshots, readSchedules } from '../mirror/schedules.ts';
-import { handleSnapshot } from '../mirror/snapshot.ts';
-import { heartbeatSchema } from '../mirror/status.ts';
-import { expireTrash } from '../mirror/trash.ts';
+} from '../mirror/schedules/schedule.ts';
+import { dueSnapshots, readSchedules } from '../mirror/schedules/schedules.ts';
+import { handleSnapshot } from '../mirror/primary/snapshot.ts';
+import { heartbeatSchema } from '../mirror/status/status.ts';
+import { expireTrash } from '../mirror/verbs/trash.ts';
 import { keepHouse } from './housekeeping.ts';
 import { readSite } from './site-document.ts';
 

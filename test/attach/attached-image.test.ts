@@ -6,10 +6,10 @@ import { describe, expect, test } from 'vitest';
 import { AttachedImage } from '../../lib/attach/attached-image.ts';
 import { attachLimitsDefault, type AttachLimits } from '../../lib/attach/limits.ts';
 import { openHeader } from '../../lib/image/access.ts';
-import { foldTail } from '../../lib/image/fold.ts';
+import { foldTail } from '../../lib/image/journal/fold.ts';
 import { createImage, resizeImage } from '../../lib/image/images.ts';
-import { openStore } from '../../lib/image/pack-store.ts';
-import { readRange } from '../../lib/image/read.ts';
+import { openStore } from '../../lib/image/packs/pack-store.ts';
+import { readRange } from '../../lib/image/map/read.ts';
 import { createSnapshot, removeSnapshot } from '../../lib/image/snapshots.ts';
 import { collect, memorySite, readImage, spec, type MemorySite } from '../image/model.ts';
 

@@ -6,7 +6,7 @@ import { Bucket } from '../../lib/bucket/bucket.ts';
 import { FileDriver } from '../../lib/bucket/file.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { settingsDefault, type ImageDeps } from '../../lib/image/deps.ts';
-import { pointTaker, type PointTerms } from '../../lib/mirror/points.ts';
+import { pointTaker, type PointTerms } from '../../lib/mirror/primary/points.ts';
 import { DiskLog, orphanText, replayLog } from '../../lib/node/wal.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { spec } from '../image/model.ts';

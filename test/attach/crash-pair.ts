@@ -4,10 +4,10 @@
 import type { Driver } from '../../lib/bucket/driver.ts';
 import { keyText, parseKey } from '../../lib/bucket/keys.ts';
 import type { Header } from '../../lib/image/header.ts';
-import { enableImage } from '../../lib/mirror/images.ts';
-import type { PointTerms } from '../../lib/mirror/points.ts';
+import { enableImage } from '../../lib/mirror/verbs/images.ts';
+import type { PointTerms } from '../../lib/mirror/primary/points.ts';
 import { readPool } from '../../lib/mirror/pool.ts';
-import { syncImage } from '../../lib/mirror/sync.ts';
+import { syncImage } from '../../lib/mirror/replica/sync.ts';
 import { headerOf, makeImage, spec, World } from '../mirror/two-sites.ts';
 import { BucketReader } from '../simulation/bucket-reader.ts';
 import { DiskHistory, ReplicaHistory } from './crash-history.ts';

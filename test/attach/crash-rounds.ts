@@ -11,7 +11,7 @@ import { keyText } from '../../lib/bucket/keys.ts';
 import { systemClock } from '../../lib/clock.ts';
 import type { ImageDeps } from '../../lib/image/deps.ts';
 import { createImage } from '../../lib/image/images.ts';
-import { journalPoints } from '../../lib/mirror/points.ts';
+import { journalPoints } from '../../lib/mirror/primary/points.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { seededRandom, spec } from '../image/model.ts';
 import { DiskHistory } from './crash-history.ts';

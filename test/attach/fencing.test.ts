@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { AttachedImage } from '../../lib/attach/attached-image.ts';
 import { attachLimitsDefault } from '../../lib/attach/limits.ts';
 import { openHeader } from '../../lib/image/access.ts';
-import { foldTail } from '../../lib/image/fold.ts';
+import { foldTail } from '../../lib/image/journal/fold.ts';
 import { FarsideError } from '../../lib/errors.ts';
 import { createImage } from '../../lib/image/images.ts';
 import { createSnapshot } from '../../lib/image/snapshots.ts';

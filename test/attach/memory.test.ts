@@ -5,12 +5,12 @@ import { BlockRing } from '../../lib/attach/block-ring.ts';
 import { ReadAhead } from '../../lib/attach/read-ahead.ts';
 import { ReadRooms } from '../../lib/attach/read-rooms.ts';
 import { Pieces, SegmentMemory } from '../../lib/attach/segment-memory.ts';
-import { encodeEntry } from '../../lib/image/codec.ts';
+import { encodeEntry } from '../../lib/image/format/codec.ts';
 import { parseEpochId } from '../../lib/image/ids.ts';
-import { Rooms } from '../../lib/image/open-pack.ts';
-import { entryKind } from '../../lib/image/pack.ts';
-import type { ByteSpan } from '../../lib/image/read.ts';
-import { encodeSegment } from '../../lib/image/segment.ts';
+import { Rooms } from '../../lib/image/packs/open-pack.ts';
+import { entryKind } from '../../lib/image/format/pack.ts';
+import type { ByteSpan } from '../../lib/image/map/read.ts';
+import { encodeSegment } from '../../lib/image/journal/segment.ts';
 import { seededRandom } from '../image/model.ts';
 
 const KiB = 1024;

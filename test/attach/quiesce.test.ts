@@ -8,12 +8,12 @@ import { holdOf, Quiescence, type QuiesceHook } from '../../lib/attach/quiescenc
 import { FarsideError } from '../../lib/errors.ts';
 import { readHeader } from '../../lib/image/access.ts';
 import { createImage } from '../../lib/image/images.ts';
-import { askToQuiesce, quiescePatienceMs, takeQuiesced, type QuiesceMode } from '../../lib/image/quiesce.ts';
+import { askToQuiesce, quiescePatienceMs, takeQuiesced, type QuiesceMode } from '../../lib/image/journal/quiesce.ts';
 import { createSnapshot } from '../../lib/image/snapshots.ts';
-import { openStore } from '../../lib/image/pack-store.ts';
-import { readRange } from '../../lib/image/read.ts';
-import { createMirrorSnapshot, enableImage } from '../../lib/mirror/images.ts';
-import { handleSnapshot } from '../../lib/mirror/snapshot.ts';
+import { openStore } from '../../lib/image/packs/pack-store.ts';
+import { readRange } from '../../lib/image/map/read.ts';
+import { createMirrorSnapshot, enableImage } from '../../lib/mirror/verbs/images.ts';
+import { handleSnapshot } from '../../lib/mirror/primary/snapshot.ts';
 import { memorySite } from '../image/model.ts';
 import { headerOf, makeImage, spec, World } from '../mirror/two-sites.ts';
 import { interposed, isHeader } from './interposed.ts';

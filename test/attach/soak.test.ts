@@ -10,7 +10,7 @@ import { Bucket } from '../../lib/bucket/bucket.ts';
 import type { Driver } from '../../lib/bucket/driver.ts';
 import { FarsideError } from '../../lib/errors.ts';
 import { openHeader } from '../../lib/image/access.ts';
-import { foldTail } from '../../lib/image/fold.ts';
+import { foldTail } from '../../lib/image/journal/fold.ts';
 import { createImage } from '../../lib/image/images.ts';
 import type { Random } from '../../lib/random.ts';
 import { importBytes, memorySite, readImage, seededRandom, spec, type MemorySite } from '../image/model.ts';

@@ -7,7 +7,7 @@ import { AttachedImage } from '../../lib/attach/attached-image.ts';
 import { Layer, layered, type Covered } from '../../lib/attach/layer.ts';
 import { attachLimitsDefault, type AttachLimits } from '../../lib/attach/limits.ts';
 import { openHeader } from '../../lib/image/access.ts';
-import { foldTail } from '../../lib/image/fold.ts';
+import { foldTail } from '../../lib/image/journal/fold.ts';
 import { createImage } from '../../lib/image/images.ts';
 import { collect, memorySite, readImage, spec, type MemorySite } from '../image/model.ts';
 import { interposed } from './interposed.ts';

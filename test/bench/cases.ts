@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Bucket } from '../../lib/bucket/bucket.ts';
 import { prefixes } from '../../lib/bucket/keys.ts';
 import { assert } from '../../lib/errors.ts';
-import { parsePackIndex } from '../../lib/image/pack.ts';
+import { parsePackIndex } from '../../lib/image/format/pack.ts';
 import { parsePackId } from '../../lib/image/ids.ts';
 import { systemClock as clock } from '../../lib/clock.ts';
 import { limitsDefault } from '../../lib/mirror/deps.ts';

@@ -1,7 +1,7 @@
 // Options that only a Ceph cluster needs: taken, with their values, wherever they stand.
 
 import { expect, test } from 'vitest';
-import { withoutCephOptions } from '../../lib/cli/ceph-options.ts';
+import { withoutCephOptions } from '../../lib/cli/parse/ceph-options.ts';
 
 const known = new Set(['--name', '--size', '--rbd-default-clone-format']);
 const left = (line: string): string => withoutCephOptions(line.split(' '), known).join(' ');

@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { listServers, registerServer } from '../../lib/cli/devices.ts';
+import { listServers, registerServer } from '../../lib/cli/nbd/devices.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'farside-devices-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));

@@ -13,7 +13,7 @@ import {
   resolveImageSpec,
   resolveLevel,
   resolvePoolSpec,
-} from '../../lib/cli/grammar.ts';
+} from '../../lib/cli/parse/grammar.ts';
 
 const name = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 }).filter((text) => !/[/@]/.test(text));
 const spec = fc.record({

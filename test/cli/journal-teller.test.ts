@@ -2,8 +2,8 @@
 
 import { expect, test } from 'vitest';
 
-import type { Advance } from '../../lib/cli/client-journal.ts';
-import { journalTeller } from '../../lib/cli/journal-teller.ts';
+import type { Advance } from '../../lib/cli/client/journal.ts';
+import { journalTeller } from '../../lib/cli/nbd/journal-teller.ts';
 import { WorldClock } from '../mirror/two-sites.ts';
 
 const at = (seq: number) => ({ epoch: '0123456789abcdef', seq, entry: seq });

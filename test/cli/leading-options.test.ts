@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest';
 import { loadCommands } from '../../lib/cli/commands/index.ts';
-import { optionNames, withOptionsLast } from '../../lib/cli/leading-options.ts';
+import { optionNames, withOptionsLast } from '../../lib/cli/parse/leading-options.ts';
 import { generalOptions } from '../../lib/cli/program.ts';
 
 const commands = await loadCommands();

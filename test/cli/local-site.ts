@@ -3,8 +3,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { imageDeps } from '../../lib/cli/open-bucket.ts';
-import { registerSite, type Registration } from '../../lib/cli/registry.ts';
+import { imageDeps } from '../../lib/cli/sites/open-bucket.ts';
+import { registerSite, type Registration } from '../../lib/cli/sites/registry.ts';
 import { run } from '../../lib/cli/run.ts';
 import type { ImageDeps } from '../../lib/image/deps.ts';
 import { limitsDefault } from '../../lib/mirror/deps.ts';

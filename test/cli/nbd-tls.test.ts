@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { tlsOf, type TlsFiles } from '../../lib/cli/nbd-tls.ts';
+import { tlsOf, type TlsFiles } from '../../lib/cli/nbd/tls.ts';
 import { Certificates } from '../nbd/certificates.ts';
 import { makeDirectory } from '../nbd/served.ts';
 import { requireTool } from '../require.ts';

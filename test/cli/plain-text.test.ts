@@ -3,7 +3,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { plainInfo, plainListedImages, plainMeta, plainSnapshots, plainUsage } from '../../lib/cli/plain-image.ts';
+import {
+  plainInfo,
+  plainListedImages,
+  plainMeta,
+  plainSnapshots,
+  plainUsage,
+} from '../../lib/cli/output/plain-image.ts';
 import {
   plainImageStatus,
   plainPoolInfo,
@@ -11,7 +17,7 @@ import {
   plainScheduleLevels,
   plainScheduleStatus,
   scheduleText,
-} from '../../lib/cli/plain-mirror.ts';
+} from '../../lib/cli/output/plain-mirror.ts';
 import {
   imageStatusShape,
   infoShape,
@@ -22,7 +28,7 @@ import {
   scheduleLevelsShape,
   scheduleStatusShape,
   snapshotsShape,
-} from '../../lib/cli/shapes.ts';
+} from '../../lib/cli/client/shapes.ts';
 
 const transcripts = join(import.meta.dirname, '../transcripts/recordings');
 const jsonFlags = ' --format json --pretty-format';

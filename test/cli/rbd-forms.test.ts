@@ -2,7 +2,7 @@
 // joined by `=` or not, names as one spec or by options, other names of verbs. Each is told apart as rbd does.
 
 import { describe, expect, test } from 'vitest';
-import { withoutCephOptions } from '../../lib/cli/ceph-options.ts';
+import { withoutCephOptions } from '../../lib/cli/parse/ceph-options.ts';
 import { loadCommands } from '../../lib/cli/commands/index.ts';
 import { buildProgram } from '../../lib/cli/program.ts';
 import { testTerminal } from './terminal.ts';

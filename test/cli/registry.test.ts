@@ -12,7 +12,7 @@ import {
   registerSite,
   unregisterSite,
   type Registration,
-} from '../../lib/cli/registry.ts';
+} from '../../lib/cli/sites/registry.ts';
 
 const site = (name: string): Registration => ({
   name,
@@ -109,7 +109,7 @@ describe('registry', () => {
   });
 });
 
-const registryModule = join(import.meta.dirname, '../../lib/cli/registry.ts');
+const registryModule = join(import.meta.dirname, '../../lib/cli/sites/registry.ts');
 
 function runNode(script: string): Promise<number | undefined> {
   return new Promise((resolve, reject) => {

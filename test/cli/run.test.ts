@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { registerSite } from '../../lib/cli/registry.ts';
+import { registerSite } from '../../lib/cli/sites/registry.ts';
 import { run } from '../../lib/cli/run.ts';
 import { testTerminal } from './terminal.ts';
 

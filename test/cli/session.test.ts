@@ -4,7 +4,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { registerSite } from '../../lib/cli/registry.ts';
+import { registerSite } from '../../lib/cli/sites/registry.ts';
 import { content, Sessions } from './sessions.ts';
 
 let home: string;

@@ -6,7 +6,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect } from 'vitest';
-import { registerSite } from '../../lib/cli/registry.ts';
+import { registerSite } from '../../lib/cli/sites/registry.ts';
 import { run } from '../../lib/cli/run.ts';
 import { adminToken, type TestSite } from '../site/harness.ts';
 import { TestNetwork } from '../site/network.ts';

@@ -2,7 +2,7 @@
 
 import { Readable, Writable } from 'node:stream';
 import { systemClock } from '../../lib/clock.ts';
-import type { Terminal } from '../../lib/cli/context.ts';
+import type { Terminal } from '../../lib/cli/sites/context.ts';
 import { systemRandom } from '../../lib/random.ts';
 
 class Collector extends Writable {

@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { run } from '../../lib/cli/run.ts';
-import { watch } from '../../lib/cli/watch.ts';
+import { watch } from '../../lib/cli/output/watch.ts';
 import { FarsideError } from '../../lib/errors.ts';
 import { Sessions } from './sessions.ts';
 import { testTerminal } from './terminal.ts';

@@ -4,8 +4,8 @@ import { DOMParser } from '@xmldom/xmldom';
 import { describe, expect, test } from 'vitest';
 import xpath from 'xpath';
 import { loadCommands } from '../../lib/cli/commands/index.ts';
-import { formatXml, type XmlShape } from '../../lib/cli/xml.ts';
-import { xmlShapes } from '../../lib/cli/xml-shapes.ts';
+import { formatXml, type XmlShape } from '../../lib/cli/output/xml.ts';
+import { xmlShapes } from '../../lib/cli/output/xml-shapes.ts';
 
 const commands = await loadCommands();
 

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { listSites } from '../../lib/cli/registry.ts';
+import { listSites } from '../../lib/cli/sites/registry.ts';
 import { Shell, type Said } from '../cli/shell.ts';
 
 export class OwnShell {

@@ -8,12 +8,12 @@ import { attachLimitsDefault, type AttachLimits } from '../../lib/attach/limits.
 import { createDocument, readDocument, replaceDocument } from '../../lib/bucket/document.ts';
 import { keyText, prefixes } from '../../lib/bucket/keys.ts';
 import { readHeader } from '../../lib/image/access.ts';
-import { cloneImage } from '../../lib/image/clone.ts';
+import { cloneImage } from '../../lib/image/clones/clone.ts';
 import { headerSchema } from '../../lib/image/header.ts';
 import type { EpochId } from '../../lib/image/ids.ts';
 import { createImage, renameImage, resizeImage } from '../../lib/image/images.ts';
 import { headerKey } from '../../lib/image/names.ts';
-import { fence } from '../../lib/image/slots.ts';
+import { fence } from '../../lib/image/journal/slots.ts';
 import { createSnapshot, removeSnapshot } from '../../lib/image/snapshots.ts';
 import { collect, importBytes, memorySite, openStore, seededRandom, spec, type MemorySite } from '../image/model.ts';
 import { Damage } from './pack-reader.ts';

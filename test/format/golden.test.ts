@@ -3,9 +3,9 @@
 
 import { describe, expect, test } from 'vitest';
 
-import { crc32, hash128 } from '../../lib/image/digest.ts';
+import { crc32, hash128 } from '../../lib/image/format/digest.ts';
 import { parseEpochId, parsePackId } from '../../lib/image/ids.ts';
-import { decodeNode, encodeNode, type Node } from '../../lib/image/node.ts';
+import { decodeNode, encodeNode, type Node } from '../../lib/image/format/node.ts';
 import {
   encodeCopy,
   encodePack,
@@ -14,8 +14,8 @@ import {
   parsePackIndex,
   type Entry,
   type NewEntry,
-} from '../../lib/image/pack.ts';
-import { encodeFence, encodeSegment, parseSegment } from '../../lib/image/segment.ts';
+} from '../../lib/image/format/pack.ts';
+import { encodeFence, encodeSegment, parseSegment } from '../../lib/image/journal/segment.ts';
 import { Damage, entryContent, isFence, parseEvents, parseNode, parsePack, type Pack } from './pack-reader.ts';
 
 const objectBytes = 4 * 1024 * 1024;

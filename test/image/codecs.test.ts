@@ -3,10 +3,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { decodeEntry, encodeEntry } from '../../lib/image/codec.ts';
-import { crc32, hash128 } from '../../lib/image/digest.ts';
+import { decodeEntry, encodeEntry } from '../../lib/image/format/codec.ts';
+import { crc32, hash128 } from '../../lib/image/format/digest.ts';
 import { parsePackId } from '../../lib/image/ids.ts';
-import { decodeNode, encodeNode, type Node, type PackRef } from '../../lib/image/node.ts';
+import { decodeNode, encodeNode, type Node, type PackRef } from '../../lib/image/format/node.ts';
 import {
   entryNumbers,
   entryRanges,
@@ -14,9 +14,16 @@ import {
   rangesOf,
   verifiedCopy,
   verifyWhole,
-} from '../../lib/image/pack-copy.ts';
-import { encodeCopy, encodePack, encoding, entryKind, parsePackIndex, type NewEntry } from '../../lib/image/pack.ts';
-import { ByteReader, ByteWriter } from '../../lib/image/varint.ts';
+} from '../../lib/image/packs/pack-copy.ts';
+import {
+  encodeCopy,
+  encodePack,
+  encoding,
+  entryKind,
+  parsePackIndex,
+  type NewEntry,
+} from '../../lib/image/format/pack.ts';
+import { ByteReader, ByteWriter } from '../../lib/image/format/varint.ts';
 
 const integerMax = Number.MAX_SAFE_INTEGER;
 const integers = fc.oneof(

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { prefixes } from '../../lib/bucket/keys.ts';
-import { collectLimitsDefault, collectStep, newRun, type CollectResult } from '../../lib/image/collect.ts';
+import { collectLimitsDefault, collectStep, newRun, type CollectResult } from '../../lib/image/collect/collect.ts';
 import type { ImageDeps } from '../../lib/image/deps.ts';
-import { startImport } from '../../lib/image/import.ts';
+import { startImport } from '../../lib/image/imports/import.ts';
 import { resizeImage } from '../../lib/image/images.ts';
 import { createSnapshot, removeSnapshot, rollbackSnapshot } from '../../lib/image/snapshots.ts';
 import { updateHeader } from '../../lib/image/access.ts';

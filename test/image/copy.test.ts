@@ -5,15 +5,15 @@ import type { FarsideError } from '../../lib/errors.ts';
 import { createDocument } from '../../lib/bucket/document.ts';
 import { keyText, prefixes } from '../../lib/bucket/keys.ts';
 import { openHeader, readHeader, updateHeader } from '../../lib/image/access.ts';
-import { cloneImage } from '../../lib/image/clone.ts';
-import { copyStep, type Copied, type CopyOptions } from '../../lib/image/copy.ts';
+import { cloneImage } from '../../lib/image/clones/clone.ts';
+import { copyStep, type Copied, type CopyOptions } from '../../lib/image/clones/copy.ts';
 import type { ImageDeps, ImageSpec } from '../../lib/image/deps.ts';
 import type { Header } from '../../lib/image/header.ts';
 import { removeImage } from '../../lib/image/images.ts';
 import { setMeta } from '../../lib/image/meta.ts';
 import { removeStep } from '../../lib/image/remove.ts';
 import { createSnapshot, protectSnapshot, purgeSnapshots, rollbackSnapshot } from '../../lib/image/snapshots.ts';
-import { readUpload } from '../../lib/image/upload.ts';
+import { readUpload } from '../../lib/image/imports/upload.ts';
 import { atEveryRequest } from './dying.ts';
 import { collect, importBytes, memorySite, readImage, seededRandom, spec, type MemorySite } from './model.ts';
 

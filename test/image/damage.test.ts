@@ -6,17 +6,17 @@ import { describe, expect, test } from 'vitest';
 
 import { keyText, prefixes } from '../../lib/bucket/keys.ts';
 import { FarsideError } from '../../lib/errors.ts';
-import { Candidates } from '../../lib/image/collect-candidates.ts';
-import { encodeEntry } from '../../lib/image/codec.ts';
-import { walk } from '../../lib/image/diff.ts';
-import { hash128 } from '../../lib/image/digest.ts';
+import { Candidates } from '../../lib/image/collect/collect-candidates.ts';
+import { encodeEntry } from '../../lib/image/format/codec.ts';
+import { walk } from '../../lib/image/map/diff.ts';
+import { hash128 } from '../../lib/image/format/digest.ts';
 import type { Root } from '../../lib/image/header.ts';
 import { newImageId, parsePackId } from '../../lib/image/ids.ts';
-import { encodeNode, type Node } from '../../lib/image/node.ts';
-import { mergeCopies } from '../../lib/image/pack-copy.ts';
-import { encodeCopy, encodePack, entryKind, parsePackIndex } from '../../lib/image/pack.ts';
-import { PackStore } from '../../lib/image/pack-store.ts';
-import { readRange } from '../../lib/image/read.ts';
+import { encodeNode, type Node } from '../../lib/image/format/node.ts';
+import { mergeCopies } from '../../lib/image/packs/pack-copy.ts';
+import { encodeCopy, encodePack, entryKind, parsePackIndex } from '../../lib/image/format/pack.ts';
+import { PackStore } from '../../lib/image/packs/pack-store.ts';
+import { readRange } from '../../lib/image/map/read.ts';
 import { importBytes, memorySite, openStore, readImage, seededRandom, type MemorySite } from './model.ts';
 
 const KiB = 1024;

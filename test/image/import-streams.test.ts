@@ -4,13 +4,13 @@
 import { describe, expect, test } from 'vitest';
 import type { FarsideError } from '../../lib/errors.ts';
 import { openHeader } from '../../lib/image/access.ts';
-import { changedRanges } from '../../lib/image/changes.ts';
-import { cloneImage } from '../../lib/image/clone.ts';
+import { changedRanges } from '../../lib/image/map/changes.ts';
+import { cloneImage } from '../../lib/image/clones/clone.ts';
 import type { Header } from '../../lib/image/header.ts';
 import { createImage } from '../../lib/image/images.ts';
-import { startDiffImport } from '../../lib/image/import-diff.ts';
-import { HistoryImport } from '../../lib/image/import-history.ts';
-import { readSpans } from '../../lib/image/read.ts';
+import { startDiffImport } from '../../lib/image/imports/import-diff.ts';
+import { HistoryImport } from '../../lib/image/imports/import-history.ts';
+import { readSpans } from '../../lib/image/map/read.ts';
 import { createSnapshot } from '../../lib/image/snapshots.ts';
 import { atEveryRequest, dying } from './dying.ts';
 import { memorySite, openStore, readImage, seededRandom, spec, type MemorySite } from './model.ts';

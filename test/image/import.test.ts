@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { keyText, prefixes } from '../../lib/bucket/keys.ts';
-import { startImport } from '../../lib/image/import.ts';
+import { startImport } from '../../lib/image/imports/import.ts';
 import { importBytes, memorySite, openStore, readImage, seededRandom, spec } from './model.ts';
 
 const KiB = 1024;

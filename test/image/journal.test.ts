@@ -12,14 +12,14 @@ import type { Driver } from '../../lib/bucket/driver.ts';
 import { keyText, prefixes } from '../../lib/bucket/keys.ts';
 import { FarsideError } from '../../lib/errors.ts';
 import { openHeader } from '../../lib/image/access.ts';
-import { encodeEntry } from '../../lib/image/codec.ts';
+import { encodeEntry } from '../../lib/image/format/codec.ts';
 import type { ImageDeps } from '../../lib/image/deps.ts';
-import { breakEpoch, closeEpoch, openEpoch } from '../../lib/image/epochs.ts';
-import { foldTail } from '../../lib/image/fold.ts';
+import { breakEpoch, closeEpoch, openEpoch } from '../../lib/image/journal/epochs.ts';
+import { foldTail } from '../../lib/image/journal/fold.ts';
 import { parseEpochId, parsePackId } from '../../lib/image/ids.ts';
 import { createImage } from '../../lib/image/images.ts';
-import { decodeNode, encodeNode, type Node, type PackRef } from '../../lib/image/node.ts';
-import { encodePack, entryKind } from '../../lib/image/pack.ts';
+import { decodeNode, encodeNode, type Node, type PackRef } from '../../lib/image/format/node.ts';
+import { encodePack, entryKind } from '../../lib/image/format/pack.ts';
 import {
   encodeFence,
   encodeSegment,
@@ -28,8 +28,8 @@ import {
   parseSegment,
   type NewChange,
   type SegmentMeta,
-} from '../../lib/image/segment.ts';
-import { fence, fillSlot, readSlot } from '../../lib/image/slots.ts';
+} from '../../lib/image/journal/segment.ts';
+import { fence, fillSlot, readSlot } from '../../lib/image/journal/slots.ts';
 import { createSnapshot, removeSnapshot } from '../../lib/image/snapshots.ts';
 import { mutated, mutations } from '../mutations.ts';
 import { collect, memorySite, readImage, seededRandom, spec, type MemorySite } from './model.ts';

@@ -5,14 +5,14 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import type { Settings } from '../../lib/image/deps.ts';
-import { walk } from '../../lib/image/diff.ts';
+import { walk } from '../../lib/image/map/diff.ts';
 import type { Root } from '../../lib/image/header.ts';
 import { newImageId } from '../../lib/image/ids.ts';
-import { cut, leaves, overlay, rootRef, type Leaf } from '../../lib/image/map.ts';
-import type { Extent } from '../../lib/image/node.ts';
-import type { Pack, PackStore } from '../../lib/image/pack-store.ts';
-import { readExtents, readRange } from '../../lib/image/read.ts';
-import { ImageWriter } from '../../lib/image/write.ts';
+import { cut, leaves, overlay, rootRef, type Leaf } from '../../lib/image/map/map.ts';
+import type { Extent } from '../../lib/image/format/node.ts';
+import type { Pack, PackStore } from '../../lib/image/packs/pack-store.ts';
+import { readExtents, readRange } from '../../lib/image/map/read.ts';
+import { ImageWriter } from '../../lib/image/map/write.ts';
 import { memorySite, type MemorySite } from './model.ts';
 
 const KiB = 1024;

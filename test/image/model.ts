@@ -11,13 +11,13 @@ import {
   newRun,
   type CollectLimits,
   type CollectResult,
-} from '../../lib/image/collect.ts';
+} from '../../lib/image/collect/collect.ts';
 import { settingsDefault, type ImageDeps, type ImageSpec, type Settings } from '../../lib/image/deps.ts';
 import type { Random } from '../../lib/random.ts';
-import { startImport } from '../../lib/image/import.ts';
+import { startImport } from '../../lib/image/imports/import.ts';
 import { openHeader } from '../../lib/image/access.ts';
-import { openStore as storeOf, type PackStore } from '../../lib/image/pack-store.ts';
-import { readRange } from '../../lib/image/read.ts';
+import { openStore as storeOf, type PackStore } from '../../lib/image/packs/pack-store.ts';
+import { readRange } from '../../lib/image/map/read.ts';
 import type { Root } from '../../lib/image/header.ts';
 
 /** mulberry32: a small seeded generator, for content and ids that are the same in every run. */

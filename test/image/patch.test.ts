@@ -3,11 +3,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { openHeader } from '../../lib/image/access.ts';
-import { changedRanges, type ChangedRange } from '../../lib/image/changes.ts';
-import { isZero } from '../../lib/image/digest.ts';
+import { changedRanges, type ChangedRange } from '../../lib/image/map/changes.ts';
+import { isZero } from '../../lib/image/format/digest.ts';
 import type { Header } from '../../lib/image/header.ts';
 import { createImage } from '../../lib/image/images.ts';
-import { startDiffImport } from '../../lib/image/import-diff.ts';
+import { startDiffImport } from '../../lib/image/imports/import-diff.ts';
 import { memorySite, openStore, readImage, spec, type MemorySite } from './model.ts';
 
 const objectBytes = 16 * 1024;

@@ -7,11 +7,11 @@ import { createDocument } from '../../lib/bucket/document.ts';
 import { keyText, prefixes } from '../../lib/bucket/keys.ts';
 import { MemoryDriver } from '../../lib/bucket/memory.ts';
 import { openHeader, updateHeader } from '../../lib/image/access.ts';
-import { listChildren } from '../../lib/image/children.ts';
-import { cloneImage } from '../../lib/image/clone.ts';
+import { listChildren } from '../../lib/image/clones/children.ts';
+import { cloneImage } from '../../lib/image/clones/clone.ts';
 import { settingsDefault, type ImageDeps } from '../../lib/image/deps.ts';
 import { createImage, imageInfo, listImages, removeImage, renameImage } from '../../lib/image/images.ts';
-import { startImport } from '../../lib/image/import.ts';
+import { startImport } from '../../lib/image/imports/import.ts';
 import { removeStep } from '../../lib/image/remove.ts';
 import { createSnapshot } from '../../lib/image/snapshots.ts';
 import {

@@ -3,8 +3,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 
 import { openHeader } from '../../lib/image/access.ts';
-import { cloneImage } from '../../lib/image/clone.ts';
-import { flattenStep } from '../../lib/image/flatten.ts';
+import { cloneImage } from '../../lib/image/clones/clone.ts';
+import { flattenStep } from '../../lib/image/clones/flatten.ts';
 import { imageInfo } from '../../lib/image/info.ts';
 import { removeSnapshot, createSnapshot, protectSnapshot, renameSnapshot } from '../../lib/image/snapshots.ts';
 import {
@@ -14,9 +14,9 @@ import {
   enableImage,
   removeMirroredImage,
   resyncImage,
-} from '../../lib/mirror/images.ts';
-import { promoteImage } from '../../lib/mirror/promote.ts';
-import { imageStatus } from '../../lib/mirror/status.ts';
+} from '../../lib/mirror/verbs/images.ts';
+import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
+import { imageStatus } from '../../lib/mirror/status/status.ts';
 import {
   checkReadable,
   headContent,

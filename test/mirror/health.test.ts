@@ -1,10 +1,15 @@
 // The roll-up of a pool, against recordings of the real rbd (a-pool lines 32 and 89, b-image lines 2, 54 and 223).
 
 import { describe, expect, test } from 'vitest';
-import { bothPrimary, poolStatusReport, summaryState, worstHealth } from '../../lib/mirror/health.ts';
-import type { DaemonInput } from '../../lib/mirror/health.ts';
-import { imageStatusStates, primaryStatus } from '../../lib/mirror/status-report.ts';
-import type { ImageStatusInput, ImageStatusState, PeerDirection, SiteView } from '../../lib/mirror/status-report.ts';
+import { bothPrimary, poolStatusReport, summaryState, worstHealth } from '../../lib/mirror/status/health.ts';
+import type { DaemonInput } from '../../lib/mirror/status/health.ts';
+import { imageStatusStates, primaryStatus } from '../../lib/mirror/status/status-report.ts';
+import type {
+  ImageStatusInput,
+  ImageStatusState,
+  PeerDirection,
+  SiteView,
+} from '../../lib/mirror/status/status-report.ts';
 
 const service = { serviceId: '4412', instanceId: '4414', daemonId: 'site-a', hostname: 'vm' };
 const siteA: DaemonInput = {

@@ -6,12 +6,12 @@ import { keyText } from '../../lib/bucket/keys.ts';
 import { updateHeader } from '../../lib/image/access.ts';
 import type { Header } from '../../lib/image/header.ts';
 import { setMeta } from '../../lib/image/meta.ts';
-import { advanceJournal } from '../../lib/mirror/advance.ts';
-import { disconnectClients } from '../../lib/mirror/disconnect.ts';
-import { enableImage, resyncImage } from '../../lib/mirror/images.ts';
-import { inspectJournal, journalInfo, journalStatus, resetJournal } from '../../lib/mirror/journal-report.ts';
+import { advanceJournal } from '../../lib/mirror/primary/advance.ts';
+import { disconnectClients } from '../../lib/mirror/primary/disconnect.ts';
+import { enableImage, resyncImage } from '../../lib/mirror/verbs/images.ts';
+import { inspectJournal, journalInfo, journalStatus, resetJournal } from '../../lib/mirror/primary/journal-report.ts';
 import { readPool } from '../../lib/mirror/pool.ts';
-import { imageStatus } from '../../lib/mirror/status.ts';
+import { imageStatus } from '../../lib/mirror/status/status.ts';
 import { advance, attach, expectEqual, headOf, kib, mirrored, paired, put } from './journal-world.ts';
 import { headerOf, spec, type World } from './two-sites.ts';
 

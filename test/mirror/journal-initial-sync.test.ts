@@ -5,8 +5,8 @@
 import { expect, test } from 'vitest';
 
 import type { AttachedImage } from '../../lib/attach/attached-image.ts';
-import { advanceJournal } from '../../lib/mirror/advance.ts';
-import { enableImage } from '../../lib/mirror/images.ts';
+import { advanceJournal } from '../../lib/mirror/primary/advance.ts';
+import { enableImage } from '../../lib/mirror/verbs/images.ts';
 import { createSnapshot } from '../../lib/image/snapshots.ts';
 import { apply, dataOf, decode, prefixOf, requestOf, sectorBytes } from '../attach/pattern.ts';
 import { seededRandom } from '../image/model.ts';

@@ -4,12 +4,12 @@
 import { describe, expect, test } from 'vitest';
 
 import { createHash } from 'node:crypto';
-import { demoteImage, enableImage, resyncImage } from '../../lib/mirror/images.ts';
-import { disconnectClients } from '../../lib/mirror/disconnect.ts';
-import { journalStatus } from '../../lib/mirror/journal-report.ts';
-import { promoteImage } from '../../lib/mirror/promote.ts';
+import { demoteImage, enableImage, resyncImage } from '../../lib/mirror/verbs/images.ts';
+import { disconnectClients } from '../../lib/mirror/primary/disconnect.ts';
+import { journalStatus } from '../../lib/mirror/primary/journal-report.ts';
+import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
 import { readPool } from '../../lib/mirror/pool.ts';
-import { imageStatus } from '../../lib/mirror/status.ts';
+import { imageStatus } from '../../lib/mirror/status/status.ts';
 import { collect } from '../image/model.ts';
 import { advance, attach, headOf, kib, put, sizeBytes } from './journal-world.ts';
 import { headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';

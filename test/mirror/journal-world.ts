@@ -4,9 +4,9 @@ import { expect } from 'vitest';
 
 import { AttachedImage } from '../../lib/attach/attached-image.ts';
 import { attachLimitsDefault } from '../../lib/attach/limits.ts';
-import { openHead } from '../../lib/image/fold.ts';
-import { announce } from '../../lib/mirror/announce.ts';
-import { enableImage } from '../../lib/mirror/images.ts';
+import { openHead } from '../../lib/image/journal/fold.ts';
+import { announce } from '../../lib/mirror/peers/announce.ts';
+import { enableImage } from '../../lib/mirror/verbs/images.ts';
 import { readPool } from '../../lib/mirror/pool.ts';
 import {
   checkReadable,

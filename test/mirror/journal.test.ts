@@ -16,11 +16,11 @@ import {
   rollbackSnapshot,
 } from '../../lib/image/snapshots.ts';
 import { setSnapshotLimit } from '../../lib/image/snapshot-limit.ts';
-import { updateMirroredFeatures } from '../../lib/mirror/by-feature.ts';
-import { enablePool } from '../../lib/mirror/pool-mode.ts';
-import { imageStatus } from '../../lib/mirror/status.ts';
-import { demoteImage, disableImage, enableImage, resyncImage } from '../../lib/mirror/images.ts';
-import { promoteImage } from '../../lib/mirror/promote.ts';
+import { updateMirroredFeatures } from '../../lib/mirror/verbs/by-feature.ts';
+import { enablePool } from '../../lib/mirror/verbs/pool-mode.ts';
+import { imageStatus } from '../../lib/mirror/status/status.ts';
+import { demoteImage, disableImage, enableImage, resyncImage } from '../../lib/mirror/verbs/images.ts';
+import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
 import { advance, attach, expectEqual, headOf, kib, mirrored, paired, put, sizeBytes } from './journal-world.ts';
 import { contentOf, headerOf, spec, write, type TestSite } from './two-sites.ts';
 

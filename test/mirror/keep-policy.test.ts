@@ -11,8 +11,8 @@ import {
   withRetained,
   type KeepPolicy,
   type TimedPoint,
-} from '../../lib/mirror/keep-policy.ts';
-import { pruned } from '../../lib/mirror/retention.ts';
+} from '../../lib/mirror/roles/keep-policy.ts';
+import { pruned } from '../../lib/mirror/roles/retention.ts';
 import { mirrorSnapshot } from './role-model.ts';
 
 const hourMs = 3_600_000;

@@ -3,14 +3,14 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 
 import { openHeader } from '../../lib/image/access.ts';
-import { cloneImage } from '../../lib/image/clone.ts';
-import { flattenStep } from '../../lib/image/flatten.ts';
+import { cloneImage } from '../../lib/image/clones/clone.ts';
+import { flattenStep } from '../../lib/image/clones/flatten.ts';
 import { mirrorSnapshots, type Header } from '../../lib/image/header.ts';
 import { createSnapshot, rollbackSnapshot } from '../../lib/image/snapshots.ts';
-import { createMirrorSnapshot, demoteImage, enableImage, resyncImage } from '../../lib/mirror/images.ts';
-import { promoteImage } from '../../lib/mirror/promote.ts';
-import { imageRetention, setImageRetention, setPoolRetention } from '../../lib/mirror/retention-verbs.ts';
-import { cleanUpTestFailovers, listTestFailovers, startTestFailover } from '../../lib/mirror/test-failover.ts';
+import { createMirrorSnapshot, demoteImage, enableImage, resyncImage } from '../../lib/mirror/verbs/images.ts';
+import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
+import { imageRetention, setImageRetention, setPoolRetention } from '../../lib/mirror/verbs/retention-verbs.ts';
+import { cleanUpTestFailovers, listTestFailovers, startTestFailover } from '../../lib/mirror/verbs/test-failover.ts';
 import { checkReadable, contentOf, headContent, headerOf, makeImage, spec, World, write } from './two-sites.ts';
 
 const KiB = 1024;

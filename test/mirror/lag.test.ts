@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 
-import { createMirrorSnapshot, demoteImage, enableImage } from '../../lib/mirror/images.ts';
-import { promoteImage } from '../../lib/mirror/promote.ts';
-import { mirrorLag } from '../../lib/mirror/lag.ts';
+import { createMirrorSnapshot, demoteImage, enableImage } from '../../lib/mirror/verbs/images.ts';
+import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
+import { mirrorLag } from '../../lib/mirror/replica/lag.ts';
 import { makeImage, requests, spec, World, write, type TestSite } from './two-sites.ts';
 
 const kib = 1024;

@@ -5,16 +5,16 @@ import { describe, expect, test } from 'vitest';
 
 import { FarsideError } from '../../lib/errors.ts';
 import { readHeader } from '../../lib/image/access.ts';
-import { cloneImage } from '../../lib/image/clone.ts';
-import { collectStep } from '../../lib/image/collect.ts';
+import { cloneImage } from '../../lib/image/clones/clone.ts';
+import { collectStep } from '../../lib/image/collect/collect.ts';
 import { mirrorSnapshots } from '../../lib/image/header.ts';
 import { listImages, renameImage } from '../../lib/image/images.ts';
 import { setMeta } from '../../lib/image/meta.ts';
 import { createSnapshot } from '../../lib/image/snapshots.ts';
 import { listTrash, restoreFromTrash } from '../../lib/image/trash.ts';
-import { createMirrorSnapshot, disableImage, enableImage } from '../../lib/mirror/images.ts';
+import { createMirrorSnapshot, disableImage, enableImage } from '../../lib/mirror/verbs/images.ts';
 import { readPool } from '../../lib/mirror/pool.ts';
-import { expireTrash } from '../../lib/mirror/trash.ts';
+import { expireTrash } from '../../lib/mirror/verbs/trash.ts';
 import { advance, attach, expectEqual, headOf, kib, paired, put, sizeBytes } from './journal-world.ts';
 import { headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
 

@@ -3,13 +3,13 @@
 import { expect, test } from 'vitest';
 
 import { createImage } from '../../lib/image/images.ts';
-import { createMirrorSnapshot, demoteImage, disableImage, enableImage } from '../../lib/mirror/images.ts';
-import { promoteImage } from '../../lib/mirror/promote.ts';
+import { createMirrorSnapshot, demoteImage, disableImage, enableImage } from '../../lib/mirror/verbs/images.ts';
+import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
 import { createNamespace, removeNamespace } from '../../lib/mirror/namespace.ts';
-import { poolInfo } from '../../lib/mirror/pool-info.ts';
-import { disablePool, enablePool } from '../../lib/mirror/pool-mode.ts';
-import { dropKept } from '../../lib/mirror/trash.ts';
-import { imageStatus, poolStatus } from '../../lib/mirror/status.ts';
+import { poolInfo } from '../../lib/mirror/verbs/pool-info.ts';
+import { disablePool, enablePool } from '../../lib/mirror/verbs/pool-mode.ts';
+import { dropKept } from '../../lib/mirror/verbs/trash.ts';
+import { imageStatus, poolStatus } from '../../lib/mirror/status/status.ts';
 import { headContent, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
 
 const code = (expected: string) => expect.objectContaining({ code: expected }) as unknown;

@@ -5,16 +5,21 @@ import { describe, expect, test } from 'vitest';
 
 import { FarsideError } from '../../lib/errors.ts';
 import { mirrorSnapshots } from '../../lib/image/header.ts';
-import { PeerEndpoint } from '../../lib/mirror/endpoint.ts';
-import { createMirrorSnapshot, demoteImage, enableImage } from '../../lib/mirror/images.ts';
-import { promoteImage } from '../../lib/mirror/promote.ts';
-import { authenticatePeer, createBootstrapToken, importBootstrapToken, registerPeer } from '../../lib/mirror/peer.ts';
-import { addPeer, removePeer, setPeer } from '../../lib/mirror/peer-verbs.ts';
+import { PeerEndpoint } from '../../lib/mirror/primary/endpoint.ts';
+import { createMirrorSnapshot, demoteImage, enableImage } from '../../lib/mirror/verbs/images.ts';
+import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
+import {
+  authenticatePeer,
+  createBootstrapToken,
+  importBootstrapToken,
+  registerPeer,
+} from '../../lib/mirror/peers/peer.ts';
+import { addPeer, removePeer, setPeer } from '../../lib/mirror/peers/peer-verbs.ts';
 import { createPool, listPools, readPool, removePool } from '../../lib/mirror/pool.ts';
-import { poolInfo } from '../../lib/mirror/pool-info.ts';
-import { disablePool, enablePool } from '../../lib/mirror/pool-mode.ts';
-import { poolStatus } from '../../lib/mirror/status.ts';
-import { decodeToken, encodeToken } from '../../lib/mirror/token.ts';
+import { poolInfo } from '../../lib/mirror/verbs/pool-info.ts';
+import { disablePool, enablePool } from '../../lib/mirror/verbs/pool-mode.ts';
+import { poolStatus } from '../../lib/mirror/status/status.ts';
+import { decodeToken, encodeToken } from '../../lib/mirror/peers/token.ts';
 import { headContent, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
 
 async function pools(): Promise<World> {

@@ -10,12 +10,12 @@ import { FarsideError } from '../../lib/errors.ts';
 import { mirrorSnapshots, type Header } from '../../lib/image/header.ts';
 import { createSnapshot, removeSnapshot } from '../../lib/image/snapshots.ts';
 import { resizeImage } from '../../lib/image/images.ts';
-import { collectStep, type CollectMessage } from '../../lib/image/collect.ts';
+import { collectStep, type CollectMessage } from '../../lib/image/collect/collect.ts';
 import { isNonPrimary, readHeader } from '../../lib/image/access.ts';
-import { readCatalog } from '../../lib/mirror/catalog.ts';
-import { createMirrorSnapshot, demoteImage, enableImage, resyncImage } from '../../lib/mirror/images.ts';
-import { promoteImage } from '../../lib/mirror/promote.ts';
-import { promotionState } from '../../lib/mirror/roles.ts';
+import { readCatalog } from '../../lib/mirror/peers/catalog.ts';
+import { createMirrorSnapshot, demoteImage, enableImage, resyncImage } from '../../lib/mirror/verbs/images.ts';
+import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
+import { promotionState } from '../../lib/mirror/roles/roles.ts';
 import { contentOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
 import { seededRandom } from '../image/model.ts';
 

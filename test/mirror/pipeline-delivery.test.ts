@@ -5,9 +5,15 @@ import { describe, expect, test } from 'vitest';
 import { FarsideError } from '../../lib/errors.ts';
 import { mirrorSnapshots } from '../../lib/image/header.ts';
 import { createSnapshot } from '../../lib/image/snapshots.ts';
-import { createMirrorSnapshot, demoteImage, disableImage, enableImage, resyncImage } from '../../lib/mirror/images.ts';
-import { promoteImage } from '../../lib/mirror/promote.ts';
-import { imageStatus } from '../../lib/mirror/status.ts';
+import {
+  createMirrorSnapshot,
+  demoteImage,
+  disableImage,
+  enableImage,
+  resyncImage,
+} from '../../lib/mirror/verbs/images.ts';
+import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
+import { imageStatus } from '../../lib/mirror/status/status.ts';
 import type { Limits } from '../../lib/mirror/deps.ts';
 import { checkReadable, headContent, headerOf, makeImage, requests, spec, World, write } from './two-sites.ts';
 

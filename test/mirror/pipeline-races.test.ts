@@ -3,15 +3,15 @@
 import { describe, expect, test } from 'vitest';
 
 import { openHeader } from '../../lib/image/access.ts';
-import { collectStep, type CollectMessage } from '../../lib/image/collect.ts';
+import { collectStep, type CollectMessage } from '../../lib/image/collect/collect.ts';
 import { createImage } from '../../lib/image/images.ts';
 import { mirrorSnapshots } from '../../lib/image/header.ts';
 import { createSnapshot, removeSnapshot, rollbackSnapshot } from '../../lib/image/snapshots.ts';
-import { createMirrorSnapshot, disableImage, enableImage } from '../../lib/mirror/images.ts';
-import { promoteImage } from '../../lib/mirror/promote.ts';
+import { createMirrorSnapshot, disableImage, enableImage } from '../../lib/mirror/verbs/images.ts';
+import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
 import type { Message } from '../../lib/mirror/messages.ts';
-import { disablePool } from '../../lib/mirror/pool-mode.ts';
-import { handleSync } from '../../lib/mirror/sync.ts';
+import { disablePool } from '../../lib/mirror/verbs/pool-mode.ts';
+import { handleSync } from '../../lib/mirror/replica/sync.ts';
 import { checkReadable, headContent, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
 
 type SyncMessage = Extract<Message, { type: 'sync' }>;
@@ -177,7 +177,7 @@ describe('beginnings and ends', () => {
     const world = new World();
     await world.pair();
     await world.run(makeImage(world.a, 'disk', sizeBytes));
-    const { removePeer } = await import('../../lib/mirror/peer-verbs.ts');
+    const { removePeer } = await import('../../lib/mirror/peers/peer-verbs.ts');
     const { readPool } = await import('../../lib/mirror/pool.ts');
     const pool = (await world.run(readPool(world.a.deps, 'rbd'))).value;
     await world.run(removePeer(world.a.deps, 'rbd', pool.peers[0]!.uuid));

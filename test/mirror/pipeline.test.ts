@@ -11,11 +11,11 @@ import {
   enableImage,
   removeMirroredImage,
   resyncImage,
-} from '../../lib/mirror/images.ts';
+} from '../../lib/mirror/verbs/images.ts';
 import { readPool } from '../../lib/mirror/pool.ts';
-import { promoteImage } from '../../lib/mirror/promote.ts';
-import { imageStatus, poolStatus } from '../../lib/mirror/status.ts';
-import { expireTrash } from '../../lib/mirror/trash.ts';
+import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
+import { imageStatus, poolStatus } from '../../lib/mirror/status/status.ts';
+import { expireTrash } from '../../lib/mirror/verbs/trash.ts';
 import { checkReadable, headContent, headerOf, makeImage, requests, spec, World, write } from './two-sites.ts';
 
 const kib = 1024;

@@ -3,14 +3,14 @@
 
 import { beforeEach, describe, expect, test } from 'vitest';
 
-import { cloneImage } from '../../lib/image/clone.ts';
-import { copyStep } from '../../lib/image/copy.ts';
-import { startImport } from '../../lib/image/import.ts';
+import { cloneImage } from '../../lib/image/clones/clone.ts';
+import { copyStep } from '../../lib/image/clones/copy.ts';
+import { startImport } from '../../lib/image/imports/import.ts';
 import { createImage } from '../../lib/image/images.ts';
 import { createSnapshot } from '../../lib/image/snapshots.ts';
-import { stopAllByFeature, walkAll } from '../../lib/mirror/by-feature-walk.ts';
-import { readCatalog } from '../../lib/mirror/catalog.ts';
-import { disablePool, enablePool } from '../../lib/mirror/pool-mode.ts';
+import { stopAllByFeature, walkAll } from '../../lib/mirror/verbs/by-feature-walk.ts';
+import { readCatalog } from '../../lib/mirror/peers/catalog.ts';
+import { disablePool, enablePool } from '../../lib/mirror/verbs/pool-mode.ts';
 import { mirrorOf, readPool } from '../../lib/mirror/pool.ts';
 import { headerOf, spec, World } from './two-sites.ts';
 

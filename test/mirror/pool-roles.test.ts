@@ -2,8 +2,8 @@
 
 import { expect, test } from 'vitest';
 
-import { enableImage } from '../../lib/mirror/images.ts';
-import { demotePool, promotePool } from '../../lib/mirror/pool-roles.ts';
+import { enableImage } from '../../lib/mirror/verbs/images.ts';
+import { demotePool, promotePool } from '../../lib/mirror/verbs/pool-roles.ts';
 import { makeImage, spec, World } from './two-sites.ts';
 
 test('a call that ran out of time says where the next one goes on', async () => {

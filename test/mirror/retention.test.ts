@@ -13,7 +13,7 @@ import {
   snapshotsToUnlink,
   unlinkPeer,
   withPeerSets,
-} from '../../lib/mirror/retention.ts';
+} from '../../lib/mirror/roles/retention.ts';
 import { mirrorSnapshot } from './role-model.ts';
 
 const primary = (id: number, ...mirrorPeerUuids: string[]): MirrorSnapshot =>

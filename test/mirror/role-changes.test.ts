@@ -13,7 +13,7 @@ import {
   primarySnapshot,
   promoteSnapshots,
   syncedSnapshot,
-} from '../../lib/mirror/role-changes.ts';
+} from '../../lib/mirror/roles/role-changes.ts';
 import { mirrorSnapshot } from './role-model.ts';
 
 const copy = mirrorSnapshot({ id: 1, state: 'non-primary', primaryMirrorUuid: 'there', primarySnapId: 4 });

@@ -3,9 +3,9 @@
 // (writes, snapshots, promotions, demotions). The rules checked are stated over this truth alone.
 
 import type { MirrorSnapshot } from '../../lib/image/header.ts';
-import type { Claim } from '../../lib/mirror/retention.ts';
-import { pointOf } from '../../lib/mirror/history.ts';
-import type { Point } from '../../lib/mirror/history.ts';
+import type { Claim } from '../../lib/mirror/roles/retention.ts';
+import { pointOf } from '../../lib/mirror/roles/history.ts';
+import type { Point } from '../../lib/mirror/roles/history.ts';
 import {
   claimTarget,
   copiesToUnlink,
@@ -15,7 +15,7 @@ import {
   snapshotsToUnlink,
   unlinkPeer,
   withPeerSets,
-} from '../../lib/mirror/retention.ts';
+} from '../../lib/mirror/roles/retention.ts';
 import {
   canDemote,
   canPromote,
@@ -24,10 +24,10 @@ import {
   primarySnapshot,
   promoteSnapshots,
   syncedSnapshot,
-} from '../../lib/mirror/role-changes.ts';
-import type { MirrorRecord, RoleChange } from '../../lib/mirror/role-changes.ts';
-import { decideSync, isSplitBrain, promotionState } from '../../lib/mirror/roles.ts';
-import type { Decision } from '../../lib/mirror/roles.ts';
+} from '../../lib/mirror/roles/role-changes.ts';
+import type { MirrorRecord, RoleChange } from '../../lib/mirror/roles/role-changes.ts';
+import { decideSync, isSplitBrain, promotionState } from '../../lib/mirror/roles/roles.ts';
+import type { Decision } from '../../lib/mirror/roles/roles.ts';
 
 /** Everything that happened, in order. Writes are `w…`. */
 export type Line = readonly string[];

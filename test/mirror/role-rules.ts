@@ -1,7 +1,7 @@
 // The rules that every state of the model must satisfy, stated over true histories only (role-model.ts), never over mirror
 // snapshots: a rule says what must be decided, not how the code finds out.
 
-import { isOrphanMarker } from '../../lib/mirror/history.ts';
+import { isOrphanMarker } from '../../lib/mirror/roles/history.ts';
 import { decisionOf, isPrefix, isPrimary, stateOf } from './role-model.ts';
 import type { ModelSite, World } from './role-model.ts';
 

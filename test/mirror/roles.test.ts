@@ -2,9 +2,9 @@
 
 import { describe, expect, test } from 'vitest';
 import type { MirrorSnapshot } from '../../lib/image/header.ts';
-import { relationOf } from '../../lib/mirror/history.ts';
-import { decideSync, isSplitBrain, promotionState, stopStatus } from '../../lib/mirror/roles.ts';
-import type { Decision, LocalView, RemoteView } from '../../lib/mirror/roles.ts';
+import { relationOf } from '../../lib/mirror/roles/history.ts';
+import { decideSync, isSplitBrain, promotionState, stopStatus } from '../../lib/mirror/roles/roles.ts';
+import type { Decision, LocalView, RemoteView } from '../../lib/mirror/roles/roles.ts';
 import { mirrorSnapshot } from './role-model.ts';
 
 type Image = NonNullable<LocalView['image']>;

@@ -19,8 +19,8 @@ import {
   startOffsetMinutes,
   withItem,
   withoutItem,
-} from '../../lib/mirror/schedule.ts';
-import type { Schedules } from '../../lib/mirror/schedule.ts';
+} from '../../lib/mirror/schedules/schedule.ts';
+import type { Schedules } from '../../lib/mirror/schedules/schedule.ts';
 
 const empty: Schedules = { levels: {} };
 const minuteMs = 60_000;

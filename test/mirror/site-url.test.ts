@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import { registerSchema, wakeSchema } from '../../lib/mirror/peer-protocol.ts';
 import { siteUrlFault } from '../../lib/mirror/site-url.ts';
-import { decodeToken, encodeToken } from '../../lib/mirror/token.ts';
+import { decodeToken, encodeToken } from '../../lib/mirror/peers/token.ts';
 
 test.each([
   ['https://site-a.example', undefined],

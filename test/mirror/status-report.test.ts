@@ -1,7 +1,7 @@
 // Image status against recordings of the real rbd (transcript b-image, lines 33, 46, 52 and 74), and the description's JSON.
 
 import { describe, expect, test } from 'vitest';
-import { decideSync } from '../../lib/mirror/roles.ts';
+import { decideSync } from '../../lib/mirror/roles/roles.ts';
 import {
   heartbeatFreshMsDefault,
   imageStatusReport,
@@ -12,8 +12,8 @@ import {
   saysPrimary,
   statusOfDecision,
   timestampText,
-} from '../../lib/mirror/status-report.ts';
-import type { ImageStatusInput, PeerSite, StoredStatus } from '../../lib/mirror/status-report.ts';
+} from '../../lib/mirror/status/status-report.ts';
+import type { ImageStatusInput, PeerSite, StoredStatus } from '../../lib/mirror/status/status-report.ts';
 import { mirrorSnapshot } from './role-model.ts';
 
 const updatedAtMs = Date.UTC(2026, 10, 23, 7, 6, 25);

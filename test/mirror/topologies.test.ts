@@ -4,13 +4,19 @@
 import { describe, expect, test } from 'vitest';
 
 import { mirrorSnapshots } from '../../lib/image/header.ts';
-import { createMirrorSnapshot, demoteImage, disableImage, enableImage, resyncImage } from '../../lib/mirror/images.ts';
-import { promoteImage } from '../../lib/mirror/promote.ts';
+import {
+  createMirrorSnapshot,
+  demoteImage,
+  disableImage,
+  enableImage,
+  resyncImage,
+} from '../../lib/mirror/verbs/images.ts';
+import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
 import type { Limits } from '../../lib/mirror/deps.ts';
-import { imageStatus, poolStatus } from '../../lib/mirror/status.ts';
+import { imageStatus, poolStatus } from '../../lib/mirror/status/status.ts';
 import { readPool } from '../../lib/mirror/pool.ts';
-import { handleSync } from '../../lib/mirror/sync.ts';
-import { promotionState } from '../../lib/mirror/roles.ts';
+import { handleSync } from '../../lib/mirror/replica/sync.ts';
+import { promotionState } from '../../lib/mirror/roles/roles.ts';
 import { headContent, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
 
 const disk = spec('disk');

@@ -15,27 +15,32 @@ import { settingsDefault, type ImageSpec, type Settings } from '../../lib/image/
 import { reachableRoots } from '../../lib/image/header.ts';
 import type { Header, Root } from '../../lib/image/header.ts';
 import { createImage } from '../../lib/image/images.ts';
-import { openStore } from '../../lib/image/pack-store.ts';
-import { readRange } from '../../lib/image/read.ts';
+import { openStore } from '../../lib/image/packs/pack-store.ts';
+import { readRange } from '../../lib/image/map/read.ts';
 import { removeStep } from '../../lib/image/remove.ts';
-import { ImageWriter } from '../../lib/image/write.ts';
-import { handleApply } from '../../lib/mirror/apply.ts';
-import { mirrorBorn } from '../../lib/mirror/by-feature.ts';
-import { handleByFeature } from '../../lib/mirror/by-feature-walk.ts';
-import { handleComplete } from '../../lib/mirror/complete.ts';
-import { handleDelta } from '../../lib/mirror/delta.ts';
+import { ImageWriter } from '../../lib/image/map/write.ts';
+import { handleApply } from '../../lib/mirror/replica/apply.ts';
+import { mirrorBorn } from '../../lib/mirror/verbs/by-feature.ts';
+import { handleByFeature } from '../../lib/mirror/verbs/by-feature-walk.ts';
+import { handleComplete } from '../../lib/mirror/replica/complete.ts';
+import { handleDelta } from '../../lib/mirror/primary/delta.ts';
 import { limitsDefault, type Limits, type MirrorDeps } from '../../lib/mirror/deps.ts';
-import { PeerEndpoint } from '../../lib/mirror/endpoint.ts';
+import { PeerEndpoint } from '../../lib/mirror/primary/endpoint.ts';
 import type { Message, Outcome, Queue } from '../../lib/mirror/messages.ts';
-import { authenticatePeer, createBootstrapToken, importBootstrapToken, registerPeer } from '../../lib/mirror/peer.ts';
+import {
+  authenticatePeer,
+  createBootstrapToken,
+  importBootstrapToken,
+  registerPeer,
+} from '../../lib/mirror/peers/peer.ts';
 import type { Peer } from '../../lib/mirror/peer-protocol.ts';
-import { journalPoints } from '../../lib/mirror/points.ts';
-import { handlePoll } from '../../lib/mirror/poll.ts';
-import { handleFlatten } from '../../lib/mirror/replica-parent.ts';
+import { journalPoints } from '../../lib/mirror/primary/points.ts';
+import { handlePoll } from '../../lib/mirror/replica/poll.ts';
+import { handleFlatten } from '../../lib/mirror/replica/replica-parent.ts';
 import { createPool, readPool, receives, type PoolRegistry } from '../../lib/mirror/pool.ts';
-import { enablePool } from '../../lib/mirror/pool-mode.ts';
-import { handleSnapshot } from '../../lib/mirror/snapshot.ts';
-import { handleSync } from '../../lib/mirror/sync.ts';
+import { enablePool } from '../../lib/mirror/verbs/pool-mode.ts';
+import { handleSnapshot } from '../../lib/mirror/primary/snapshot.ts';
+import { handleSync } from '../../lib/mirror/replica/sync.ts';
 import { seededRandom } from '../image/model.ts';
 
 /** Sleepers are woken in order of time whenever everything waits. */

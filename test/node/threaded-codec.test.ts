@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { inlineCodec, type RawBlock } from '../../lib/image/bulk-codec.ts';
-import { encodeEntry } from '../../lib/image/codec.ts';
-import { encodePack, entryKind } from '../../lib/image/pack.ts';
+import { inlineCodec, type RawBlock } from '../../lib/image/packs/bulk-codec.ts';
+import { encodeEntry } from '../../lib/image/format/codec.ts';
+import { encodePack, entryKind } from '../../lib/image/format/pack.ts';
 import { sharedRoom, ThreadedCodec } from '../../lib/node/threaded-codec.ts';
 import { seededRandom } from '../image/model.ts';
 

@@ -1,8 +1,8 @@
 // Runs in workerd: decodes the entries that a test posts (JSON: entry fields, bytes as base64) and answers how many it could.
 
 import { Buffer } from 'node:buffer';
-import { decodeEntry } from '../../lib/image/codec.ts';
-import type { Entry } from '../../lib/image/pack.ts';
+import { decodeEntry } from '../../lib/image/format/codec.ts';
+import type { Entry } from '../../lib/image/format/pack.ts';
 
 type Posted = { entry: Omit<Entry, 'hash'> & { hash: string }; encoded: string };
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { build } from 'esbuild';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { expect, test } from 'vitest';
-import { encodeEntry } from '../../lib/image/codec.ts';
+import { encodeEntry } from '../../lib/image/format/codec.ts';
 import { seededRandom } from '../image/model.ts';
 
 const unitBytes = 512;

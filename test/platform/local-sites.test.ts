@@ -6,7 +6,7 @@ import { platforms } from '../../infra/local/site-directory.ts';
 import { readDocument } from '../../lib/bucket/document.ts';
 import { keyText } from '../../lib/bucket/keys.ts';
 import { assert } from '../../lib/errors.ts';
-import { heartbeatSchema } from '../../lib/mirror/status.ts';
+import { heartbeatSchema } from '../../lib/mirror/status/status.ts';
 import { processesWith, runFarside, startSites, waitUntil, type Site, type Sites } from './sites.ts';
 
 const isLinux = process.platform === 'linux';

@@ -5,7 +5,7 @@ import { createCipheriv, createHash } from 'node:crypto';
 import { createReadStream, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { prefixes } from '../../lib/bucket/keys.ts';
-import { Client } from '../../lib/cli/client.ts';
+import { Client } from '../../lib/cli/client/client.ts';
 import { assert, FarsideError } from '../../lib/errors.ts';
 import type { ImageSpec } from '../../lib/image/deps.ts';
 import { startSites, waitUntil, type EachSite, type Site } from './sites.ts';

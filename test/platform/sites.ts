@@ -14,7 +14,7 @@ import { lockHolder } from '../../infra/local/site-lock.ts';
 import { recordedPid } from '../../infra/local/workerd-guard.ts';
 import { Bucket } from '../../lib/bucket/bucket.ts';
 import { HttpDriver } from '../../lib/bucket/http.ts';
-import { findSite } from '../../lib/cli/registry.ts';
+import { findSite } from '../../lib/cli/sites/registry.ts';
 import { run } from '../../lib/cli/run.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { assert } from '../../lib/errors.ts';

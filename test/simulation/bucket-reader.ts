@@ -5,15 +5,15 @@
 import { createHash } from 'node:crypto';
 
 import { keyText } from '../../lib/bucket/keys.ts';
-import { decodeEntry } from '../../lib/image/codec.ts';
-import { crc32 } from '../../lib/image/digest.ts';
-import { hasTail, type Tailed } from '../../lib/image/fold.ts';
+import { decodeEntry } from '../../lib/image/format/codec.ts';
+import { crc32 } from '../../lib/image/format/digest.ts';
+import { hasTail, type Tailed } from '../../lib/image/journal/fold.ts';
 import { packSources, type Header, type Root } from '../../lib/image/header.ts';
 import { parseEpochId, parsePackId } from '../../lib/image/ids.ts';
-import { decodeNode, sectorBytes, type PackRef, type Slot } from '../../lib/image/node.ts';
-import { packKeys } from '../../lib/image/pack-place.ts';
-import { parsePackIndex, type PackIndex } from '../../lib/image/pack.ts';
-import { isFence, parseSegment, type Segment } from '../../lib/image/segment.ts';
+import { decodeNode, sectorBytes, type PackRef, type Slot } from '../../lib/image/format/node.ts';
+import { packKeys } from '../../lib/image/packs/pack-place.ts';
+import { parsePackIndex, type PackIndex } from '../../lib/image/format/pack.ts';
+import { isFence, parseSegment, type Segment } from '../../lib/image/journal/segment.ts';
 
 /** Content, and a text that is equal for equal content. */
 export type Content = { bytes: Buffer; id: string };

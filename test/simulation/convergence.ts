@@ -2,7 +2,7 @@
 // stand, by the true history.
 
 import { mirrorSnapshots, sameRoot } from '../../lib/image/header.ts';
-import { childrenOf } from '../../lib/image/lineage.ts';
+import { childrenOf } from '../../lib/image/clones/lineage.ts';
 import { covers, sameReach } from './journal-truth.ts';
 import { describe, type GroundTruth, type ImageTruth, type SiteTruth } from './ground-truth.ts';
 

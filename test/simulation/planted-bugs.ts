@@ -4,13 +4,13 @@
 import { keyText, parseKey } from '../../lib/bucket/keys.ts';
 import { readHeader, updateHeader } from '../../lib/image/access.ts';
 import { mirrorSnapshots, type Header } from '../../lib/image/header.ts';
-import { withoutChildren } from '../../lib/image/lineage.ts';
-import { fenceBytes } from '../../lib/image/segment.ts';
-import { changed, drawn } from '../../lib/mirror/images.ts';
+import { withoutChildren } from '../../lib/image/clones/lineage.ts';
+import { fenceBytes } from '../../lib/image/journal/segment.ts';
+import { changed, drawn } from '../../lib/mirror/verbs/images.ts';
 import { recentPool } from '../../lib/mirror/pool.ts';
 import type { Peer, PeerImage } from '../../lib/mirror/peer-protocol.ts';
-import { primarySnapshot } from '../../lib/mirror/role-changes.ts';
-import { promotionState } from '../../lib/mirror/roles.ts';
+import { primarySnapshot } from '../../lib/mirror/roles/role-changes.ts';
+import { promotionState } from '../../lib/mirror/roles/roles.ts';
 import { changes } from './image-view.ts';
 import { Operation } from './operation.ts';
 import { plantedJournalBugs } from './planted-journal-bugs.ts';

@@ -3,9 +3,9 @@
 import { keyText, parseKey } from '../../lib/bucket/keys.ts';
 import { mirrorSnapshots, type Header } from '../../lib/image/header.ts';
 import { parseEpochId } from '../../lib/image/ids.ts';
-import type { Slot } from '../../lib/image/node.ts';
-import { parsePackIndex } from '../../lib/image/pack.ts';
-import { encodeSegment, fenceBytes, parseSegment, type NewChange } from '../../lib/image/segment.ts';
+import type { Slot } from '../../lib/image/format/node.ts';
+import { parsePackIndex } from '../../lib/image/format/pack.ts';
+import { encodeSegment, fenceBytes, parseSegment, type NewChange } from '../../lib/image/journal/segment.ts';
 import type { PackAnswer, Peer, PeerImage } from '../../lib/mirror/peer-protocol.ts';
 import type { FaultDriver } from './fault-driver.ts';
 import type { PlantedBug } from './planted-bugs.ts';

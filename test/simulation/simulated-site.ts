@@ -4,16 +4,16 @@
 
 import { Bucket } from '../../lib/bucket/bucket.ts';
 import { FarsideError } from '../../lib/errors.ts';
-import { collectStep, type CollectLimits } from '../../lib/image/collect.ts';
+import { collectStep, type CollectLimits } from '../../lib/image/collect/collect.ts';
 import type { ImageSpec, JournalPoints, Settings } from '../../lib/image/deps.ts';
 import type { Header } from '../../lib/image/header.ts';
-import { advanceJournal } from '../../lib/mirror/advance.ts';
+import { advanceJournal } from '../../lib/mirror/primary/advance.ts';
 import type { Limits, MirrorDeps } from '../../lib/mirror/deps.ts';
-import { PeerEndpoint } from '../../lib/mirror/endpoint.ts';
+import { PeerEndpoint } from '../../lib/mirror/primary/endpoint.ts';
 import type { Message, Outcome } from '../../lib/mirror/messages.ts';
-import { authenticatePeer, registerPeer } from '../../lib/mirror/peer.ts';
+import { authenticatePeer, registerPeer } from '../../lib/mirror/peers/peer.ts';
 import type { Peer, PeerConnector, RegisterRequest } from '../../lib/mirror/peer-protocol.ts';
-import { journalPoints, pointTaker, pointTerms } from '../../lib/mirror/points.ts';
+import { journalPoints, pointTaker, pointTerms } from '../../lib/mirror/primary/points.ts';
 import { statusOf } from '../../lib/site/api/errors.ts';
 import { dispatch } from '../../lib/site/dispatch.ts';
 import { createOrReadSite } from '../../lib/site/site-document.ts';
@@ -119,7 +119,7 @@ export class SimulatedSite {
     return { ...parts, points: isClient ? this.#clientPoints(parts) : journalPoints(parts) };
   }
 
-  /** As lib/cli/client-journal.ts does it. */
+  /** As lib/cli/client/journal.ts does it. */
   #clientPoints(parts: MirrorDeps): JournalPoints {
     return {
       withPoint: pointTaker(parts, (header) => this.api('journal terms', (deps) => pointTerms(deps, header))),

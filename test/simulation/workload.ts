@@ -3,17 +3,17 @@
 
 import { FarsideError } from '../../lib/errors.ts';
 import { openHeader } from '../../lib/image/access.ts';
-import { hasTail } from '../../lib/image/fold.ts';
+import { hasTail } from '../../lib/image/journal/fold.ts';
 import { reachableRoots } from '../../lib/image/header.ts';
-import { cloneImage } from '../../lib/image/clone.ts';
-import type { CopyLimits } from '../../lib/image/copy-packs.ts';
-import { copyStep } from '../../lib/image/copy.ts';
-import { flattenStep } from '../../lib/image/flatten.ts';
+import { cloneImage } from '../../lib/image/clones/clone.ts';
+import type { CopyLimits } from '../../lib/image/clones/copy-packs.ts';
+import { copyStep } from '../../lib/image/clones/copy.ts';
+import { flattenStep } from '../../lib/image/clones/flatten.ts';
 import { findUserSnapshot } from '../../lib/image/info.ts';
-import { openStore } from '../../lib/image/pack-store.ts';
-import { readRange } from '../../lib/image/read.ts';
+import { openStore } from '../../lib/image/packs/pack-store.ts';
+import { readRange } from '../../lib/image/map/read.ts';
 import { createImage, renameImage, resizeImage, updateFeatures } from '../../lib/image/images.ts';
-import { startImport } from '../../lib/image/import.ts';
+import { startImport } from '../../lib/image/imports/import.ts';
 import type { ImageSpec } from '../../lib/image/deps.ts';
 import { removeMeta, setMeta } from '../../lib/image/meta.ts';
 import {
@@ -35,10 +35,10 @@ import {
   removeMirroredImage,
   resyncImage,
   trashImage,
-} from '../../lib/mirror/images.ts';
-import { disconnectClients } from '../../lib/mirror/disconnect.ts';
-import { resetJournal } from '../../lib/mirror/journal-report.ts';
-import { promoteImage } from '../../lib/mirror/promote.ts';
+} from '../../lib/mirror/verbs/images.ts';
+import { disconnectClients } from '../../lib/mirror/primary/disconnect.ts';
+import { resetJournal } from '../../lib/mirror/primary/journal-report.ts';
+import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
 import type { Dice } from './dice.ts';
 import type { ImageTruth } from './ground-truth.ts';
 import { changes, emptyView } from './image-view.ts';

@@ -2,7 +2,7 @@
 
 import { AttachedImage } from '../../lib/attach/attached-image.ts';
 import { attachLimitsDefault, type AttachLimits } from '../../lib/attach/limits.ts';
-import { journalTeller } from '../../lib/cli/journal-teller.ts';
+import { journalTeller } from '../../lib/cli/nbd/journal-teller.ts';
 import type { ImageSpec } from '../../lib/image/deps.ts';
 import type { MirrorDeps } from '../../lib/mirror/deps.ts';
 import type { Dice } from './dice.ts';

@@ -7,7 +7,7 @@ import { prefixes } from '../../lib/bucket/keys.ts';
 import { S3Driver } from '../../lib/bucket/s3.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { settingsDefault } from '../../lib/image/deps.ts';
-import { startImport } from '../../lib/image/import.ts';
+import { startImport } from '../../lib/image/imports/import.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { freshS3, hasRadosgw } from '../radosgw/radosgw.ts';
 import { TestSite } from './harness.ts';

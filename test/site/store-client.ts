@@ -2,8 +2,8 @@
 
 import { Bucket } from '../../lib/bucket/bucket.ts';
 import { HttpDriver } from '../../lib/bucket/http.ts';
-import { clientPoints, JournalClient } from '../../lib/cli/client-journal.ts';
-import { SiteHttp } from '../../lib/cli/http.ts';
+import { clientPoints, JournalClient } from '../../lib/cli/client/journal.ts';
+import { SiteHttp } from '../../lib/cli/client/http.ts';
 import { settingsDefault, type ImageDeps } from '../../lib/image/deps.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { adminToken, type TestSite } from './harness.ts';

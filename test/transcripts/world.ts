@@ -9,7 +9,7 @@ import { serve, type ServerType } from '@hono/node-server';
 import { choosePort, loopback } from '../../infra/local/free-port.ts';
 import { Bucket } from '../../lib/bucket/bucket.ts';
 import { FileDriver } from '../../lib/bucket/file.ts';
-import { registerSite } from '../../lib/cli/registry.ts';
+import { registerSite } from '../../lib/cli/sites/registry.ts';
 import { systemClock, type Clock } from '../../lib/clock.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { MemoryQueue } from '../../lib/site/queue-memory.ts';

@@ -4,12 +4,12 @@ import { FarsideError } from '../../errors.ts';
 import { benchColumns, benchHeading, benchRow, benchSummary, ioPatterns, ioTypes, runBench } from '../bench.ts';
 import type { Bench } from '../bench.ts';
 import { defineCommand } from '../command.ts';
-import { withErrno } from '../failure.ts';
-import { formatBytes, parseIoBytes } from '../grammar.ts';
-import { imageDeps } from '../open-bucket.ts';
-import { choiceOption, imageOrSnapArgument, integerOption, parsedOption } from '../parameters.ts';
-import { openContent } from '../transfer-export.ts';
-import { framed, snapshotContextFrame } from '../wording.ts';
+import { withErrno } from '../output/failure.ts';
+import { formatBytes, parseIoBytes } from '../parse/grammar.ts';
+import { imageDeps } from '../sites/open-bucket.ts';
+import { choiceOption, imageOrSnapArgument, integerOption, parsedOption } from '../parse/parameters.ts';
+import { openContent } from '../transfer/export.ts';
+import { framed, snapshotContextFrame } from '../output/wording.ts';
 
 const defaults = { ioBytes: 4096, threads: 16, totalBytes: 1024 ** 3, pattern: 'seq', readPercent: 50 } as const;
 

@@ -1,10 +1,10 @@
 // `children`: the clones of an image or of one of its snapshots.
 
 import { defineReport } from '../command.ts';
-import { imageOrSnapArgument, snapIdOption, switchOption, insteadOfSpec } from '../parameters.ts';
-import { plainChildren } from '../plain-image.ts';
-import { framed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { imageOrSnapArgument, snapIdOption, switchOption, insteadOfSpec } from '../parse/parameters.ts';
+import { plainChildren } from '../output/plain-image.ts';
+import { framed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const children = defineReport({
   path: 'children',

@@ -1,10 +1,10 @@
 // `clone`: a writable image made of a snapshot, at once. It shares the snapshot's data until it is flattened.
 
 import { FarsideError } from '../../errors.ts';
-import { cloneFormats } from '../../image/clone.ts';
+import { cloneFormats } from '../../image/clones/clone.ts';
 import { defineCommand } from '../command.ts';
-import { askedCreation, creationOptions, mirrorNew } from '../creation.ts';
-import { poolDefault } from '../grammar.ts';
+import { askedCreation, creationOptions, mirrorNew } from '../parse/creation.ts';
+import { poolDefault } from '../parse/grammar.ts';
 import {
   choiceOption,
   destinationArgument,
@@ -12,8 +12,8 @@ import {
   imageOrSnapArgument,
   snapIdOption,
   snapshotRefOf,
-} from '../parameters.ts';
-import { framed } from '../wording.ts';
+} from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 /** As rbd says of a snapshot that is not there. */
 function ofParent(cause: unknown): never {

@@ -1,9 +1,9 @@
 // `collect`: garbage collection of one image, now.
 
 import { defineReport } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { imageArgument } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const collect = defineReport({
   path: 'collect',

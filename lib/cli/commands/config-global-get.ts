@@ -1,8 +1,8 @@
 // `config global get`: what the site itself overrides an option with.
 
 import { defineCommand } from '../command.ts';
-import { configKeyArgument, configEntityArgument } from '../parameters.ts';
-import { configGetFrame, framed } from '../wording.ts';
+import { configKeyArgument, configEntityArgument } from '../parse/parameters.ts';
+import { configGetFrame, framed } from '../output/wording.ts';
 
 export const configGlobalGet = defineCommand({
   path: 'config global get',

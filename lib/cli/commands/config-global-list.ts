@@ -1,10 +1,10 @@
 // `config global list`: the overrides of the site.
 
 import { defineReport } from '../command.ts';
-import { configEntityArgument } from '../parameters.ts';
-import { plainSiteOptions } from '../plain-image.ts';
-import { framed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { configEntityArgument } from '../parse/parameters.ts';
+import { plainSiteOptions } from '../output/plain-image.ts';
+import { framed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const configGlobalList = defineReport({
   path: 'config global list',

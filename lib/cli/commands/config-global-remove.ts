@@ -1,8 +1,8 @@
 // `config global remove`: takes the override of the site back.
 
 import { defineCommand } from '../command.ts';
-import { configKeyArgument, configEntityArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { configKeyArgument, configEntityArgument } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const configGlobalRemove = defineCommand({
   path: 'config global remove',

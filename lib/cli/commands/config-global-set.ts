@@ -1,8 +1,8 @@
 // `config global set`: overrides an option for the site.
 
 import { defineCommand } from '../command.ts';
-import { configKeyArgument, configValueArgument, configEntityArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { configKeyArgument, configValueArgument, configEntityArgument } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const configGlobalSet = defineCommand({
   path: 'config global set',

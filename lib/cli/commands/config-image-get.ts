@@ -2,8 +2,8 @@
 
 import { metaPrefix } from '../../image/options.ts';
 import { defineCommand } from '../command.ts';
-import { configKeyArgument, imageArgument } from '../parameters.ts';
-import { configGetFrame, framed } from '../wording.ts';
+import { configKeyArgument, imageArgument } from '../parse/parameters.ts';
+import { configGetFrame, framed } from '../output/wording.ts';
 
 export const configImageGet = defineCommand({
   path: 'config image get',

@@ -1,10 +1,10 @@
 // `config image list`: every option as it holds for an image.
 
 import { defineReport } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
-import { plainImageOptions } from '../plain-image.ts';
-import { framed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { imageArgument } from '../parse/parameters.ts';
+import { plainImageOptions } from '../output/plain-image.ts';
+import { framed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const configImageList = defineReport({
   path: 'config image list',

@@ -2,8 +2,8 @@
 
 import { metaPrefix } from '../../image/options.ts';
 import { defineCommand } from '../command.ts';
-import { configKeyArgument, configValueArgument, imageArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { configKeyArgument, configValueArgument, imageArgument } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const configImageSet = defineCommand({
   path: 'config image set',

@@ -1,8 +1,8 @@
 // `config pool get`: what a pool itself overrides an option with.
 
 import { defineCommand } from '../command.ts';
-import { configKeyArgument, namedPoolArgument } from '../parameters.ts';
-import { configGetFrame, framed } from '../wording.ts';
+import { configKeyArgument, namedPoolArgument } from '../parse/parameters.ts';
+import { configGetFrame, framed } from '../output/wording.ts';
 
 export const configPoolGet = defineCommand({
   path: 'config pool get',

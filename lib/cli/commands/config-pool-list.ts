@@ -1,10 +1,10 @@
 // `config pool list`: every option as it holds for a pool.
 
 import { defineReport } from '../command.ts';
-import { namedPoolArgument } from '../parameters.ts';
-import { plainOptions } from '../plain-image.ts';
-import { framed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { namedPoolArgument } from '../parse/parameters.ts';
+import { plainOptions } from '../output/plain-image.ts';
+import { framed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const configPoolList = defineReport({
   path: 'config pool list',

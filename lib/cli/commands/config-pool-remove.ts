@@ -1,8 +1,8 @@
 // `config pool remove`: takes the override of a pool back.
 
 import { defineCommand } from '../command.ts';
-import { configKeyArgument, namedPoolArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { configKeyArgument, namedPoolArgument } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const configPoolRemove = defineCommand({
   path: 'config pool remove',

@@ -1,8 +1,8 @@
 // `config pool set`: overrides an option for a pool.
 
 import { defineCommand } from '../command.ts';
-import { configKeyArgument, configValueArgument, namedPoolArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { configKeyArgument, configValueArgument, namedPoolArgument } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const configPoolSet = defineCommand({
   path: 'config pool set',

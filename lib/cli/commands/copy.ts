@@ -1,7 +1,7 @@
 // `cp`: a new image with the content of another, or of a snapshot.
 
 import { defineCommand } from '../command.ts';
-import { copyArguments, copyOptions, runCopy } from '../copying.ts';
+import { copyArguments, copyOptions, runCopy } from '../transfer/copying.ts';
 
 export const copy = defineCommand({
   path: 'copy',

@@ -2,10 +2,10 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { askedCreation, creationOptions, imageFormatOptions, mirrorNew } from '../creation.ts';
-import { parseSizeBytes } from '../grammar.ts';
-import { imageArgument, parsedOption, switchOption } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { askedCreation, creationOptions, imageFormatOptions, mirrorNew } from '../parse/creation.ts';
+import { parseSizeBytes } from '../parse/grammar.ts';
+import { imageArgument, parsedOption, switchOption } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const create = defineCommand({
   path: 'create',

@@ -1,8 +1,8 @@
 // `deep cp`: as `cp`, with the snapshots.
 
 import { defineCommand } from '../command.ts';
-import { copyArguments, copyOptions, runCopy } from '../copying.ts';
-import { switchOption } from '../parameters.ts';
+import { copyArguments, copyOptions, runCopy } from '../transfer/copying.ts';
+import { switchOption } from '../parse/parameters.ts';
 
 export const deepCopy = defineCommand({
   path: 'deep copy',

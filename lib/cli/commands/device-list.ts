@@ -1,9 +1,9 @@
 // `device ls`: which images this machine serves over NBD.
 
 import { defineReport } from '../command.ts';
-import { listServers, type Server } from '../devices.ts';
-import { textTable } from '../text-table.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { listServers, type Server } from '../nbd/devices.ts';
+import { textTable } from '../output/text-table.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 const columns = (['id', 'pool', 'namespace', 'image', 'snap', 'device'] as const).map((header) => ({ header }));
 

@@ -2,9 +2,9 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { formatSpec } from '../grammar.ts';
-import { nbdClientCommand } from '../nbd-hints.ts';
-import { choiceOption, imageOrSnapArgument, integerOption, textOption } from '../parameters.ts';
+import { formatSpec } from '../parse/grammar.ts';
+import { nbdClientCommand } from '../nbd/hints.ts';
+import { choiceOption, imageOrSnapArgument, integerOption, textOption } from '../parse/parameters.ts';
 
 export const deviceMap = defineCommand({
   path: 'device map',

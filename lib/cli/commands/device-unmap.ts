@@ -4,10 +4,10 @@ import type { Clock } from '../../clock.ts';
 import { FarsideError } from '../../errors.ts';
 import type { ImageSpec } from '../../image/deps.ts';
 import { defineCommand, type Argument } from '../command.ts';
-import { endServer, isServing, listServers, wasLost, type Server } from '../devices.ts';
-import { formatSpec } from '../grammar.ts';
-import { choiceOption, imageOrSnapArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { endServer, isServing, listServers, wasLost, type Server } from '../nbd/devices.ts';
+import { formatSpec } from '../parse/grammar.ts';
+import { choiceOption, imageOrSnapArgument } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 const pollMs = 50;
 /** A server flushes first, and is patient with its bucket for two minutes. */

@@ -1,13 +1,13 @@
 // `diff`: which ranges of an image differ from an earlier snapshot, told from the maps without reading data.
 
-import type { ChangedRange } from '../../image/changes.ts';
+import type { ChangedRange } from '../../image/map/changes.ts';
 import { defineReport } from '../command.ts';
-import { imageDeps } from '../open-bucket.ts';
-import { differenceOptions, imageOrSnapArgument } from '../parameters.ts';
-import { plainDiff } from '../plain-image.ts';
-import { differenceRanges, openDifference } from '../transfer-export-diff.ts';
-import { framed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { imageDeps } from '../sites/open-bucket.ts';
+import { differenceOptions, imageOrSnapArgument } from '../parse/parameters.ts';
+import { plainDiff } from '../output/plain-image.ts';
+import { differenceRanges, openDifference } from '../transfer/export-diff.ts';
+import { framed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 const failure = 'diff error';
 

@@ -2,14 +2,14 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineReport } from '../command.ts';
-import type { Context } from '../context.ts';
-import { resolvePoolSpec, type PoolSpec } from '../grammar.ts';
-import { imageDeps } from '../open-bucket.ts';
-import { optionalImageOrSnapArgument, switchOption, textOption } from '../parameters.ts';
-import { plainUsage } from '../plain-image.ts';
+import type { Context } from '../sites/context.ts';
+import { resolvePoolSpec, type PoolSpec } from '../parse/grammar.ts';
+import { imageDeps } from '../sites/open-bucket.ts';
+import { optionalImageOrSnapArgument, switchOption, textOption } from '../parse/parameters.ts';
+import { plainUsage } from '../output/plain-image.ts';
 import { imageUsage, mergedUsages, type Usage } from '../usage.ts';
-import { framed, snapshotContextFrame } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { framed, snapshotContextFrame } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const diskUsage = defineReport({
   path: 'disk-usage',

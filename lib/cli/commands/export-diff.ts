@@ -1,12 +1,12 @@
 // `export-diff`: what changed since a snapshot, or since the image was made, as rbd's diff stream.
 
 import { defineCommand } from '../command.ts';
-import { imageDeps } from '../open-bucket.ts';
-import { differenceOptions, imageOrSnapArgument, pathArgument, pathOption } from '../parameters.ts';
-import { startProgress } from '../progress.ts';
-import { diffStream, openDifference } from '../transfer-export-diff.ts';
-import { sendParts } from '../transfer-sink.ts';
-import { framed } from '../wording.ts';
+import { imageDeps } from '../sites/open-bucket.ts';
+import { differenceOptions, imageOrSnapArgument, pathArgument, pathOption } from '../parse/parameters.ts';
+import { startProgress } from '../output/progress.ts';
+import { diffStream, openDifference } from '../transfer/export-diff.ts';
+import { sendParts } from '../transfer/sink.ts';
+import { framed } from '../output/wording.ts';
 
 const failure = 'export-diff error';
 

@@ -4,20 +4,20 @@
 import { FarsideError } from '../../errors.ts';
 import type { ImageDeps, ImageSpec } from '../../image/deps.ts';
 import { defineCommand } from '../command.ts';
-import type { Context } from '../context.ts';
-import { imageDeps } from '../open-bucket.ts';
+import type { Context } from '../sites/context.ts';
+import { imageDeps } from '../sites/open-bucket.ts';
 import {
   exportFormatOption,
   imageOrSnapArgument,
   optionalPathArgument,
   pathOption,
   snapIdOption,
-} from '../parameters.ts';
-import { startProgress, type Progress } from '../progress.ts';
-import { openContainer } from '../transfer-container.ts';
-import { exportToFile, exportToStream, openContent } from '../transfer-export.ts';
-import { sendParts, stdoutPath } from '../transfer-sink.ts';
-import { framed, snapshotContextFrame } from '../wording.ts';
+} from '../parse/parameters.ts';
+import { startProgress, type Progress } from '../output/progress.ts';
+import { openContainer } from '../transfer/container.ts';
+import { exportToFile, exportToStream, openContent } from '../transfer/export.ts';
+import { sendParts, stdoutPath } from '../transfer/sink.ts';
+import { framed, snapshotContextFrame } from '../output/wording.ts';
 
 /** What is exported, opened: what it comes to, and how it is sent. */
 type Export = { totalBytes: number; send: (progress: Progress) => Promise<void> };

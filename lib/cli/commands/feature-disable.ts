@@ -1,8 +1,8 @@
 // `feature disable`: switches features of an image off.
 
 import { defineCommand } from '../command.ts';
-import { featuresArgument, imageArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { featuresArgument, imageArgument } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const featureDisable = defineCommand({
   path: 'feature disable',

@@ -1,9 +1,9 @@
 // `feature enable`: switches features of an image on.
 
 import { defineCommand } from '../command.ts';
-import { journalLayoutOptions } from '../creation.ts';
-import { featuresArgument, imageArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { journalLayoutOptions } from '../parse/creation.ts';
+import { featuresArgument, imageArgument } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const featureEnable = defineCommand({
   path: 'feature enable',

@@ -1,10 +1,10 @@
 // `flatten`: copies into a clone what it has from its parent. The site does it, step by step; the command asks for the next.
 
 import { defineCommand } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
-import { startProgress } from '../progress.ts';
-import { untilDone } from '../until-done.ts';
-import { framed } from '../wording.ts';
+import { imageArgument } from '../parse/parameters.ts';
+import { startProgress } from '../output/progress.ts';
+import { untilDone } from '../client/until-done.ts';
+import { framed } from '../output/wording.ts';
 
 export const flatten = defineCommand({
   path: 'flatten',

@@ -1,10 +1,10 @@
 // `image-meta list`: all metadata of an image.
 
 import { defineReport } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
-import { plainMeta } from '../plain-image.ts';
-import { framed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { imageArgument } from '../parse/parameters.ts';
+import { plainMeta } from '../output/plain-image.ts';
+import { framed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const imageMetaList = defineReport({
   path: 'image-meta list',

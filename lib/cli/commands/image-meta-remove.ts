@@ -1,8 +1,8 @@
 // `image-meta remove`: forgets a key.
 
 import { defineCommand } from '../command.ts';
-import { imageArgument, metaKeyArgument } from '../parameters.ts';
-import { framed, metaFrame } from '../wording.ts';
+import { imageArgument, metaKeyArgument } from '../parse/parameters.ts';
+import { framed, metaFrame } from '../output/wording.ts';
 
 export const imageMetaRemove = defineCommand({
   path: 'image-meta remove',

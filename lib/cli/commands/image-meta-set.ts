@@ -1,8 +1,8 @@
 // `image-meta set`: one key and its value.
 
 import { defineCommand } from '../command.ts';
-import { imageArgument, metaKeyArgument, textArgument } from '../parameters.ts';
-import { framed, metaFrame } from '../wording.ts';
+import { imageArgument, metaKeyArgument, textArgument } from '../parse/parameters.ts';
+import { framed, metaFrame } from '../output/wording.ts';
 
 export const imageMetaSet = defineCommand({
   path: 'image-meta set',

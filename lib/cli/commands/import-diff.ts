@@ -1,11 +1,11 @@
 // `import-diff`: a diff stream, of rbd or farside, into an image, atomically with the snapshot at its end.
 
 import { defineCommand } from '../command.ts';
-import { withSource } from '../importing.ts';
-import { imageDeps } from '../open-bucket.ts';
-import { compressionOption, imageArgument, pathArgument, pathOption, sparseSizeOption } from '../parameters.ts';
-import { importDiff as importStream } from '../transfer-import-diff.ts';
-import { framed, streamFrame } from '../wording.ts';
+import { withSource } from '../transfer/importing.ts';
+import { imageDeps } from '../sites/open-bucket.ts';
+import { compressionOption, imageArgument, pathArgument, pathOption, sparseSizeOption } from '../parse/parameters.ts';
+import { importDiff as importStream } from '../transfer/import-diff.ts';
+import { framed, streamFrame } from '../output/wording.ts';
 
 export const importDiff = defineCommand({
   path: 'import-diff',

@@ -4,10 +4,10 @@
 import { FarsideError } from '../../errors.ts';
 import type { Argument, Words } from '../command.ts';
 import { defineCommand } from '../command.ts';
-import { askedCreation, creationOptions, imageFormatOptions, mirrorNew } from '../creation.ts';
-import { refuseSnap, resolveImageSpec, type SpecOptions } from '../grammar.ts';
-import { withSource } from '../importing.ts';
-import { imageDeps } from '../open-bucket.ts';
+import { askedCreation, creationOptions, imageFormatOptions, mirrorNew } from '../parse/creation.ts';
+import { refuseSnap, resolveImageSpec, type SpecOptions } from '../parse/grammar.ts';
+import { withSource } from '../transfer/importing.ts';
+import { imageDeps } from '../sites/open-bucket.ts';
 import {
   compressionOption,
   destinationOptions,
@@ -17,11 +17,11 @@ import {
   pathOption,
   sparseSizeOption,
   switchOption,
-} from '../parameters.ts';
-import { importContainer } from '../transfer-container.ts';
-import { importImage } from '../transfer-import.ts';
+} from '../parse/parameters.ts';
+import { importContainer } from '../transfer/container.ts';
+import { importImage } from '../transfer/import.ts';
 import type { ImageSpec } from '../../image/deps.ts';
-import { framed, streamFrame } from '../wording.ts';
+import { framed, streamFrame } from '../output/wording.ts';
 
 /** Without a spec, the image is called like the file, as in rbd. */
 const targetArgument: Argument<(path: string) => ImageSpec> = {

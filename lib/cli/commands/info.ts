@@ -1,10 +1,10 @@
 // `info`: what an image (or snapshot) is.
 
 import { defineReport } from '../command.ts';
-import { imageOrSnapArgument, insteadOfSpec } from '../parameters.ts';
-import { plainInfo } from '../plain-image.ts';
-import { framed, snapshotContextFrame } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { imageOrSnapArgument, insteadOfSpec } from '../parse/parameters.ts';
+import { plainInfo } from '../output/plain-image.ts';
+import { framed, snapshotContextFrame } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const info = defineReport({
   path: 'info',

@@ -1,9 +1,9 @@
 // `journal client disconnect`: a replica gets nothing more until it is resynced.
 
 import { defineCommand } from '../command.ts';
-import { journalArgument, journalOptions } from '../journal-play.ts';
-import { textOption } from '../parameters.ts';
-import { unframed } from '../wording.ts';
+import { journalArgument, journalOptions } from '../transfer/journal-play.ts';
+import { textOption } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
 
 export const journalClientDisconnect = defineCommand({
   path: 'journal client disconnect',

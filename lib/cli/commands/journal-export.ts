@@ -8,13 +8,13 @@ import {
   refuseErrors,
   tallyLine,
   verboseSegment,
-} from '../journal-play.ts';
-import { imageDeps } from '../open-bucket.ts';
-import { pathArgument, pathOption } from '../parameters.ts';
-import { startProgress } from '../progress.ts';
-import { journalStream, openJournal } from '../transfer-export-journal.ts';
-import { sendParts, stdoutPath } from '../transfer-sink.ts';
-import { streamFrame, framed, unframed } from '../wording.ts';
+} from '../transfer/journal-play.ts';
+import { imageDeps } from '../sites/open-bucket.ts';
+import { pathArgument, pathOption } from '../parse/parameters.ts';
+import { startProgress } from '../output/progress.ts';
+import { journalStream, openJournal } from '../transfer/export-journal.ts';
+import { sendParts, stdoutPath } from '../transfer/sink.ts';
+import { streamFrame, framed, unframed } from '../output/wording.ts';
 
 export const journalExport = defineCommand({
   path: 'journal export',

@@ -3,10 +3,10 @@
 import { FarsideError } from '../../errors.ts';
 import type { ImageSpec } from '../../image/deps.ts';
 import { defineCommand, type Argument } from '../command.ts';
-import { definedParts, refuseSnap, resolveImageSpec } from '../grammar.ts';
-import { withSource } from '../importing.ts';
-import { playOptions, refuseErrors, tallyLine, verboseSegment } from '../journal-play.ts';
-import { imageDeps } from '../open-bucket.ts';
+import { definedParts, refuseSnap, resolveImageSpec } from '../parse/grammar.ts';
+import { withSource } from '../transfer/importing.ts';
+import { playOptions, refuseErrors, tallyLine, verboseSegment } from '../transfer/journal-play.ts';
+import { imageDeps } from '../sites/open-bucket.ts';
 import {
   compressionOption,
   destinationOptions,
@@ -14,9 +14,9 @@ import {
   pathArgument,
   pathOption,
   textOption,
-} from '../parameters.ts';
-import { importJournal } from '../transfer-import-journal.ts';
-import { framed, streamFrame } from '../wording.ts';
+} from '../parse/parameters.ts';
+import { importJournal } from '../transfer/import-journal.ts';
+import { framed, streamFrame } from '../output/wording.ts';
 
 const { dest, destPool, destNamespace } = destinationOptions;
 

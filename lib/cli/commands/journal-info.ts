@@ -1,10 +1,10 @@
 // `journal info`: where the journal of an image is.
 
 import { defineReport } from '../command.ts';
-import { journalArgument, journalOptions } from '../journal-play.ts';
-import { plainJournalInfo } from '../plain-journal.ts';
-import { unframed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { journalArgument, journalOptions } from '../transfer/journal-play.ts';
+import { plainJournalInfo } from '../output/plain-journal.ts';
+import { unframed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const journalInfo = defineReport({
   path: 'journal info',

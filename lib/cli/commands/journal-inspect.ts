@@ -2,10 +2,10 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { journalArgument, journalOptions, verboseOption, verboseSegment } from '../journal-play.ts';
-import { imageDeps } from '../open-bucket.ts';
-import { openJournal, playJournal } from '../transfer-export-journal.ts';
-import { unframed } from '../wording.ts';
+import { journalArgument, journalOptions, verboseOption, verboseSegment } from '../transfer/journal-play.ts';
+import { imageDeps } from '../sites/open-bucket.ts';
+import { openJournal, playJournal } from '../transfer/export-journal.ts';
+import { unframed } from '../output/wording.ts';
 
 export const journalInspect = defineCommand({
   path: 'journal inspect',

@@ -1,8 +1,8 @@
 // `journal reset`: everything that is in the journal goes into the map, and replicas go on from there.
 
 import { defineCommand } from '../command.ts';
-import { journalArgument, journalOptions } from '../journal-play.ts';
-import { framed } from '../wording.ts';
+import { journalArgument, journalOptions } from '../transfer/journal-play.ts';
+import { framed } from '../output/wording.ts';
 
 export const journalReset = defineCommand({
   path: 'journal reset',

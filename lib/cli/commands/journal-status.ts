@@ -1,10 +1,10 @@
 // `journal status`: who reads the journal of an image, and how far they are.
 
 import { defineReport } from '../command.ts';
-import { journalArgument, journalOptions } from '../journal-play.ts';
-import { plainJournalStatus } from '../plain-journal.ts';
-import { unframed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { journalArgument, journalOptions } from '../transfer/journal-play.ts';
+import { plainJournalStatus } from '../output/plain-journal.ts';
+import { unframed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const journalStatus = defineReport({
   path: 'journal status',

@@ -1,10 +1,10 @@
 // `ls`: the images of a pool.
 
 import { defineReport } from '../command.ts';
-import { poolAndNamespaceArgument, switchOption } from '../parameters.ts';
-import { plainListedImages } from '../plain-image.ts';
-import { framed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { poolAndNamespaceArgument, switchOption } from '../parse/parameters.ts';
+import { plainListedImages } from '../output/plain-image.ts';
+import { framed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const list = defineReport({
   path: 'list',

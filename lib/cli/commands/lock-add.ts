@@ -2,8 +2,8 @@
 
 import { hostname } from 'node:os';
 import { defineCommand } from '../command.ts';
-import { imageArgument, lockIdArgument, textOption } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { imageArgument, lockIdArgument, textOption } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const lockAdd = defineCommand({
   path: 'lock add',

@@ -1,10 +1,10 @@
 // `lock ls`: who holds locks of an image.
 
 import { defineReport } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
-import { plainLocks } from '../plain-image.ts';
-import { framed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { imageArgument } from '../parse/parameters.ts';
+import { plainLocks } from '../output/plain-image.ts';
+import { framed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const lockList = defineReport({
   path: 'lock list',

@@ -1,8 +1,8 @@
 // `lock rm`: releases a lock, also another's.
 
 import { defineCommand } from '../command.ts';
-import { imageArgument, lockIdArgument, textArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { imageArgument, lockIdArgument, textArgument } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const lockRemove = defineCommand({
   path: 'lock remove',

@@ -4,12 +4,12 @@ import { FarsideError } from '../../errors.ts';
 import { DiffReader } from '../../stream/diff-reader.ts';
 import { mergeDiffs } from '../../stream/merge.ts';
 import { defineCommand } from '../command.ts';
-import { pathArgument, pathOption, textArgument } from '../parameters.ts';
-import { startProgress, type Progress } from '../progress.ts';
-import { withBytes } from '../transfer-import-diff.ts';
-import { sendParts } from '../transfer-sink.ts';
-import { openSource, stdinPath, type Source } from '../transfer-source.ts';
-import { framed, streamFrame } from '../wording.ts';
+import { pathArgument, pathOption, textArgument } from '../parse/parameters.ts';
+import { startProgress, type Progress } from '../output/progress.ts';
+import { withBytes } from '../transfer/import-diff.ts';
+import { sendParts } from '../transfer/sink.ts';
+import { openSource, stdinPath, type Source } from '../transfer/source.ts';
+import { framed, streamFrame } from '../output/wording.ts';
 
 export const mergeDiff = defineCommand({
   path: 'merge-diff',

@@ -1,8 +1,8 @@
 // `mirror image demote`: makes the local copy non-primary, and read-only.
 
 import { defineCommand } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { imageArgument } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const mirrorImageDemote = defineCommand({
   path: 'mirror image demote',

@@ -1,8 +1,8 @@
 // `mirror image disable`: the image is an ordinary one again; its replicas go.
 
 import { defineCommand } from '../command.ts';
-import { imageArgument, switchOption } from '../parameters.ts';
-import { unframed } from '../wording.ts';
+import { imageArgument, switchOption } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
 
 export const mirrorImageDisable = defineCommand({
   path: 'mirror image disable',

@@ -1,11 +1,11 @@
 // `mirror image enable`: an image is mirrored from now on.
 
 import { FarsideError } from '../../errors.ts';
-import type { ImageMirrorMode } from '../client.ts';
+import type { ImageMirrorMode } from '../client/client.ts';
 import { defineCommand } from '../command.ts';
-import { imageMirrorModes as modes } from '../creation.ts';
-import { imageArgument, optionalTextArgument } from '../parameters.ts';
-import { unframed } from '../wording.ts';
+import { imageMirrorModes as modes } from '../parse/creation.ts';
+import { imageArgument, optionalTextArgument } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
 
 const modeDefault: ImageMirrorMode = 'journal';
 

@@ -1,8 +1,8 @@
 // `mirror image promote`: makes the local copy primary, and writable.
 
 import { defineCommand } from '../command.ts';
-import { imageArgument, switchOption } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { imageArgument, switchOption } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const mirrorImagePromote = defineCommand({
   path: 'mirror image promote',

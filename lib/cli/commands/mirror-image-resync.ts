@@ -1,8 +1,8 @@
 // `mirror image resync`: throws the local history away in favour of the primary's; the way out of split-brain.
 
 import { defineCommand } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { imageArgument } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const mirrorImageResync = defineCommand({
   path: 'mirror image resync',

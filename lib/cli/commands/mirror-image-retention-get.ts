@@ -1,10 +1,10 @@
 // `mirror image retention get`: the policy, where it comes from, and the points that are kept.
 
 import { defineReport } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
-import { plainImageRetention } from '../plain-mirror.ts';
-import { unframed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { imageArgument } from '../parse/parameters.ts';
+import { plainImageRetention } from '../output/plain-mirror.ts';
+import { unframed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const mirrorImageRetentionGet = defineReport({
   path: 'mirror image retention get',

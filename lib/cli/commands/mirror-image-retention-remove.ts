@@ -1,8 +1,8 @@
 // `mirror image retention rm`: the policy of the pool counts again.
 
 import { defineCommand } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
-import { unframed } from '../wording.ts';
+import { imageArgument } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
 
 export const mirrorImageRetentionRemove = defineCommand({
   path: 'mirror image retention remove',

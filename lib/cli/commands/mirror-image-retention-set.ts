@@ -1,8 +1,8 @@
 // `mirror image retention set`: which points in time this site keeps of an image that it receives.
 
 import { defineCommand } from '../command.ts';
-import { imageArgument, keepOption, requireKeep } from '../parameters.ts';
-import { unframed } from '../wording.ts';
+import { imageArgument, keepOption, requireKeep } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
 
 export const mirrorImageRetentionSet = defineCommand({
   path: 'mirror image retention set',

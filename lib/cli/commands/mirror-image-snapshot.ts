@@ -1,9 +1,9 @@
 // `mirror image snapshot`: a mirror snapshot now, beside the schedule.
 
 import { defineCommand } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
-import { quiesceMode, quiesceOptions } from '../quiescing.ts';
-import { framed } from '../wording.ts';
+import { imageArgument } from '../parse/parameters.ts';
+import { quiesceMode, quiesceOptions } from '../parse/quiescing.ts';
+import { framed } from '../output/wording.ts';
 
 export const mirrorImageSnapshot = defineCommand({
   path: 'mirror image snapshot',

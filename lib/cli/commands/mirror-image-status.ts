@@ -1,10 +1,10 @@
 // `mirror image status`: what mirroring does with an image, here and at its peers.
 
 import { defineReport } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
-import { plainImageStatus } from '../plain-mirror.ts';
-import { unframed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { imageArgument } from '../parse/parameters.ts';
+import { plainImageStatus } from '../output/plain-mirror.ts';
+import { unframed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const mirrorImageStatus = defineReport({
   path: 'mirror image status',

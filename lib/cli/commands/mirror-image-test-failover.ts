@@ -3,10 +3,10 @@
 import { FarsideError } from '../../errors.ts';
 import type { ImageSpec } from '../../image/deps.ts';
 import { defineReport } from '../command.ts';
-import { imageArgument, optionalImageArgument, snapIdOption, switchOption } from '../parameters.ts';
-import { plainTestFailovers } from '../plain-mirror.ts';
-import { framed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { imageArgument, optionalImageArgument, snapIdOption, switchOption } from '../parse/parameters.ts';
+import { plainTestFailovers } from '../output/plain-mirror.ts';
+import { framed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 const frame = { text: 'test failover error', errno: true };
 

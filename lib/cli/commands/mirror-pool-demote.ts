@@ -1,7 +1,7 @@
 // `mirror pool demote`: `mirror image demote` on every mirrored image of a pool or namespace.
 
 import { defineCommand } from '../command.ts';
-import { poolAndNamespaceArgument } from '../parameters.ts';
+import { poolAndNamespaceArgument } from '../parse/parameters.ts';
 import { changePoolRoles } from '../pool-roles.ts';
 
 export const mirrorPoolDemote = defineCommand({

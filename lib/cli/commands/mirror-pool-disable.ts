@@ -1,8 +1,8 @@
 // `mirror pool disable`: possible when no peer and no mirrored image is left.
 
 import { defineCommand } from '../command.ts';
-import { poolAndNamespaceArgument } from '../parameters.ts';
-import { unframed } from '../wording.ts';
+import { poolAndNamespaceArgument } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
 
 export const mirrorPoolDisable = defineCommand({
   path: 'mirror pool disable',

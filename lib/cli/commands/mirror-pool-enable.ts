@@ -1,10 +1,10 @@
 // `mirror pool enable`: lets images of a pool be mirrored.
 
 import { FarsideError } from '../../errors.ts';
-import type { MirrorMode } from '../client.ts';
+import type { MirrorMode } from '../client/client.ts';
 import { defineCommand } from '../command.ts';
-import { optionalTextArgument, poolAndNamespaceArgument, textOption } from '../parameters.ts';
-import { unframed } from '../wording.ts';
+import { optionalTextArgument, poolAndNamespaceArgument, textOption } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
 
 const modes: readonly MirrorMode[] = ['image', 'pool', 'init-only'];
 

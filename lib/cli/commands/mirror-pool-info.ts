@@ -1,10 +1,10 @@
 // `mirror pool info`: a pool's mode, identity and peers.
 
 import { defineReport } from '../command.ts';
-import { poolAndNamespaceArgument, switchOption } from '../parameters.ts';
-import { plainPoolInfo } from '../plain-mirror.ts';
-import { unframed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { poolAndNamespaceArgument, switchOption } from '../parse/parameters.ts';
+import { plainPoolInfo } from '../output/plain-mirror.ts';
+import { unframed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const mirrorPoolInfo = defineReport({
   path: 'mirror pool info',

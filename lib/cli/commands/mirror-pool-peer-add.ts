@@ -2,10 +2,10 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { optionalTextArgument, poolArgument, textOption } from '../parameters.ts';
-import { additionalOption, contactOf, directionDefault, directionOption, parsePeerSpec } from '../peers.ts';
-import { readSecret } from '../secret-file.ts';
-import { framed } from '../wording.ts';
+import { optionalTextArgument, poolArgument, textOption } from '../parse/parameters.ts';
+import { additionalOption, contactOf, directionDefault, directionOption, parsePeerSpec } from '../sites/peers.ts';
+import { readSecret } from '../sites/secret-file.ts';
+import { framed } from '../output/wording.ts';
 
 export const mirrorPoolPeerAdd = defineCommand({
   path: 'mirror pool peer add',

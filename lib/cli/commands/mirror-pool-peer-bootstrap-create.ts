@@ -1,8 +1,8 @@
 // `mirror pool peer bootstrap create`: the token with which another site introduces itself. The token is a secret.
 
 import { defineCommand } from '../command.ts';
-import { poolArgument, textOption } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { poolArgument, textOption } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const mirrorPoolPeerBootstrapCreate = defineCommand({
   path: 'mirror pool peer bootstrap create',

@@ -2,10 +2,10 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { pathArgument, poolArgument, textOption } from '../parameters.ts';
-import { additionalOption, directionDefault, directionOption } from '../peers.ts';
-import { readSecret } from '../secret-file.ts';
-import { framed } from '../wording.ts';
+import { pathArgument, poolArgument, textOption } from '../parse/parameters.ts';
+import { additionalOption, directionDefault, directionOption } from '../sites/peers.ts';
+import { readSecret } from '../sites/secret-file.ts';
+import { framed } from '../output/wording.ts';
 
 export const mirrorPoolPeerBootstrapImport = defineCommand({
   path: 'mirror pool peer bootstrap import',

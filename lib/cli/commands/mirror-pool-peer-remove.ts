@@ -2,8 +2,8 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { poolArgument, textArgument } from '../parameters.ts';
-import { unframed } from '../wording.ts';
+import { poolArgument, textArgument } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
 
 const uuidPattern = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 

@@ -1,9 +1,9 @@
 // `mirror pool peer set`: changes one property of a peer.
 
 import { defineCommand } from '../command.ts';
-import { optionalTextArgument, poolArgument, textArgument } from '../parameters.ts';
-import { readSecret } from '../secret-file.ts';
-import { unframed } from '../wording.ts';
+import { optionalTextArgument, poolArgument, textArgument } from '../parse/parameters.ts';
+import { readSecret } from '../sites/secret-file.ts';
+import { unframed } from '../output/wording.ts';
 
 export const mirrorPoolPeerSet = defineCommand({
   path: 'mirror pool peer set',

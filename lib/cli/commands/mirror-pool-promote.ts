@@ -1,7 +1,7 @@
 // `mirror pool promote`: `mirror image promote` on every mirrored image of a pool or namespace.
 
 import { defineCommand } from '../command.ts';
-import { poolAndNamespaceArgument, switchOption } from '../parameters.ts';
+import { poolAndNamespaceArgument, switchOption } from '../parse/parameters.ts';
 import { changePoolRoles } from '../pool-roles.ts';
 
 export const mirrorPoolPromote = defineCommand({

@@ -1,10 +1,10 @@
 // `mirror pool retention get`: the policy.
 
 import { defineReport } from '../command.ts';
-import { poolArgument } from '../parameters.ts';
-import { plainPoolRetention } from '../plain-mirror.ts';
-import { unframed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { poolArgument } from '../parse/parameters.ts';
+import { plainPoolRetention } from '../output/plain-mirror.ts';
+import { unframed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const mirrorPoolRetentionGet = defineReport({
   path: 'mirror pool retention get',

@@ -1,8 +1,8 @@
 // `mirror pool retention rm`: nothing is kept besides the newest, where an image does not say otherwise.
 
 import { defineCommand } from '../command.ts';
-import { poolArgument } from '../parameters.ts';
-import { unframed } from '../wording.ts';
+import { poolArgument } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
 
 export const mirrorPoolRetentionRemove = defineCommand({
   path: 'mirror pool retention remove',

@@ -1,8 +1,8 @@
 // `mirror pool retention set`: which points in time this site keeps of a pool's images that it receives.
 
 import { defineCommand } from '../command.ts';
-import { poolArgument, keepOption, requireKeep } from '../parameters.ts';
-import { unframed } from '../wording.ts';
+import { poolArgument, keepOption, requireKeep } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
 
 export const mirrorPoolRetentionSet = defineCommand({
   path: 'mirror pool retention set',

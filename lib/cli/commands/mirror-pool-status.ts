@@ -2,11 +2,11 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineReport } from '../command.ts';
-import { integerOption, poolAndNamespaceArgument, switchOption } from '../parameters.ts';
-import { plainPoolStatus } from '../plain-mirror.ts';
-import { watch, watchSecondsDefault } from '../watch.ts';
-import { unframed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { integerOption, poolAndNamespaceArgument, switchOption } from '../parse/parameters.ts';
+import { plainPoolStatus } from '../output/plain-mirror.ts';
+import { watch, watchSecondsDefault } from '../output/watch.ts';
+import { unframed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 const intervalRange = { min: 1, max: 3600 };
 

@@ -2,11 +2,11 @@
 // silently, as in rbd; with -R an empty list.
 
 import { defineReport } from '../command.ts';
-import { levelArgument } from '../parameters.ts';
-import { plainScheduleLevels, scheduleText } from '../plain-mirror.ts';
+import { levelArgument } from '../parse/parameters.ts';
+import { plainScheduleLevels, scheduleText } from '../output/plain-mirror.ts';
 import { listOptions, orNothing } from '../schedule-verbs.ts';
-import { framed, scheduleFrame } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { framed, scheduleFrame } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 const frame = scheduleFrame('mirror snapshot', 'list');
 

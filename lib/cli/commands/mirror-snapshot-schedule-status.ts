@@ -1,11 +1,11 @@
 // `mirror snapshot schedule status`: what the schedules will do next.
 
 import { defineReport } from '../command.ts';
-import { levelArgument } from '../parameters.ts';
-import { plainScheduleStatus } from '../plain-mirror.ts';
-import { scheduleStatusShape } from '../shapes.ts';
-import { framed, scheduleFrame } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { levelArgument } from '../parse/parameters.ts';
+import { plainScheduleStatus } from '../output/plain-mirror.ts';
+import { scheduleStatusShape } from '../client/shapes.ts';
+import { framed, scheduleFrame } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const mirrorSnapshotScheduleStatus = defineReport({
   path: 'mirror snapshot schedule status',

@@ -1,8 +1,8 @@
 // `namespace create`: a part of a pool with image names of its own.
 
 import { defineCommand } from '../command.ts';
-import { namespaceArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { namespaceArgument } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const namespaceCreate = defineCommand({
   path: 'namespace create',

@@ -1,10 +1,10 @@
 // `namespace ls`: the namespaces of a pool, without the default one.
 
 import { defineReport } from '../command.ts';
-import { poolArgument } from '../parameters.ts';
-import { textTable } from '../text-table.ts';
-import { unframed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { poolArgument } from '../parse/parameters.ts';
+import { textTable } from '../output/text-table.ts';
+import { unframed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const namespaceList = defineReport({
   path: 'namespace list',

@@ -1,8 +1,8 @@
 // `namespace rm`: removes a namespace that has no images.
 
 import { defineCommand } from '../command.ts';
-import { namespaceArgument } from '../parameters.ts';
-import { unframed } from '../wording.ts';
+import { namespaceArgument } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
 
 export const namespaceRemove = defineCommand({
   path: 'namespace remove',

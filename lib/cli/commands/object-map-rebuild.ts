@@ -1,7 +1,7 @@
 // `object-map rebuild`: an image's map is what its object map would be, so it is verified.
 
 import { defineCommand } from '../command.ts';
-import { imageOrSnapArgument } from '../parameters.ts';
+import { imageOrSnapArgument } from '../parse/parameters.ts';
 import { runMapCheck } from '../map-check.ts';
 
 export const objectMapRebuild = defineCommand({

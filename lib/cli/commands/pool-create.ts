@@ -1,8 +1,8 @@
 // `pool create`: a pool is a name for images and their mirroring. (In Ceph this is `ceph osd pool create`.)
 
 import { defineCommand } from '../command.ts';
-import { namedPoolArgument } from '../parameters.ts';
-import { unframed } from '../wording.ts';
+import { namedPoolArgument } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
 
 export const poolCreate = defineCommand({
   path: 'pool create',

@@ -2,8 +2,8 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { poolArgument, switchOption } from '../parameters.ts';
-import { unframed } from '../wording.ts';
+import { poolArgument, switchOption } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
 
 export const poolInit = defineCommand({
   path: 'pool init',

@@ -1,8 +1,8 @@
 // `pool ls`: the pools of a site.
 
 import { defineReport } from '../command.ts';
-import { unframed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { unframed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const poolList = defineReport({
   path: 'pool list',

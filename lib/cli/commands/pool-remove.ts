@@ -1,8 +1,8 @@
 // `pool rm`: deletes an empty pool.
 
 import { defineCommand } from '../command.ts';
-import { namedPoolArgument } from '../parameters.ts';
-import { unframed } from '../wording.ts';
+import { namedPoolArgument } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
 
 export const poolRemove = defineCommand({
   path: 'pool remove',

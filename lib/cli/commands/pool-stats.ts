@@ -1,13 +1,13 @@
 // `pool stats`: how many images and snapshots a pool has, and how large they are called.
 
-import type { Client } from '../client.ts';
+import type { Client } from '../client/client.ts';
 import { defineReport } from '../command.ts';
-import type { PoolSpec } from '../grammar.ts';
-import { poolAndNamespaceArgument } from '../parameters.ts';
-import { plainPoolStats } from '../plain-image.ts';
-import type { PoolCounts } from '../shapes.ts';
-import { framed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import type { PoolSpec } from '../parse/grammar.ts';
+import { poolAndNamespaceArgument } from '../parse/parameters.ts';
+import { plainPoolStats } from '../output/plain-image.ts';
+import type { PoolCounts } from '../client/shapes.ts';
+import { framed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const poolStats = defineReport({
   path: 'pool stats',

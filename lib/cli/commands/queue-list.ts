@@ -1,9 +1,9 @@
 // `queue ls`: messages of a site that were given up.
 
 import { defineReport } from '../command.ts';
-import { textTable } from '../text-table.ts';
-import { unframed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { textTable } from '../output/text-table.ts';
+import { unframed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 const columns = ['ID', 'TYPE', 'POOL', 'COUNT', 'LAST', 'WHY'].map((header) => ({ header }));
 

@@ -1,8 +1,8 @@
 // `queue purge`: forgets messages that were given up.
 
 import { defineCommand } from '../command.ts';
-import { failureIdArgument } from '../parameters.ts';
-import { unframed } from '../wording.ts';
+import { failureIdArgument } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
 
 export const queuePurge = defineCommand({
   path: 'queue purge',

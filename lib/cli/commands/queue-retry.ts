@@ -1,9 +1,9 @@
 // `queue retry`: sends messages again that were given up.
 
 import { defineReport } from '../command.ts';
-import { failureIdArgument } from '../parameters.ts';
-import { unframed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { failureIdArgument } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const queueRetry = defineReport({
   path: 'queue retry',

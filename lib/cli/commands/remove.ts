@@ -2,8 +2,8 @@
 
 import { linkedClonesText } from '../../image/images.ts';
 import { defineCommand } from '../command.ts';
-import { choiceOption, imageArgument, integerOption } from '../parameters.ts';
-import { framed, tellingItself } from '../wording.ts';
+import { choiceOption, imageArgument, integerOption } from '../parse/parameters.ts';
+import { framed, tellingItself } from '../output/wording.ts';
 
 const frame = {
   text: 'delete error',

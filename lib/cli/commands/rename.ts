@@ -2,8 +2,8 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { destinationArgument, destinationOptions, imageArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { destinationArgument, destinationOptions, imageArgument } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const rename = defineCommand({
   path: 'rename',

@@ -2,9 +2,9 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { parseSizeBytes } from '../grammar.ts';
-import { imageArgument, parsedOption, switchOption } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { parseSizeBytes } from '../parse/grammar.ts';
+import { imageArgument, parsedOption, switchOption } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 const shrinkText = 'shrinking an image is only allowed with the --allow-shrink flag';
 

@@ -2,12 +2,12 @@
 
 import { readFile } from 'node:fs/promises';
 import { FarsideError } from '../../errors.ts';
-import { Client } from '../client.ts';
+import { Client } from '../client/client.ts';
 import { defineCommand } from '../command.ts';
-import { siteNameOption } from '../local-sites.ts';
-import { textOption } from '../parameters.ts';
-import { changeSite, type Registration } from '../registry.ts';
-import { parseSiteUrl } from '../site-url.ts';
+import { siteNameOption } from '../sites/local-sites.ts';
+import { textOption } from '../parse/parameters.ts';
+import { changeSite, type Registration } from '../sites/registry.ts';
+import { parseSiteUrl } from '../parse/site-url.ts';
 
 export const siteAdd = defineCommand({
   path: 'site add',

@@ -1,8 +1,8 @@
 // `site info`: who a site is, and what it has asked of its bucket since it was started.
 
 import { defineReport } from '../command.ts';
-import { formatBytes } from '../grammar.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { formatBytes } from '../parse/grammar.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const siteInfo = defineReport({
   path: 'site info',

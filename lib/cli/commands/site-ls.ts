@@ -3,10 +3,10 @@
 
 import { lockHolder } from '../../../infra/local/site-lock.ts';
 import { defineReport } from '../command.ts';
-import { answers } from '../local-sites.ts';
-import { listSites, type Registration } from '../registry.ts';
-import { textTable } from '../text-table.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { answers } from '../sites/local-sites.ts';
+import { listSites, type Registration } from '../sites/registry.ts';
+import { textTable } from '../output/text-table.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const siteLs = defineReport({
   path: 'site ls',

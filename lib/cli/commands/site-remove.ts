@@ -3,8 +3,8 @@
 import { lockHolder } from '../../../infra/local/site-lock.ts';
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { registeredSite, siteNameOption } from '../local-sites.ts';
-import { unregisterSite } from '../registry.ts';
+import { registeredSite, siteNameOption } from '../sites/local-sites.ts';
+import { unregisterSite } from '../sites/registry.ts';
 
 export const siteRemove = defineCommand({
   path: 'site remove',

@@ -15,15 +15,15 @@ import {
 import { lockHolder } from '../../../infra/local/site-lock.ts';
 import { recordedPid } from '../../../infra/local/workerd-guard.ts';
 import { defineCommand } from '../command.ts';
-import type { Context } from '../context.ts';
+import type { Context } from '../sites/context.ts';
 import { FarsideError } from '../../errors.ts';
 import { parseTuning } from '../../site/tuning.ts';
-import { invalidOption } from '../grammar.ts';
-import { answers, siteNameOption, withoutPid } from '../local-sites.ts';
-import { choiceOption, integerOption, parsedOption, switchOption, textOption } from '../parameters.ts';
-import { changeSite, findSite } from '../registry.ts';
+import { invalidOption } from '../parse/grammar.ts';
+import { answers, siteNameOption, withoutPid } from '../sites/local-sites.ts';
+import { choiceOption, integerOption, parsedOption, switchOption, textOption } from '../parse/parameters.ts';
+import { changeSite, findSite } from '../sites/registry.ts';
 import { nextSignal } from '../signals.ts';
-import { parseSiteUrl } from '../site-url.ts';
+import { parseSiteUrl } from '../parse/site-url.ts';
 
 const tickSecondsDefault = 60;
 

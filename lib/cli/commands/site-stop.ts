@@ -9,8 +9,8 @@ import { killLeftoverWorkerd } from '../../../infra/local/workerd-guard.ts';
 import type { Clock } from '../../clock.ts';
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { registeredSite, siteNameOption, withoutPid } from '../local-sites.ts';
-import { changeSite } from '../registry.ts';
+import { registeredSite, siteNameOption, withoutPid } from '../sites/local-sites.ts';
+import { changeSite } from '../sites/registry.ts';
 
 const pollMs = 20;
 const politeWaitMs = 15_000;

@@ -1,9 +1,9 @@
 // `snap create`: freezes an image's content under a name, in a constant number of requests.
 
 import { defineCommand } from '../command.ts';
-import { snapArgument } from '../parameters.ts';
-import { quiesceMode, quiesceOptions } from '../quiescing.ts';
-import { framed } from '../wording.ts';
+import { snapArgument } from '../parse/parameters.ts';
+import { quiesceMode, quiesceOptions } from '../parse/quiescing.ts';
+import { framed } from '../output/wording.ts';
 
 export const snapCreate = defineCommand({
   path: 'snap create',

@@ -1,8 +1,8 @@
 // `snap limit clear`: takes the limit of snapshots away.
 
 import { defineCommand } from '../command.ts';
-import { imageArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { imageArgument } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const snapLimitClear = defineCommand({
   path: 'snap limit clear',

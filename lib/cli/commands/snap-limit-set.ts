@@ -3,8 +3,8 @@
 import { FarsideError } from '../../errors.ts';
 import { userSnapshotsMax } from '../../image/snapshots.ts';
 import { defineCommand } from '../command.ts';
-import { imageArgument, integerOption } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { imageArgument, integerOption } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 const limitRange = { min: 0, max: 999_999_999_999 };
 

@@ -1,11 +1,11 @@
 // `snap ls`: the snapshots of an image; with --all those of mirroring too.
 
 import { defineReport } from '../command.ts';
-import { imageArgument, switchOption, insteadOfSpec } from '../parameters.ts';
-import { plainSnapshots } from '../plain-image.ts';
-import type { Snapshots } from '../shapes.ts';
-import { framed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { imageArgument, switchOption, insteadOfSpec } from '../parse/parameters.ts';
+import { plainSnapshots } from '../output/plain-image.ts';
+import type { Snapshots } from '../client/shapes.ts';
+import { framed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const snapList = defineReport({
   path: 'snap list',

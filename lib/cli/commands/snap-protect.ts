@@ -1,8 +1,8 @@
 // `snap protect`: keeps a snapshot from being deleted.
 
 import { defineCommand } from '../command.ts';
-import { snapArgument } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { snapArgument } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const snapProtect = defineCommand({
   path: 'snap protect',

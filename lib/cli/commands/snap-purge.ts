@@ -1,8 +1,8 @@
 // `snap purge`: deletes all unprotected user snapshots of an image. Mirror snapshots are mirroring's.
 
 import { defineCommand } from '../command.ts';
-import { imageArgument, insteadOfSpec } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { imageArgument, insteadOfSpec } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const snapPurge = defineCommand({
   path: 'snap purge',

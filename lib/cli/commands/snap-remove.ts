@@ -2,12 +2,12 @@
 
 import { FarsideError } from '../../errors.ts';
 import type { ImageSpec } from '../../image/deps.ts';
-import type { Client } from '../client.ts';
+import type { Client } from '../client/client.ts';
 import { defineCommand } from '../command.ts';
-import { requireSnap, type SnapSpec } from '../grammar.ts';
-import { imageOrSnapArgument, integerOption, insteadOfSpec, switchOption } from '../parameters.ts';
-import { untilDone } from '../until-done.ts';
-import { framed } from '../wording.ts';
+import { requireSnap, type SnapSpec } from '../parse/grammar.ts';
+import { imageOrSnapArgument, integerOption, insteadOfSpec, switchOption } from '../parse/parameters.ts';
+import { untilDone } from '../client/until-done.ts';
+import { framed } from '../output/wording.ts';
 
 const idRange = { min: 0, max: Number.MAX_SAFE_INTEGER };
 

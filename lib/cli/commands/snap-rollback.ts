@@ -1,8 +1,8 @@
 // `snap rollback`: the image becomes what the snapshot holds, in a constant number of requests.
 
 import { defineCommand } from '../command.ts';
-import { imageOrSnapArgument, snapIdOption, snapshotRefOf } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { imageOrSnapArgument, snapIdOption, snapshotRefOf } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const snapRollback = defineCommand({
   path: 'snap rollback',

@@ -1,8 +1,8 @@
 // `snap unprotect`: allows a snapshot to be deleted again.
 
 import { defineCommand } from '../command.ts';
-import { snapArgument, insteadOfSpec } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { snapArgument, insteadOfSpec } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const snapUnprotect = defineCommand({
   path: 'snap unprotect',

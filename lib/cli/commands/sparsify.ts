@@ -2,8 +2,8 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { imageArgument, sparseSizeOption } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { imageArgument, sparseSizeOption } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const sparsify = defineCommand({
   path: 'sparsify',

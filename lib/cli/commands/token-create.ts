@@ -1,11 +1,11 @@
 // `token create`: access for another client. The token is shown here and never again.
 
 import { FarsideError } from '../../errors.ts';
-import { invalidOption } from '../grammar.ts';
+import { invalidOption } from '../parse/grammar.ts';
 import { defineReport } from '../command.ts';
-import { parsedOption, textOption } from '../parameters.ts';
-import { unframed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { parsedOption, textOption } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 const scopeForms = 'admin | pool:<pool-name>';
 

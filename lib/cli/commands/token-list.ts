@@ -1,9 +1,9 @@
 // `token ls`: who may use a site. Tokens themselves are not known to the site, only their hashes.
 
 import { defineReport } from '../command.ts';
-import { textTable } from '../text-table.ts';
-import { unframed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { textTable } from '../output/text-table.ts';
+import { unframed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 const columns = ['ID', 'SCOPE', 'CREATED', 'EXPIRES'].map((header) => ({ header }));
 

@@ -1,8 +1,8 @@
 // `token rm`: revokes a token, within seconds.
 
 import { defineCommand } from '../command.ts';
-import { textArgument } from '../parameters.ts';
-import { unframed } from '../wording.ts';
+import { textArgument } from '../parse/parameters.ts';
+import { unframed } from '../output/wording.ts';
 
 export const tokenRemove = defineCommand({
   path: 'token remove',

@@ -1,10 +1,10 @@
 // `trash list`: what is in the trash of a pool.
 
 import { defineReport } from '../command.ts';
-import { poolAndNamespaceArgument, switchOption } from '../parameters.ts';
-import { plainTrash, plainTrashNames } from '../plain-image.ts';
-import { framed } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { poolAndNamespaceArgument, switchOption } from '../parse/parameters.ts';
+import { plainTrash, plainTrashNames } from '../output/plain-image.ts';
+import { framed } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const trashList = defineReport({
   path: 'trash list',

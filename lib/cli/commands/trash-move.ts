@@ -2,9 +2,9 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { parseTimeMs } from '../dates.ts';
-import { imageArgument, textOption } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { parseTimeMs } from '../parse/dates.ts';
+import { imageArgument, textOption } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 export const trashMove = defineCommand({
   path: 'trash move',

@@ -2,7 +2,7 @@
 
 import { defineCommand } from '../command.ts';
 import { additionArguments } from '../schedule-verbs.ts';
-import { framed, scheduleFrame } from '../wording.ts';
+import { framed, scheduleFrame } from '../output/wording.ts';
 
 export const trashPurgeScheduleAdd = defineCommand({
   path: 'trash purge schedule add',

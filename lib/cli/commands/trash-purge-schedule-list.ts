@@ -2,11 +2,11 @@
 // in rbd.
 
 import { defineReport } from '../command.ts';
-import { levelArgument } from '../parameters.ts';
-import { plainPurgeLevels, scheduleText } from '../plain-mirror.ts';
+import { levelArgument } from '../parse/parameters.ts';
+import { plainPurgeLevels, scheduleText } from '../output/plain-mirror.ts';
 import { listOptions, orNothing } from '../schedule-verbs.ts';
-import { framed, scheduleFrame } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { framed, scheduleFrame } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 const frame = scheduleFrame('trash purge', 'list');
 

@@ -1,11 +1,11 @@
 // `trash purge schedule status`: when the trash is purged next.
 
 import { defineReport } from '../command.ts';
-import { levelArgument } from '../parameters.ts';
-import { plainPurgeStatus } from '../plain-mirror.ts';
-import { purgeStatusShape } from '../shapes.ts';
-import { framed, scheduleFrame } from '../wording.ts';
-import { xmlShapes } from '../xml-shapes.ts';
+import { levelArgument } from '../parse/parameters.ts';
+import { plainPurgeStatus } from '../output/plain-mirror.ts';
+import { purgeStatusShape } from '../client/shapes.ts';
+import { framed, scheduleFrame } from '../output/wording.ts';
+import { xmlShapes } from '../output/xml-shapes.ts';
 
 export const trashPurgeScheduleStatus = defineReport({
   path: 'trash purge schedule status',

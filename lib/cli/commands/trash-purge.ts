@@ -2,11 +2,11 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { parseTimeMs } from '../dates.ts';
-import { withErrno } from '../failure.ts';
-import { invalidOption } from '../grammar.ts';
-import { parsedOption, poolAndNamespaceArgument, textOption } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { parseTimeMs } from '../parse/dates.ts';
+import { withErrno } from '../output/failure.ts';
+import { invalidOption } from '../parse/grammar.ts';
+import { parsedOption, poolAndNamespaceArgument, textOption } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 function parseRatio(text: string): number {
   if (!/^\d+(\.\d+)?$/.test(text)) throw invalidOption('--threshold');

@@ -3,8 +3,8 @@
 import { linkedClonesText } from '../../image/images.ts';
 import { tooEarlyText } from '../../image/trash.ts';
 import { defineCommand } from '../command.ts';
-import { imageIdArgument, imageIdOf, imageIdOption, switchOption } from '../parameters.ts';
-import { framed, tellingItself } from '../wording.ts';
+import { imageIdArgument, imageIdOf, imageIdOption, switchOption } from '../parse/parameters.ts';
+import { framed, tellingItself } from '../output/wording.ts';
 
 const frame = {
   text: 'remove error',

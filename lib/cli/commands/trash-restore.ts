@@ -1,8 +1,8 @@
 // `trash restore`: gives an image in the trash its name back.
 
 import { defineCommand } from '../command.ts';
-import { imageIdArgument, imageIdOf, imageIdOption } from '../parameters.ts';
-import { framed } from '../wording.ts';
+import { imageIdArgument, imageIdOf, imageIdOption } from '../parse/parameters.ts';
+import { framed } from '../output/wording.ts';
 
 const frame = {
   text: 'restore error',

@@ -6,7 +6,7 @@ import type { Context, MiddlewareHandler } from 'hono';
 
 import { FarsideError } from '../../errors.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
-import { authenticatePeer, type Caller } from '../../mirror/peer.ts';
+import { authenticatePeer, type Caller } from '../../mirror/peers/peer.ts';
 import { authenticate, bearerOf, type Principal } from '../auth.ts';
 import { answerUnauthorized, forbidden } from './errors.ts';
 

@@ -2,10 +2,10 @@
 
 import { createRoute, z } from '@hono/zod-openapi';
 
-import { listChildren } from '../../image/children.ts';
-import { cloneFormats, cloneImage } from '../../image/clone.ts';
-import { copyStep } from '../../image/copy.ts';
-import { flattenStep } from '../../image/flatten.ts';
+import { listChildren } from '../../image/clones/children.ts';
+import { cloneFormats, cloneImage } from '../../image/clones/clone.ts';
+import { copyStep } from '../../image/clones/copy.ts';
+import { flattenStep } from '../../image/clones/flatten.ts';
 import type { ImageSpec } from '../../image/deps.ts';
 import type { SnapshotRef } from '../../image/info.ts';
 import { dataPoolOf } from '../../image/options.ts';

@@ -6,9 +6,9 @@ import { createImage, imageInfo, listImages, renameImage, resizeImage } from '..
 import { getMeta, listMeta, removeMeta, setMeta } from '../../image/meta.ts';
 import { creationOf } from '../../image/options.ts';
 import { recentLevels } from '../../mirror/config.ts';
-import { mirrorByFeature, updateMirroredFeatures } from '../../mirror/by-feature.ts';
+import { mirrorByFeature, updateMirroredFeatures } from '../../mirror/verbs/by-feature.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
-import { removeMirroredImage } from '../../mirror/images.ts';
+import { removeMirroredImage } from '../../mirror/verbs/images.ts';
 import { access } from './access.ts';
 import { body, done, made, newApi, ok, specOf, type Api } from './routing.ts';
 import * as schemas from './schemas.ts';

@@ -1,15 +1,15 @@
 // Owns the routes of the journal of an image in use: what its writer tells the site, and what it needs to know to take points
-// itself (lib/mirror/points.ts). Handlers translate.
+// itself (lib/mirror/primary/points.ts). Handlers translate.
 
 import { createRoute, z } from '@hono/zod-openapi';
 
 import { openHeader } from '../../image/access.ts';
-import { openHead } from '../../image/fold.ts';
-import { advanceJournal } from '../../mirror/advance.ts';
+import { openHead } from '../../image/journal/fold.ts';
+import { advanceJournal } from '../../mirror/primary/advance.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
-import { disconnectClients } from '../../mirror/disconnect.ts';
-import { inspectJournal, journalInfo, journalStatus, resetJournal } from '../../mirror/journal-report.ts';
-import { pointTerms } from '../../mirror/points.ts';
+import { disconnectClients } from '../../mirror/primary/disconnect.ts';
+import { inspectJournal, journalInfo, journalStatus, resetJournal } from '../../mirror/primary/journal-report.ts';
+import { pointTerms } from '../../mirror/primary/points.ts';
 import { access } from './access.ts';
 import { body, done, newApi, ok, optionalBody, specOf, type Api } from './routing.ts';
 import * as schemas from './schemas.ts';

@@ -3,11 +3,11 @@
 import { createRoute } from '@hono/zod-openapi';
 
 import type { MirrorDeps } from '../../mirror/deps.ts';
-import { createBootstrapToken, importBootstrapToken } from '../../mirror/peer.ts';
-import { addPeer, removePeer, setPeer } from '../../mirror/peer-verbs.ts';
-import { poolInfo } from '../../mirror/pool-info.ts';
-import { disablePool, enablePool } from '../../mirror/pool-mode.ts';
-import { demotePool, promotePool } from '../../mirror/pool-roles.ts';
+import { createBootstrapToken, importBootstrapToken } from '../../mirror/peers/peer.ts';
+import { addPeer, removePeer, setPeer } from '../../mirror/peers/peer-verbs.ts';
+import { poolInfo } from '../../mirror/verbs/pool-info.ts';
+import { disablePool, enablePool } from '../../mirror/verbs/pool-mode.ts';
+import { demotePool, promotePool } from '../../mirror/verbs/pool-roles.ts';
 import { access } from './access.ts';
 import { body, done, made, newApi, ok, optionalBody, type Api } from './routing.ts';
 import * as schemas from './schemas.ts';

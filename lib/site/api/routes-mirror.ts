@@ -3,10 +3,16 @@
 import { createRoute } from '@hono/zod-openapi';
 
 import { openHeader } from '../../image/access.ts';
-import { newRun } from '../../image/collect.ts';
+import { newRun } from '../../image/collect/collect.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
-import { createMirrorSnapshot, demoteImage, disableImage, enableImage, resyncImage } from '../../mirror/images.ts';
-import { promoteImage } from '../../mirror/promote.ts';
+import {
+  createMirrorSnapshot,
+  demoteImage,
+  disableImage,
+  enableImage,
+  resyncImage,
+} from '../../mirror/verbs/images.ts';
+import { promoteImage } from '../../mirror/verbs/promote.ts';
 import { access } from './access.ts';
 import { done, made, newApi, optionalBody, specOf, type Api } from './routing.ts';
 import * as schemas from './schemas.ts';

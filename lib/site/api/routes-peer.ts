@@ -8,8 +8,8 @@ import { bytesHeader, formatTag, parseRange, parseTag } from '../../bucket/http-
 import { FarsideError } from '../../errors.ts';
 import { slotSchema } from '../../image/header.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
-import { PeerEndpoint, type PackPlace } from '../../mirror/endpoint.ts';
-import { registerPeer } from '../../mirror/peer.ts';
+import { PeerEndpoint, type PackPlace } from '../../mirror/primary/endpoint.ts';
+import { registerPeer } from '../../mirror/peers/peer.ts';
 import {
   ackSchema,
   deltaAnswerSchema,

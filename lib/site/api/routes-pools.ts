@@ -5,7 +5,7 @@ import { createRoute } from '@hono/zod-openapi';
 import type { MirrorDeps } from '../../mirror/deps.ts';
 import { createNamespace, listNamespaces, removeNamespace } from '../../mirror/namespace.ts';
 import { createPool, listPools, removePool } from '../../mirror/pool.ts';
-import { dropKept } from '../../mirror/trash.ts';
+import { dropKept } from '../../mirror/verbs/trash.ts';
 import { poolRegistry } from '../site-document.ts';
 import { access } from './access.ts';
 import { body, done, newApi, ok, type Api } from './routing.ts';

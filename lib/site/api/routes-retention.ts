@@ -4,8 +4,13 @@
 import { createRoute, z } from '@hono/zod-openapi';
 
 import type { MirrorDeps } from '../../mirror/deps.ts';
-import { imageRetention, poolRetention, setImageRetention, setPoolRetention } from '../../mirror/retention-verbs.ts';
-import { cleanUpTestFailovers, listTestFailovers, startTestFailover } from '../../mirror/test-failover.ts';
+import {
+  imageRetention,
+  poolRetention,
+  setImageRetention,
+  setPoolRetention,
+} from '../../mirror/verbs/retention-verbs.ts';
+import { cleanUpTestFailovers, listTestFailovers, startTestFailover } from '../../mirror/verbs/test-failover.ts';
 import { access } from './access.ts';
 import { snapshotRef, snapshotRefShape, targetOf, targetShape } from './routes-clones.ts';
 import { body, done, made, newApi, ok, specOf, type Api } from './routing.ts';

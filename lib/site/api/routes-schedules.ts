@@ -4,15 +4,15 @@
 import { createRoute } from '@hono/zod-openapi';
 
 import type { MirrorDeps } from '../../mirror/deps.ts';
-import { purgeStatus } from '../../mirror/purge-schedules.ts';
-import type { ScheduleKind } from '../../mirror/schedule.ts';
+import { purgeStatus } from '../../mirror/schedules/purge-schedules.ts';
+import type { ScheduleKind } from '../../mirror/schedules/schedule.ts';
 import {
   addSchedule,
   listScheduleLevels,
   listSchedules,
   removeSchedule,
   scheduleStatus,
-} from '../../mirror/schedules.ts';
+} from '../../mirror/schedules/schedules.ts';
 import { readSite } from '../site-document.ts';
 import { access } from './access.ts';
 import { body, done, newApi, ok, type Api } from './routing.ts';

@@ -3,7 +3,7 @@
 import { createRoute } from '@hono/zod-openapi';
 
 import type { MirrorDeps } from '../../mirror/deps.ts';
-import { imageStatus, poolStatus } from '../../mirror/status.ts';
+import { imageStatus, poolStatus } from '../../mirror/status/status.ts';
 import { access } from './access.ts';
 import { newApi, ok, specOf, type Api } from './routing.ts';
 import * as schemas from './schemas.ts';

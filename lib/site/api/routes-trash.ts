@@ -3,9 +3,9 @@
 import { createRoute } from '@hono/zod-openapi';
 
 import { listTrash, purgeTrash, removeFromTrash, restoreFromTrash } from '../../image/trash.ts';
-import { mirrorByFeature } from '../../mirror/by-feature.ts';
+import { mirrorByFeature } from '../../mirror/verbs/by-feature.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
-import { trashImage } from '../../mirror/images.ts';
+import { trashImage } from '../../mirror/verbs/images.ts';
 import { access } from './access.ts';
 import { body, done, made, newApi, ok, optionalBody, specOf, type Api } from './routing.ts';
 import * as schemas from './schemas.ts';

@@ -7,7 +7,7 @@ import { z } from '@hono/zod-openapi';
 import { sizeBytesMax } from '../../image/header.ts';
 import { objectBytesMax, objectBytesMin } from '../../image/images.ts';
 import { metaValueBytesMax } from '../../image/meta.ts';
-import { quiesceModes } from '../../image/quiesce.ts';
+import { quiesceModes } from '../../image/journal/quiesce.ts';
 import { delaySecondsMax } from '../../image/trash.ts';
 import { storePlaceSchema } from '../config.ts';
 

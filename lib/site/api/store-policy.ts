@@ -29,10 +29,10 @@ import {
   type Header,
   type MirrorSnapshot,
 } from '../../image/header.ts';
-import { keepParents } from '../../image/lineage.ts';
+import { keepParents } from '../../image/clones/lineage.ts';
 import { headerKey } from '../../image/names.ts';
 import type { MirrorDeps } from '../../mirror/deps.ts';
-import { isPointDue, pointTerms, withPoint } from '../../mirror/points.ts';
+import { isPointDue, pointTerms, withPoint } from '../../mirror/primary/points.ts';
 import { recall, recent, remember } from '../../mirror/recent.ts';
 import type { Principal } from '../auth.ts';
 import type { ApiEnv } from './access.ts';
@@ -204,7 +204,7 @@ function assertUnmirrored(header: Header): void {
 
 /**
  * The mirror snapshots that the change may leave: those that are there; of an image that is mirrored by its journal, with the very
- * point that it has to take (lib/mirror/points.ts).
+ * point that it has to take (lib/mirror/primary/points.ts).
  */
 async function expectedPoints(deps: MirrorDeps, stored: Header, next: Header): Promise<MirrorSnapshot[]> {
   const before = mirrorSnapshots(stored);

@@ -1,0 +1,114 @@
+// Owns the points of an image that is mirrored by its journal: primary mirror snapshots that nobody asked for. Between two
+// points the replica copies the journal's slots; whatever else happens to the image (a snapshot, a new size, a name, metadata,
+// the begin and the end of an epoch) is a point, taken by the very swap that makes the change (`replaceHeader` in access.ts).
+// So it comes to its place in the order of writes:
+//
+//   writer                                 snap create s
+//   slots 7, 8 (epoch E)
+//                                          folds up to slot 8; swap: snapshot s, point at (E, 9)
+//   slot 9
+//
+// The replica copies the point, and goes on with slot 9.
+
+import type { Stored } from '../../bucket/document.ts';
+import type { Clock } from '../../clock.ts';
+import type { JournalPoints } from '../../image/deps.ts';
+import { foldTail } from '../../image/journal/fold.ts';
+import { mirrorSnapshots, sameRoot } from '../../image/header.ts';
+import type { Header } from '../../image/header.ts';
+import { overridden } from '../../image/options.ts';
+import { updateWhole } from '../../image/whole.ts';
+import type { Random } from '../../random.ts';
+import { recentLevels } from '../config.ts';
+import type { DocumentDeps, MirrorDeps } from '../deps.ts';
+import { announceNewest } from '../verbs/images.ts';
+import { imageStateOf, newestMirrorSnapshot, withRoleChange } from '../verbs/mirror-snapshots.ts';
+import { recentPool, sends } from '../pool.ts';
+import { primarySnapshot } from '../roles/role-changes.ts';
+import { promotionState } from '../roles/roles.ts';
+
+/** What a point depends on besides the image: the peers that it is for, and how many are kept for one that does not catch up. */
+export type PointTerms = { peerUuids: string[]; snapshotsMax: number };
+
+export async function pointTerms(deps: DocumentDeps, { pool: name, meta }: Header): Promise<PointTerms> {
+  const pool = await recentPool(deps, name);
+  const levels = { ...(await recentLevels(deps, name)), meta };
+  return {
+    peerUuids: pool.peers.filter(sends).map((peer) => peer.uuid),
+    snapshotsMax: overridden('rbd_mirroring_max_mirroring_snapshots', levels) ?? deps.limits.mirrorSnapshotsMax,
+  };
+}
+
+/** For a site. */
+export const journalPoints = (deps: MirrorDeps): JournalPoints => ({
+  withPoint: pointTaker(deps, (header) => pointTerms(deps, header)),
+  announce: async (header) => {
+    try {
+      await announceNewest(deps, await recentPool(deps, header.pool), header);
+    } catch {
+      // The replicas find the point when they look next.
+    }
+  },
+});
+
+/** `terms`: asked for only when a point is due. */
+export const pointTaker =
+  (
+    { clock, random }: { clock: Clock; random: Random },
+    terms: (header: Header) => Promise<PointTerms>,
+  ): JournalPoints['withPoint'] =>
+  async (before, after) =>
+    isPointDue(before, after)
+      ? withPoint(after, await terms(after), { nowMs: clock.nowMs(), uuid: random.uuid() })
+      : after;
+
+/** Pure. */
+export const withPoint = (
+  header: Header,
+  { peerUuids, snapshotsMax }: PointTerms,
+  { nowMs, uuid }: { nowMs: number; uuid: string },
+): Header =>
+  withRoleChange(header, primarySnapshot(mirrorSnapshots(header), peerUuids), peerUuids, {
+    nowMs,
+    uuids: [uuid, ''],
+    snapshotsMax,
+  });
+
+/** Whether replicas have to see the change, and it is not a point itself. */
+export function isPointDue(before: Header, after: Header): boolean {
+  if (newestMirrorSnapshot(before)?.id !== newestMirrorSnapshot(after)?.id) return false;
+  return seenOf(before) !== seenOf(after) || !(isSameEpoch(before, after) || sameRoot(before.root, after.root));
+}
+
+const seenOf = (header: Header): string => JSON.stringify([imageStateOf(header), openEpochOf(header)]);
+
+const openEpochOf = ({ journal }: Header): string | undefined =>
+  journal?.state === 'open' ? journal.folded.epoch : undefined;
+
+/** Then the root moves by folding only, which is not seen. */
+const isSameEpoch = (before: Header, after: Header): boolean =>
+  openEpochOf(before) !== undefined && openEpochOf(before) === openEpochOf(after);
+
+/**
+ * A replica cannot go on from where it is (a slot was collected here): takes a point for it, unless the newest one says all
+ * that there is.
+ */
+export async function takePoint(deps: MirrorDeps, stored: Stored<Header>): Promise<void> {
+  if (!isJournalPrimary(stored.value)) return;
+  const terms = await pointTerms(deps, stored.value);
+  const drawn = { nowMs: deps.clock.nowMs(), uuid: deps.random.uuid() };
+  const change = (header: Header): Header | undefined =>
+    isJournalPrimary(header) && !isNothingNew(header) ? withPoint(header, terms, drawn) : undefined;
+  const { value } = await updateWhole(deps, stored, foldTail, change);
+  await journalPoints(deps).announce(value);
+}
+
+const isJournalPrimary = (header: Header): boolean =>
+  header.mirror?.mode === 'journal' && promotionState(mirrorSnapshots(header)) === 'primary';
+
+function isNothingNew(header: Header): boolean {
+  const newest = newestMirrorSnapshot(header);
+  const { journal } = header;
+  const seq = journal?.state === 'open' ? journal.folded.seq : undefined;
+  return newest !== undefined && newest.namespace.position?.seq === seq && sameRoot(newest.root, header.root);
+}
