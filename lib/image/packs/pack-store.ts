@@ -1,8 +1,7 @@
 // Owns reading: everything that leaves here was verified against its hash. Holds one image's packs; caches indexes and
 // map nodes (both immutable in meaning) within `cacheBytes`. Block data is not cached.
 //
-// A clone's packs lie in its own prefix, its parent's, and so on (`packSources`). A reference commits to content, so any copy
-// that has the entry will do; which prefix had a pack is remembered for as long as the process lives, to spare the miss.
+// Where copies of a pack are looked for is `PackPlaces`'s to say.
 //
 // Collection may replace a stored copy by a sparser one at any time. So ranges are read with If-Match, and a changed
 // object makes us read its index again:
@@ -22,8 +21,8 @@ import type { ImageDeps, Settings } from '../deps.ts';
 import { NodeCache } from './node-cache.ts';
 import { sectorBytes, type Node, type PackRef } from '../format/node.ts';
 import { packSources, type Header, type PacksElsewhere } from '../header.ts';
-import { parseImageId, type ImageId } from '../ids.ts';
-import { packKeys } from './pack-place.ts';
+import { parseImageId } from '../ids.ts';
+import { PackPlaces, type PackSources, type Place } from './pack-places.ts';
 import { coalesce, nodeWindow, type Run } from './pack-ranges.ts';
 import {
   encodeCopy,
@@ -38,8 +37,6 @@ import {
 /** A concrete pack, as the map names it. */
 export type Pack = Exclude<PackRef, 'self'>;
 
-/** Where a copy of a pack may lie. */
-type Place = { source: ImageId; key: string };
 /** One stored copy of a pack. */
 type Opened = { key: string; index: PackIndex; etag: Etag };
 
@@ -77,52 +74,32 @@ export const openStore = (
     deps.settings,
   );
 
-/** Packs that were found elsewhere than where they are looked for first. */
-const placesMax = 16_384;
-const placesOf = new WeakMap<Bucket, LRUCache<string, Place>>();
-
-function placesIn(bucket: Bucket): LRUCache<string, Place> {
-  let places = placesOf.get(bucket);
-  if (!places) placesOf.set(bucket, (places = new LRUCache({ max: placesMax })));
-  return places;
-}
-
 /** A pack no larger than this is read whole at once: one request instead of two. */
 const wholeBytesMax = 256 * 1024;
 /** How often a pack may shrink under one read before we call it a fault. */
 const rereadsMax = 5;
 
-/** `sources`: the image itself, then those whose packs it may need. `slotsFirst`: segments are looked for in their slots first. */
-export type PackSources = { sources: readonly ImageId[]; slotsFirst: boolean };
-
 export class PackStore {
   readonly #bucket: Bucket;
-  readonly #sources: readonly ImageId[];
-  readonly #slotsFirst: boolean;
+  readonly #places: PackPlaces;
   readonly #label: string;
   /** By source and pack. */
   readonly #indexes: LRUCache<string, Opened>;
   readonly #nodes: NodeCache;
   readonly #loading = new Map<string, Promise<Opened | undefined>>();
-  /** Copies that were looked for and not there: nothing that may not change. */
-  readonly #absent = new Set<string>();
-  /** Where a pack was found last: the next one is probably there too. */
-  #lastSource: ImageId;
 
   /**
    * @param label how messages name the image, as `pool/image`.
    */
   constructor(
     bucket: Bucket,
-    { sources, slotsFirst }: PackSources,
+    sources: PackSources,
     label: string,
     objectBytes: number,
     settings: Pick<Settings, 'cacheBytes'>,
   ) {
     this.#bucket = bucket;
-    this.#sources = sources;
-    this.#slotsFirst = slotsFirst;
-    this.#lastSource = sources[0]!;
+    this.#places = new PackPlaces(bucket, sources);
     this.#label = label;
     const maxSize = Math.max(1, Math.floor(settings.cacheBytes / 2));
     this.#indexes = new LRUCache({ maxSize, sizeCalculation: (opened) => opened.index.weightBytes });
@@ -140,7 +117,7 @@ export class PackStore {
   }
 
   async #firstIndex(pack: Pack, suits = (_: PackIndex): boolean => true): Promise<PackIndex | undefined> {
-    for (const place of this.#order(pack)) {
+    for (const place of this.#places.order(pack)) {
       const opened = await this.#open(pack, place);
       if (opened && suits(opened.index)) return opened.index;
     }
@@ -149,14 +126,13 @@ export class PackStore {
 
   /** The index of the copy that is stored under `key`, one of the image's own; undefined when there is none. */
   async copyIndex(pack: Pack, key: string): Promise<PackIndex | undefined> {
-    return (await this.#open(pack, { source: this.#sources[0]!, key }))?.index;
+    return (await this.#open(pack, this.#places.ownAt(key)))?.index;
   }
 
   /** Whether the image itself has the entry, in one of its own copies of the pack. */
   async ownEntries(pack: Pack): Promise<(entryIndex: number) => boolean> {
-    const keys = packKeys(this.#sources[0]!, pack, this.#slotsFirst);
-    const copies = await Promise.all(keys.map((key) => this.copyIndex(pack, key)));
-    return (entryIndex) => copies.some((copy) => copy?.isPresent(entryIndex) === true);
+    const copies = await Promise.all(this.#places.own(pack).map((place) => this.#open(pack, place)));
+    return (entryIndex) => copies.some((copy) => copy?.index.isPresent(entryIndex) === true);
   }
 
   /** The map node at (pack, entry), its pack references made concrete. `level` is what the reference to it promises. */
@@ -214,10 +190,10 @@ export class PackStore {
 
   /** From the first copy that has each entry. False: a copy has changed, or what was believed absent may be there by now. */
   async #readOnce(pack: Pack, wanted: readonly number[], reading: Reading): Promise<boolean> {
-    const believedAbsent = this.#absent.size > 0;
+    const believedAbsent = this.#places.believesAbsent;
     let left = wanted;
     let sparse: PackIndex | undefined;
-    for (const place of this.#order(pack)) {
+    for (const place of this.#places.order(pack)) {
       const opened = await this.#open(pack, place);
       if (!opened) continue;
       const { index } = opened;
@@ -280,33 +256,13 @@ export class PackStore {
     }
   }
 
-  /** Where to look for a pack: where it was found before, then in the order of the sources. */
-  #order(pack: Pack): readonly Place[] {
-    const places = this.#placesFor(pack);
-    if (places.length === 1) return places;
-    const known = placesIn(this.#bucket).get(this.#placeKey(pack));
-    if (known) return [known, ...places.filter(({ key }) => key !== known.key)];
-    const isLast = ({ source }: Place): boolean => source === this.#lastSource;
-    return [...places.filter(isLast), ...places.filter((place) => !isLast(place))];
-  }
-
-  #placesFor(pack: Pack): Place[] {
-    return this.#sources.flatMap((source) => packKeys(source, pack, this.#slotsFirst).map((key) => ({ source, key })));
-  }
-
-  #placeKey(pack: Pack): string {
-    return `${this.#sources[0]}/${pack.packId}`;
-  }
-
   /** What is known of the copies of a pack: one of them is known to have changed. */
   forget(pack: Pack): void {
-    this.#absent.clear();
-    placesIn(this.#bucket).delete(this.#placeKey(pack));
-    for (const { key } of this.#placesFor(pack)) this.#indexes.delete(key);
+    for (const { key } of this.#places.forget(pack)) this.#indexes.delete(key);
   }
 
   async #open(pack: Pack, place: Place): Promise<Opened | undefined> {
-    if (this.#absent.has(place.key)) return undefined;
+    if (this.#places.isAbsent(place)) return undefined;
     const opened = this.#indexes.get(place.key) ?? (await this.#loadOnce(pack, place));
     if (!opened) return undefined;
     const { entryCount, packBytes } = opened.index;
@@ -336,28 +292,16 @@ export class PackStore {
         ? Math.max(pack.packBytes, indexBytes(pack.entryCount))
         : indexBytes(pack.entryCount);
     const outcome = await this.#bucket.get(key, { range: { offset: 0, length } });
-    if (outcome.status !== 'found') return this.#noteAbsent(pack, key);
+    if (outcome.status !== 'found') return this.#places.noteAbsent(pack, place);
     try {
       const opened = { key, index: parsePackIndex(outcome.body, pack.packId), etag: outcome.meta.etag };
       this.#indexes.set(key, opened);
-      this.#notePlace(pack, place);
+      this.#places.noteFound(pack, place);
       this.#keepNodes(pack, opened.index, outcome.body);
       return opened;
     } catch (cause) {
       throw this.#damaged(pack, 'index', cause);
     }
-  }
-
-  #noteAbsent(pack: Pack, key: string): undefined {
-    if (this.#placesFor(pack).length === 1) return;
-    if (this.#absent.size >= placesMax) this.#absent.clear();
-    this.#absent.add(key);
-  }
-
-  #notePlace(pack: Pack, place: Place): void {
-    const [first] = this.#placesFor(pack);
-    if (this.#sources.length > 1) this.#lastSource = place.source;
-    if (place.key !== first!.key) placesIn(this.#bucket).set(this.#placeKey(pack), place);
   }
 
   /** A small pack came whole with its index: keep its map nodes. Damage is reported when the node is asked for. */

@@ -13,7 +13,7 @@ import { mirrorSnapshots, packSources } from '../../image/header.ts';
 import type { Header } from '../../image/header.ts';
 import { parseEpochId, parseImageId, parsePackId, type PackId } from '../../image/ids.ts';
 import { mergeCopies } from '../../image/packs/pack-copy.ts';
-import type { PackSources } from '../../image/packs/pack-store.ts';
+import type { PackSources } from '../../image/packs/pack-places.ts';
 import { parsePackIndex } from '../../image/format/pack.ts';
 import { packKeys, type Placed } from '../../image/packs/pack-place.ts';
 import { acknowledge } from './acknowledge.ts';
