@@ -57,6 +57,12 @@ const rules: Rule[] = [
     pattern: /from '(?:\.\.\/)+(?:site|cli|functions|infra)\//,
   },
   {
+    name: 'mirroring in the storage engine',
+    instead: 'lib/image and lib/stream are called by lib/mirror: take what is needed as a parameter',
+    covers: (path) => /^lib\/(?:image|stream)\//.test(path),
+    pattern: /from '(?:\.\.\/)+mirror\//,
+  },
+  {
     name: 'a platform in the core',
     instead:
       'of Node only node:crypto, node:zlib and node:buffer, of packages only zod and pure ones; the rest through deps',

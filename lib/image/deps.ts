@@ -65,3 +65,8 @@ export type ImageSpec = {
   snap?: string | undefined;
   byId?: boolean | undefined;
 };
+
+/** Has the objects of removed images deleted later, step by step (`removeStep`): the queue of a site is one. */
+export interface RemovalQueue {
+  send(messages: readonly { type: 'remove'; imageId: string }[]): Promise<void>;
+}

@@ -10,12 +10,11 @@ import { backOff, raceBackoff } from '../bucket/backoff.ts';
 import { createDocument, racesMax, readDocument, type Stored } from '../bucket/document.ts';
 import { checkName, keyText, parseKey, prefixes } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
-import type { Queue } from '../mirror/messages.ts';
 import { assertWritable, isNonPrimary, openHeader, readHeader, replaceHeader, updateHeader } from './access.ts';
 import { assertNotAttached, ownerOf } from './journal/attachment.ts';
 import { forgetGone, unlinkFromParent } from './clones/children.ts';
 import { assertPacksSafe } from './collect/condemned.ts';
-import type { ImageDeps, ImageSpec } from './deps.ts';
+import type { ImageDeps, ImageSpec, RemovalQueue } from './deps.ts';
 import { featuresDefault, updatedFeatures, withDataPool } from './features.ts';
 import {
   headerSchema,
@@ -215,7 +214,7 @@ async function rootOfSize(deps: ImageDeps, header: Header, options: ResizeOption
 
 export type RemoveOptions = {
   /** Where the deletion of the image's objects goes on; without one, the caller sees to it. */
-  queue?: Pick<Queue, 'send'> | undefined;
+  queue?: RemovalQueue | undefined;
   /** Mirroring removes replicas, with their snapshots. */
   byMirroring?: boolean;
 };

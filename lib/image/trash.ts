@@ -16,11 +16,10 @@ import { racesMax, readDocument, replaceDocument, type Stored } from '../bucket/
 import type { ObjectMeta } from '../bucket/driver.ts';
 import { checkName, keyText, parseKey, prefixes, type Key } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
-import type { Queue } from '../mirror/messages.ts';
 import { isNonPrimary, openHeader, readHeader, updateHeader } from './access.ts';
 import { assertNotAttached } from './journal/attachment.ts';
 import { forgetGone, unlinkFromParent } from './clones/children.ts';
-import type { ImageSpec } from './deps.ts';
+import type { ImageSpec, RemovalQueue } from './deps.ts';
 import { headerSchema, userSnapshots, type Header } from './header.ts';
 import { parseImageId, type ImageId } from './ids.ts';
 import { linkedClonesText } from './images.ts';
@@ -141,7 +140,7 @@ export type TrashRemoval = {
   force?: boolean;
   /** Mirroring removes replicas with their snapshots. */
   byMirroring?: boolean;
-  queue: Pick<Queue, 'send'>;
+  queue: RemovalQueue;
 };
 
 /** `trash rm`: gone at the swap, its objects in the background. EPERM: not yet. ENOTEMPTY: it has snapshots. */
@@ -248,7 +247,7 @@ function trashListing(
   };
 }
 
-type Page = { after?: string | undefined; queue: Pick<Queue, 'send'> };
+type Page = { after?: string | undefined; queue: RemovalQueue };
 export type PurgeOptions = Page & { expiredBeforeMs: number };
 /** `expiredBeforeMs`: of a namespace, at most `endMs`; undefined: nothing of it goes. */
 export type PurgeRule = Page & { endMs: number; expiredBeforeMs: (namespace: string) => number | undefined };
@@ -292,7 +291,7 @@ export async function purgeNamespaces(
   return isOver ? purged : { ...purged, next: last };
 }
 
-async function purgeOne(deps: NameDeps, entry: TrashEntry, queue: Pick<Queue, 'send'>): Promise<'removed' | 'kept'> {
+async function purgeOne(deps: NameDeps, entry: TrashEntry, queue: RemovalQueue): Promise<'removed' | 'kept'> {
   try {
     await removeFromTrash(deps, entry, { force: true, queue });
     return 'removed';

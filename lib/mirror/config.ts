@@ -3,7 +3,7 @@
 import { readPoolOverrides, readSiteOverrides, removeConfig, setConfig } from '../image/config.ts';
 import type { ConfigOwner } from '../image/config.ts';
 import type { OptionLevels, Overrides } from '../image/options.ts';
-import type { DocumentDeps } from './deps.ts';
+import type { DocumentDeps } from './limits.ts';
 import { forget, recent } from './recent.ts';
 
 const siteKey = 'options of the site';

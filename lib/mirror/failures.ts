@@ -16,7 +16,8 @@ import { z } from 'zod';
 import { createDocument, readDocument, replaceDocument } from '../bucket/document.ts';
 import { keyText, prefixes } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
-import type { DocumentDeps, MirrorDeps } from './deps.ts';
+import type { MirrorDeps } from './deps.ts';
+import type { DocumentDeps } from './limits.ts';
 import { messageSchema, type Message } from './messages.ts';
 
 const failureSchema = z.object({

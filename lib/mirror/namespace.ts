@@ -11,7 +11,7 @@ import { checkName, keyText, parseKey, prefixes } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { checkSpec } from '../image/names.ts';
 import { hasTrash } from '../image/trash.ts';
-import type { DocumentDeps } from './deps.ts';
+import type { DocumentDeps } from './limits.ts';
 import { hasImages, mirrorOf, readPool } from './pool.ts';
 
 const namespaceSchema = z.object({ createdAtMs: z.number() });

@@ -9,7 +9,7 @@ import { checkName, keyText, parseKey, prefixes } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { readHeader } from '../image/access.ts';
 import { hasTrash } from '../image/trash.ts';
-import type { DocumentDeps } from './deps.ts';
+import type { DocumentDeps } from './limits.ts';
 import { forget, recent, remember } from './recent.ts';
 
 export const mirrorModes = ['image', 'pool', 'init-only'] as const;

@@ -4,7 +4,7 @@
 // middle of a read must not hang the next one.
 
 import type { Bucket } from '../bucket/bucket.ts';
-import type { DocumentDeps } from './deps.ts';
+import type { DocumentDeps } from './limits.ts';
 
 const entriesMax = 4096;
 

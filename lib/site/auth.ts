@@ -8,7 +8,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 
 import { FarsideError } from '../errors.ts';
-import type { DocumentDeps } from '../mirror/deps.ts';
+import type { DocumentDeps } from '../mirror/limits.ts';
 import { readSite, recentSite, updateSite, type Scope, type SiteDocument, type TokenRecord } from './site-document.ts';
 
 export type Principal = { kind: 'admin' } | { kind: 'client'; pool: string };

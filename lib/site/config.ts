@@ -3,7 +3,7 @@
 import { z } from 'zod';
 
 import type { Settings } from '../image/deps.ts';
-import type { Limits } from '../mirror/deps.ts';
+import type { Limits } from '../mirror/limits.ts';
 
 /** Where a bucket is, for whoever has credentials of their own. */
 export const storePlaceSchema = z.object({

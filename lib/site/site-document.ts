@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { createDocument, readDocument, updateDocument } from '../bucket/document.ts';
 import { keyText } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
-import type { DocumentDeps } from '../mirror/deps.ts';
+import type { DocumentDeps } from '../mirror/limits.ts';
 import type { PoolRegistry } from '../mirror/pool.ts';
 import { forget, recent } from '../mirror/recent.ts';
 

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { FarsideError } from '../errors.ts';
 import { parseJson } from '../json.ts';
 import { settingsDefault } from '../image/deps.ts';
-import { limitsDefault } from '../mirror/deps.ts';
+import { limitsDefault } from '../mirror/limits.ts';
 import type { SiteConfig } from './config.ts';
 
 export type SiteTuning = Pick<SiteConfig, 'limits' | 'settings'>;

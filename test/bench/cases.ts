@@ -8,7 +8,7 @@ import { assert } from '../../lib/errors.ts';
 import { parsePackIndex } from '../../lib/image/format/pack.ts';
 import { parsePackId } from '../../lib/image/ids.ts';
 import { systemClock as clock } from '../../lib/clock.ts';
-import { limitsDefault } from '../../lib/mirror/deps.ts';
+import { limitsDefault } from '../../lib/mirror/limits.ts';
 import { changeFile, makeFile, MiB, warm } from './content.ts';
 import { enableAndSync, post, replicaAt, since, snapshotAndSync, syncedTo, totals, type Peered } from './peered.ts';
 import { median, type Figure } from './report.ts';

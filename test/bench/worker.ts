@@ -13,7 +13,7 @@ import { startMiniflareSite } from '../../infra/local/miniflare-site.ts';
 import { sitePaths } from '../../infra/local/site-directory.ts';
 import { recordedPid } from '../../infra/local/workerd-guard.ts';
 import { assert } from '../../lib/errors.ts';
-import { limitsDefault } from '../../lib/mirror/deps.ts';
+import { limitsDefault } from '../../lib/mirror/limits.ts';
 import { systemRandom as random } from '../../lib/random.ts';
 import { deliverySettings } from '../../lib/site/delivery.ts';
 import { startSites, type Site } from '../platform/sites.ts';

@@ -7,7 +7,7 @@ import { imageDeps } from '../../lib/cli/sites/open-bucket.ts';
 import { registerSite, type Registration } from '../../lib/cli/sites/registry.ts';
 import { run } from '../../lib/cli/run.ts';
 import type { ImageDeps } from '../../lib/image/deps.ts';
-import { limitsDefault } from '../../lib/mirror/deps.ts';
+import { limitsDefault } from '../../lib/mirror/limits.ts';
 import { createPool } from '../../lib/mirror/pool.ts';
 import { testTerminal } from './terminal.ts';
 

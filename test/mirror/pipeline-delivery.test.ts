@@ -14,7 +14,7 @@ import {
 } from '../../lib/mirror/verbs/images.ts';
 import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
 import { imageStatus } from '../../lib/mirror/status/status.ts';
-import type { Limits } from '../../lib/mirror/deps.ts';
+import type { Limits } from '../../lib/mirror/limits.ts';
 import { checkReadable, headContent, headerOf, makeImage, requests, spec, World, write } from './two-sites.ts';
 
 const kib = 1024;

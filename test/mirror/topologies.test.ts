@@ -12,7 +12,7 @@ import {
   resyncImage,
 } from '../../lib/mirror/verbs/images.ts';
 import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
-import type { Limits } from '../../lib/mirror/deps.ts';
+import type { Limits } from '../../lib/mirror/limits.ts';
 import { imageStatus, poolStatus } from '../../lib/mirror/status/status.ts';
 import { readPool } from '../../lib/mirror/pool.ts';
 import { handleSync } from '../../lib/mirror/replica/sync.ts';

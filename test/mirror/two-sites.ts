@@ -24,7 +24,8 @@ import { mirrorBorn } from '../../lib/mirror/verbs/by-feature.ts';
 import { handleByFeature } from '../../lib/mirror/verbs/by-feature-walk.ts';
 import { handleComplete } from '../../lib/mirror/replica/complete.ts';
 import { handleDelta } from '../../lib/mirror/primary/delta.ts';
-import { limitsDefault, type Limits, type MirrorDeps } from '../../lib/mirror/deps.ts';
+import type { MirrorDeps } from '../../lib/mirror/deps.ts';
+import { limitsDefault, type Limits } from '../../lib/mirror/limits.ts';
 import { PeerEndpoint } from '../../lib/mirror/primary/endpoint.ts';
 import type { Message, Outcome, Queue } from '../../lib/mirror/messages.ts';
 import {

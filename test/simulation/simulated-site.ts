@@ -8,7 +8,8 @@ import { collectStep, type CollectLimits } from '../../lib/image/collect/collect
 import type { ImageSpec, JournalPoints, Settings } from '../../lib/image/deps.ts';
 import type { Header } from '../../lib/image/header.ts';
 import { advanceJournal } from '../../lib/mirror/primary/advance.ts';
-import type { Limits, MirrorDeps } from '../../lib/mirror/deps.ts';
+import type { MirrorDeps } from '../../lib/mirror/deps.ts';
+import type { Limits } from '../../lib/mirror/limits.ts';
 import { PeerEndpoint } from '../../lib/mirror/primary/endpoint.ts';
 import type { Message, Outcome } from '../../lib/mirror/messages.ts';
 import { authenticatePeer, registerPeer } from '../../lib/mirror/peers/peer.ts';

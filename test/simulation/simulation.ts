@@ -10,7 +10,7 @@ import { foldTail } from '../../lib/image/journal/fold.ts';
 import { openStore } from '../../lib/image/packs/pack-store.ts';
 import { readRange } from '../../lib/image/map/read.ts';
 import { settingsDefault } from '../../lib/image/deps.ts';
-import { limitsDefault } from '../../lib/mirror/deps.ts';
+import { limitsDefault } from '../../lib/mirror/limits.ts';
 import { createBootstrapToken, importBootstrapToken } from '../../lib/mirror/peers/peer.ts';
 import { createNamespace } from '../../lib/mirror/namespace.ts';
 import { createPool, mirrorOf, readPool, sends } from '../../lib/mirror/pool.ts';

@@ -1,7 +1,8 @@
 // A started TestSite, with its app at hand for tests that look at the routes themselves.
 
 import { settingsDefault } from '../../lib/image/deps.ts';
-import { limitsDefault, type MirrorDeps } from '../../lib/mirror/deps.ts';
+import type { MirrorDeps } from '../../lib/mirror/deps.ts';
+import { limitsDefault } from '../../lib/mirror/limits.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { buildApp } from '../../lib/site/api/app.ts';
 import type { Api } from '../../lib/site/api/routing.ts';

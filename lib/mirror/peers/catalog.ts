@@ -13,7 +13,7 @@ import { assert } from '../../errors.ts';
 import { readHeader } from '../../image/access.ts';
 import type { Header } from '../../image/header.ts';
 import type { Stored } from '../../bucket/document.ts';
-import type { DocumentDeps } from '../deps.ts';
+import type { DocumentDeps } from '../limits.ts';
 import { forget, recall, remember } from '../recent.ts';
 
 /**

@@ -16,7 +16,7 @@ import { createDocument, readDocument, replaceDocument } from '../../bucket/docu
 import { keyText } from '../../bucket/keys.ts';
 import { FarsideError } from '../../errors.ts';
 import { firstFree } from '../roles/dense.ts';
-import type { DocumentDeps } from '../deps.ts';
+import type { DocumentDeps } from '../limits.ts';
 import { feedRecordSchema, type FeedPage, type FeedRecord } from '../peer-protocol.ts';
 import { recall, recent, remember } from '../recent.ts';
 

@@ -4,7 +4,7 @@
 import { z } from 'zod';
 
 import { keyText } from '../../bucket/keys.ts';
-import type { DocumentDeps } from '../deps.ts';
+import type { DocumentDeps } from '../limits.ts';
 
 /**
  * `mirrorUuid`: the primary that gave the image up; only copies of its points follow. Absent in tombstones of version 0.1.0.

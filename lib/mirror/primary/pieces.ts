@@ -6,7 +6,7 @@
 
 import { entryRanges } from '../../image/packs/pack-copy.ts';
 import type { Pack } from '../../image/packs/pack-store.ts';
-import type { Limits } from '../deps.ts';
+import type { Limits } from '../limits.ts';
 import type { PackWant, Piece } from '../messages.ts';
 
 export class PieceCutter {

@@ -13,7 +13,7 @@ import { z } from 'zod';
 import type { Bucket } from '../../bucket/bucket.ts';
 import { keyText, parseKey, prefixes } from '../../bucket/keys.ts';
 import { FarsideError } from '../../errors.ts';
-import type { DocumentDeps } from '../deps.ts';
+import type { DocumentDeps } from '../limits.ts';
 import { manifestSchema } from '../messages.ts';
 import type { Manifest } from '../messages.ts';
 import { peerSnapshotSchema } from '../peer-protocol.ts';

@@ -6,7 +6,8 @@
 
 import { FarsideError } from '../../errors.ts';
 import { purgeNamespaces } from '../../image/trash.ts';
-import type { DocumentDeps, MirrorDeps } from '../deps.ts';
+import type { MirrorDeps } from '../deps.ts';
+import type { DocumentDeps } from '../limits.ts';
 import type { Message, Outcome } from '../messages.ts';
 import { listNamespaces } from '../namespace.ts';
 import { itemsFor, latestSlotMs, mergeSchedules, nextSlotMs, schedulesOf } from './schedule.ts';

@@ -14,7 +14,7 @@ import { assertPlace } from '../../image/names.ts';
 import { mirrorSnapshots } from '../../image/header.ts';
 import type { Header } from '../../image/header.ts';
 import { readCatalog } from '../peers/catalog.ts';
-import type { DocumentDeps } from '../deps.ts';
+import type { DocumentDeps } from '../limits.ts';
 import type { Message } from '../messages.ts';
 import { mirrorOf, readPool } from '../pool.ts';
 import { promotionState } from '../roles/roles.ts';

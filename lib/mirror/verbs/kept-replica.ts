@@ -24,7 +24,7 @@ import type { Header, Mirror } from '../../image/header.ts';
 import { parseImageId, type ImageId } from '../../image/ids.ts';
 import { dropEntry } from '../../image/trash.ts';
 import { keptIn, type Catalog } from '../peers/catalog.ts';
-import type { DocumentDeps } from '../deps.ts';
+import type { DocumentDeps } from '../limits.ts';
 import type { PresentImage } from '../peer-protocol.ts';
 
 type Kept = { spec: ImageSpec; globalId: string; remote: PresentImage };

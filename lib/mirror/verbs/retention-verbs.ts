@@ -7,7 +7,7 @@ import { FarsideError } from '../../errors.ts';
 import { openHeader, updateHeader } from '../../image/access.ts';
 import type { ImageSpec } from '../../image/deps.ts';
 import { mirrorSnapshots, type Header } from '../../image/header.ts';
-import type { DocumentDeps } from '../deps.ts';
+import type { DocumentDeps } from '../limits.ts';
 import { takenAtMs } from '../roles/history.ts';
 import { formatKeepPolicy, parseKeepPolicy, withRetained, type KeepPolicy } from '../roles/keep-policy.ts';
 import { readPool, recentPool, updatePool } from '../pool.ts';
