@@ -150,16 +150,21 @@ export class ReadCache {
   }
 }
 
-/** Gives those that are not there. */
+/** Gives those that are not there. Each is taken as it comes: together they may be larger than what was asked for of them. */
 async function takeFrom(
   disk: BlockStore,
   pack: Pack,
   entries: readonly number[],
   take: (entry: number, raw: Uint8Array) => void,
 ): Promise<number[]> {
-  const found = await Promise.all(entries.map((entry) => disk.get(pack.packId, entry)));
-  for (const [at, raw] of found.entries()) if (raw) take(entries[at]!, raw);
-  return entries.filter((_, at) => found[at] === undefined);
+  const missing: number[] = [];
+  const takeOne = async (entry: number): Promise<void> => {
+    const raw = await disk.get(pack.packId, entry);
+    if (raw) take(entry, raw);
+    else missing.push(entry);
+  };
+  await Promise.all(entries.map(takeOne));
+  return missing;
 }
 
 const blockKey = (pack: Pack, entry: number): string => `${pack.packId}/${entry}`;

@@ -7,9 +7,13 @@
 // is told by the files' times, which are set when a block is used for the first time in a while. A folder that several processes
 // use at once holds as much as each of them may; nothing else comes of it.
 //
+// The digest tells damage, not malice: whoever can write to the folder can change what is read of an image. A folder that others may
+// write to is therefore told of.
+//
 // (cacache keeps two files for each entry, appends to its index, and bounds nothing by itself: it would have to be walked whole.)
 
 import { createHash } from 'node:crypto';
+import type { Stats } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
@@ -24,20 +28,24 @@ const clusterBytes = 16 * 1024;
 /** Blocks that wait to be written: 4 MiB. More are not kept. */
 const waitingMax = 64;
 const writesAtOnce = 4;
+/** Each is an open file, and a block in memory. */
+const readsAtOnce = 16;
 const looksAtOnce = 16;
 /** A file's time is not set again before that. */
 const touchEveryMs = 10 * 60 * 1000;
-const newSuffix = '.new';
 /** A file that is not renamed by then never will be: its process died. */
 const leftOverMs = 60 * 60 * 1000;
 
 type Kept = { bytes: number; usedAtMs: number };
+type Found = Kept & { name: string };
 
 export class DiskCache implements BlockStore {
   readonly #folder: string;
   readonly #clock: Clock;
+  readonly #bytesMax: number;
   readonly #files: LRUCache<string, Kept>;
   readonly #writing = pLimit(writesAtOnce);
+  readonly #reading = pLimit(readsAtOnce);
   readonly #note: (line: string) => void;
   #serial = 0;
   #hasFailed = false;
@@ -52,6 +60,8 @@ export class DiskCache implements BlockStore {
     try {
       await mkdir(folder, { recursive: true, mode: 0o700 });
       await readdir(folder);
+      if (isOpenToOthers(await stat(folder)))
+        options.note(`farside: others may write to ${folder}, and so change what is read: chmod 700 ${folder}`);
     } catch (cause) {
       throw new FarsideError('EINVAL', `${folder} cannot be a cache: ${(cause as Error).message}`, { cause });
     }
@@ -65,8 +75,9 @@ export class DiskCache implements BlockStore {
     this.#folder = folder;
     this.#clock = clock;
     this.#note = note;
+    this.#bytesMax = Math.max(1, bytesMax);
     this.#files = new LRUCache<string, Kept>({
-      maxSize: Math.max(1, bytesMax),
+      maxSize: this.#bytesMax,
       sizeCalculation: ({ bytes }) => bytes,
       dispose: (_, name, why) => {
         if (why !== 'set') this.#remove(name);
@@ -81,7 +92,7 @@ export class DiskCache implements BlockStore {
 
   async get(packId: string, entry: number): Promise<Uint8Array | undefined> {
     const name = nameOf(packId, entry);
-    const content = await readFile(this.#pathOf(name)).catch(() => undefined);
+    const content = await this.#reading(() => readFile(this.#pathOf(name))).catch(() => undefined);
     if (content === undefined) return void this.#files.delete(name);
     const raw = content.subarray(digestBytes);
     if (!digestOf(name, raw).equals(content.subarray(0, digestBytes))) {
@@ -95,6 +106,7 @@ export class DiskCache implements BlockStore {
   /** Some time later, or not at all. `raw` may change once this has returned. */
   put(packId: string, entry: number, raw: Uint8Array): void {
     const name = nameOf(packId, entry);
+    if (spaceOf(digestBytes + raw.length) > this.#bytesMax) return;
     if (this.#files.has(name) || this.#writing.pendingCount >= waitingMax) return;
     const content = Buffer.concat([digestOf(name, raw), raw]);
     void this.#writing(() => this.#write(name, content)).catch((error: unknown) => this.#failed(error));
@@ -108,7 +120,7 @@ export class DiskCache implements BlockStore {
 
   async #write(name: string, content: Buffer): Promise<void> {
     const path = this.#pathOf(name);
-    const unfinished = `${path}.${process.pid}-${this.#serial++}${newSuffix}`;
+    const unfinished = `${path}.${process.pid}-${this.#serial++}.new`;
     await mkdir(join(this.#folder, folderOf(name)), { recursive: true, mode: 0o700 });
     try {
       await writeFile(unfinished, content, { flag: 'wx', mode: 0o600 });
@@ -132,23 +144,40 @@ export class DiskCache implements BlockStore {
     rm(this.#pathOf(name), { force: true }).catch(() => {});
   }
 
-  /** What an earlier process left, by the time of its last use. */
+  /** What an earlier process left, behind what this one has used meanwhile: as much as there is room for. */
   async #findOld(): Promise<void> {
-    const found: (Kept & { name: string })[] = [];
+    const found: Found[] = [];
     const limit = pLimit(looksAtOnce);
     for (const folder of (await readdir(this.#folder)).filter((one) => /^[0-9a-f]{2}$/.test(one))) {
-      const names = await readdir(join(this.#folder, folder));
+      const names = await readdir(join(this.#folder, folder)).catch(() => []);
       await Promise.all(names.map((name) => limit(() => this.#look(join(this.#folder, folder, name), name, found))));
     }
-    for (const { name, ...kept } of found.toSorted((a, b) => a.usedAtMs - b.usedAtMs))
-      if (!this.#files.has(name)) this.#files.set(name, kept);
+    const usedMeanwhile = [...this.#files.rkeys()];
+    for (const { name, ...kept } of this.#fitting(found)) this.#files.set(name, kept);
+    for (const name of usedMeanwhile) this.#files.get(name);
   }
 
-  async #look(path: string, name: string, found: (Kept & { name: string })[]): Promise<void> {
+  /** Those for which there is no room are removed: used longest ago first. The answer begins with them. */
+  #fitting(found: readonly Found[]): Found[] {
+    const fitting: Found[] = [];
+    let leftBytes = this.#bytesMax - this.#files.calculatedSize;
+    for (const one of found.toSorted((a, b) => b.usedAtMs - a.usedAtMs)) {
+      if (this.#files.has(one.name)) continue;
+      if (one.bytes > leftBytes) {
+        this.#remove(one.name);
+        continue;
+      }
+      leftBytes -= one.bytes;
+      fitting.push(one);
+    }
+    return fitting.toReversed();
+  }
+
+  async #look(path: string, name: string, found: Found[]): Promise<void> {
     const known = await stat(path).catch(() => undefined);
     if (known === undefined) return;
     if (namePattern.test(name)) found.push({ name, bytes: spaceOf(known.size), usedAtMs: known.mtimeMs });
-    else if (name.endsWith(newSuffix) && this.#clock.nowMs() - known.mtimeMs > leftOverMs)
+    else if (unfinishedPattern.test(name) && this.#clock.nowMs() - known.mtimeMs > leftOverMs)
       await rm(path, { force: true });
   }
 
@@ -165,7 +194,10 @@ export class DiskCache implements BlockStore {
 
 const nameOf = (packId: string, entry: number): string => `${packId}-${entry}`;
 const namePattern = /^[0-9a-f]{32}-\d+$/;
+const unfinishedPattern = /^[0-9a-f]{32}-\d+\.\d+-\d+\.new$/;
 const folderOf = (name: string): string => name.slice(0, 2);
+const isOpenToOthers = ({ mode, uid }: Stats): boolean =>
+  (mode & 0o022) !== 0 || ![0, process.getuid?.()].includes(uid);
 const spaceOf = (bytes: number): number => Math.ceil(bytes / clusterBytes) * clusterBytes;
 
 const digestOf = (name: string, raw: Uint8Array): Buffer => createHash('sha256').update(name).update(raw).digest();

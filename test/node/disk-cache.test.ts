@@ -1,6 +1,8 @@
 // Blocks on a disk: there after a restart, whole or not at all, and never more than the disk may hold.
 
 import {
+  chmodSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -88,6 +90,41 @@ describe('a cache on a disk', () => {
     expect(next.usedBytes).toBe(2 * 16 * KiB);
     await expect.poll(() => readdirSync(join(folder, '01')).length).toBe(2);
     expect(await held(next, 5)).toEqual([0, 4]);
+  });
+
+  test('what is used while an earlier process is looked for stays, before all that it left', async () => {
+    await filled(1);
+    for (let entry = 10; entry < 300; entry++) writeFileSync(pathOf(entry), 'old');
+    const next = await open(2 * 16 * KiB);
+    next.put(pack, 3, block(3));
+    next.put(pack, 4, block(4));
+    await next.settled();
+    await expect.poll(() => readdirSync(join(folder, '01')).length).toBe(2);
+    expect(await held(next, 5)).toEqual([3, 4]);
+  });
+
+  test('a cache that is smaller than a block holds nothing, and removes what was there', async () => {
+    await filled(2);
+    const none = await open(0);
+    none.put(pack, 2, block(2));
+    await none.settled();
+    await expect.poll(() => readdirSync(join(folder, '01'))).toEqual([]);
+  });
+
+  test('files that are not its own are left alone', async () => {
+    await filled(1);
+    const foreign = join(folder, '01', 'config.new');
+    writeFileSync(foreign, 'precious');
+    utimesSync(foreign, 1, 1);
+    await (await open()).settled();
+    expect(readFileSync(foreign, 'utf8')).toBe('precious');
+  });
+
+  test('a folder that others may write to is told of: they could change what is read', async () => {
+    mkdirSync(folder);
+    chmodSync(folder, 0o777);
+    await (await open()).settled();
+    expect(notes).toEqual([expect.stringContaining(`chmod 700 ${folder}`)]);
   });
 
   test('what a killed process did not finish is removed once it is old', async () => {
