@@ -3,8 +3,10 @@
 
 import { mirrorSnapshots, sameRoot } from '../../lib/image/header.ts';
 import { childrenOf } from '../../lib/image/clones/lineage.ts';
-import { covers, sameReach } from './journal-truth.ts';
-import { describe, type GroundTruth, type ImageTruth, type SiteTruth } from './ground-truth.ts';
+import { covers, sameReach } from './truth/journal-truth.ts';
+import type { GroundTruth } from './truth/ground-truth.ts';
+import { describe, type ImageTruth } from './truth/image-truth.ts';
+import type { SiteTruth } from './truth/site-truth.ts';
 
 /** Images of `from` are mirrored to `to`. */
 export type Direction = { from: string; to: string };
@@ -63,7 +65,9 @@ const descends = (from: ImageTruth, image: ImageTruth): boolean =>
 function isDisconnected(image: ImageTruth, copy: ImageTruth, truth: GroundTruth): boolean {
   if ((image.header.mirror?.disconnected ?? []).length === 0) return false;
   const { problem, lastSync } = copy.header.mirror ?? {};
-  return problem?.description === 'disconnected' || lastSync?.peerMirrorUuid !== truth.site(image.site)?.mirrorUuid;
+  return (
+    problem?.description === 'disconnected' || lastSync?.peerMirrorUuid !== truth.site(image.site)?.place.mirrorUuid
+  );
 }
 
 /** In a chain a replica is followed as its primary is; who has more than it, or something else, is another site's business. */

@@ -1,7 +1,7 @@
 // Owns what operators and clients are in the habit of doing in a simulation: how often, by what an image is, and in which order
 // when they have a plan for it.
 
-import type { ImageTruth } from './ground-truth.ts';
+import type { ImageTruth } from './truth/image-truth.ts';
 
 /** What runs are about: a little of everything, images in use, images mirrored by their journals, or such taken over by force. */
 export type Focus = 'everything' | 'writers' | 'journals' | 'takeovers';

@@ -2,7 +2,7 @@
 // done so far. The ground truth compares every change of a header with it.
 
 import type { Change, ImageView } from './image-view.ts';
-import type { Reach } from './journal-truth.ts';
+import type { Reach } from './truth/journal-truth.ts';
 import type { WriterLog } from './writer-log.ts';
 
 export type Effect =

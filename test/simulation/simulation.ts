@@ -22,7 +22,8 @@ import { BucketReader } from './bucket-reader.ts';
 import { Dice } from './dice.ts';
 import { checkConverged, waitsForParent, type Direction } from './convergence.ts';
 import { habitsOf, type Focus, type Habits } from './habits.ts';
-import { GroundTruth, SiteTruth } from './ground-truth.ts';
+import { GroundTruth } from './truth/ground-truth.ts';
+import { SiteTruth } from './truth/site-truth.ts';
 import { Process, Scheduler } from './scheduler.ts';
 import { SimulatedSite, type Seams } from './simulated-site.ts';
 import { Violation } from './violation.ts';
@@ -210,7 +211,7 @@ export class Simulation {
       if (this.#dice.chance(0.3)) await setPoolRetention(site.deps, pool, this.#dice.pick(['3h', '1h,1d']));
       if (this.#dice.chance(0.4)) await addSchedule(site.deps, { pool }, this.#dice.pick(['1m', '3m']));
       const { value } = await readPool(site.deps, pool);
-      this.truth.site(site.name)!.mirrorUuid = mirrorOf(value, namespace)!.mirrorUuid;
+      this.truth.site(site.name)!.place.mirrorUuid = mirrorOf(value, namespace)!.mirrorUuid;
     }
   }
 

@@ -40,7 +40,7 @@ import { disconnectClients } from '../../lib/mirror/primary/disconnect.ts';
 import { resetJournal } from '../../lib/mirror/primary/journal-report.ts';
 import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
 import type { Dice } from './dice.ts';
-import type { ImageTruth } from './ground-truth.ts';
+import type { ImageTruth } from './truth/image-truth.ts';
 import { changes, emptyView } from './image-view.ts';
 import { Operation, type Effect } from './operation.ts';
 import type { SimulatedSite } from './simulated-site.ts';

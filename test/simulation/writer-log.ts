@@ -1,7 +1,7 @@
 // Owns what an attached writer did in a simulation, request by request: what the image holds after each of them, how many of
 // them are in the head of the image, and so what a flush may claim (I5), and when (I6).
 
-import type { ImageTruth } from './ground-truth.ts';
+import type { ImageTruth } from './truth/image-truth.ts';
 import { contentOf, type Content } from './bucket-reader.ts';
 import { Violation } from './violation.ts';
 

@@ -1,10 +1,10 @@
 // Owns what is true of journals in a simulation: of every epoch how much of what its writer wrote each slot brought, and so what
 // an image shows that has a point and the slots behind it. Worked out from the writer's requests, not from the slots.
 
-import type { JournalPosition } from '../../lib/image/header.ts';
-import type { Content } from './bucket-reader.ts';
-import { Violation } from './violation.ts';
-import type { WriterLog } from './writer-log.ts';
+import type { JournalPosition } from '../../../lib/image/header.ts';
+import type { Content } from '../bucket-reader.ts';
+import { Violation } from '../violation.ts';
+import type { WriterLog } from '../writer-log.ts';
 
 /** How much of every epoch an image's content holds: the slots before that number. */
 export type Reach = ReadonlyMap<string, number>;
