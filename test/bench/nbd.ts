@@ -15,7 +15,7 @@ export const nbdTools = ['nbdkit', 'nbdcopy'];
 const diskBytes = 256 * MiB;
 const rounds = 3;
 const sampleMs = 100;
-const writeRatioMin = 0.1;
+const writeRatioMin = 0.3;
 const readRatioMin = 0.15;
 /** Idle, a Node process with its threads takes about 110; the budgets of an image and of the server add up to some 200. */
 const residentMiBMax = 400;
