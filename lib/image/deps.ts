@@ -52,6 +52,8 @@ export type ImageDeps = {
   points?: JournalPoints;
   /** Told of every image that users make: a pool may mirror it for its features. Never throws. */
   born?(header: Header): Promise<void>;
+  /** Told of an image in the trash that went with the last of its clones: its objects go next. Never throws; the daily round finds it too. */
+  spent?(imageId: string): Promise<void>;
 };
 
 /**

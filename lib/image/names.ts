@@ -37,7 +37,7 @@ const nameSchema = z.object({
 });
 type Name = z.infer<typeof nameSchema>;
 
-export type NameDeps = Pick<ImageDeps, 'bucket' | 'clock' | 'random' | 'points' | 'born'>;
+export type NameDeps = Pick<ImageDeps, 'bucket' | 'clock' | 'random' | 'points' | 'born' | 'spent'>;
 
 /** `pool/[namespace/]image`, for messages. */
 export const specText = (spec: ImageSpec): string =>

@@ -74,6 +74,8 @@ const definitions = {
   /** `rm` moves to the trash instead, for so many seconds. */
   rbd_move_to_trash_on_remove: bool(false),
   rbd_move_to_trash_on_remove_expire_seconds: uint(0),
+  /** `rm` of an image that only clones hold moves it to the trash, until the last of them is gone. */
+  rbd_move_parent_to_trash_on_remove: bool(false),
   /** Of new images. */
   rbd_default_features: {
     default: [...featuresDefault],

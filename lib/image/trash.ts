@@ -17,7 +17,7 @@ import type { ObjectMeta } from '../bucket/driver.ts';
 import { checkName, keyText, parseKey, prefixes, type Key } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
 import { isNonPrimary, openHeader, readHeader, updateHeader } from './access.ts';
-import { assertNotAttached } from './journal/attachment.ts';
+import { assertNotAttached, ownerOf } from './journal/attachment.ts';
 import { forgetGone, unlinkFromParent } from './clones/children.ts';
 import type { ImageSpec, RemovalQueue } from './deps.ts';
 import { headerSchema, userSnapshots, type Header } from './header.ts';
@@ -63,15 +63,23 @@ export async function putEntry(deps: NameDeps, header: Header, trash: Trash): Pr
 export const dropEntry = (deps: Pick<NameDeps, 'bucket'>, header: Header, trash: Trash): Promise<void> =>
   deps.bucket.delete([entryKey(header, trash)]);
 
+/** `forClones`: there is nothing but clones that keeps the image from being removed, and it goes with the last of them. */
+export type ToTrash = { delaySeconds: number; forClones?: boolean };
+
 /** `trash mv`. EINVAL: non-primary, in rbd's words. EBUSY: mirrored (disable mirroring first). */
-export async function moveToTrash(deps: NameDeps, spec: ImageSpec, delaySeconds: number): Promise<ImageId> {
+export async function moveToTrash(
+  deps: NameDeps,
+  spec: ImageSpec,
+  { delaySeconds, forClones = false }: ToTrash,
+): Promise<ImageId> {
   const { value: found } = await openHeader(deps, spec);
   assertTrashable(found);
-  const trash = newTrash(deps, 'user', delaySeconds);
+  const trash: Trash = { ...newTrash(deps, 'user', delaySeconds), ...(forClones && { forClones }) };
   await putEntry(deps, found, trash);
   const move = (header: Header): Header => {
     if (header.imageId !== found.imageId) throw new FarsideError('ENOENT', `error opening image ${spec.image}`);
     assertTrashable(header);
+    if (forClones && !isHeldByClones(header)) throw clonesChanged(spec);
     return { ...header, trash };
   };
   try {
@@ -90,6 +98,15 @@ function assertTrashable(header: Header): void {
   assertNotAttached(header);
   if (header.mirror) throw new FarsideError('EBUSY', 'image is mirrored: disable mirroring of it first');
 }
+
+/** Of an image that could be removed but for clones, of snapshots that are in the trash already. */
+export const isHeldByClones = (header: Header): boolean =>
+  childrenOf(header).length > 0 && userSnapshots(header).length === 0 && ownerOf(header) === undefined;
+
+const clonesChanged = ({ image }: ImageSpec): FarsideError =>
+  new FarsideError('EAGAIN', `the clones or snapshots of image ${image} changed meanwhile; try again`, {
+    retry: 'never', // by itself: the whole removal is to be decided anew
+  });
 
 const absent = (): FarsideError => new FarsideError('ENOENT', 'image does not exist in trash');
 
@@ -181,7 +198,7 @@ function assertRemovable(header: Header & { trash: Trash }, nowMs: number, optio
 export type TrashListing = {
   id: string;
   name: string;
-  source: 'USER' | 'MIRRORING';
+  source: 'USER' | 'USER_PARENT' | 'MIRRORING';
   deleted_at: string;
   status: string;
   deferment_end_time: string;
@@ -228,7 +245,10 @@ async function headerOfEntry(deps: NameDeps, entry: TrashEntry): Promise<(Header
   return header && isTrashed(header, entry) && header.trash.id === entry.trashId ? header : undefined;
 }
 
-const sourceText: Record<Trash['source'], TrashListing['source']> = { user: 'USER', mirroring: 'MIRRORING' };
+function sourceText({ source, forClones }: Trash): TrashListing['source'] {
+  if (source === 'mirroring') return 'MIRRORING';
+  return forClones === true ? 'USER_PARENT' : 'USER';
+}
 
 function trashListing(
   { imageId, name, trash }: Header & { trash: Trash },
@@ -239,7 +259,7 @@ function trashListing(
   return {
     id: imageId,
     name,
-    source: sourceText[trash.source],
+    source: sourceText(trash),
     deleted_at: timestampText(trash.deletedAtMs),
     status: nowMs < trash.deferredUntilMs ? `protected until ${until}` : `expired at ${until}`,
     deferment_end_time: until,

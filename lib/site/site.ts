@@ -127,7 +127,8 @@ export class Site {
       ...(codec && { codec }),
     };
     const pointed: MirrorDeps = { ...parts, points: journalPoints(parts) };
-    const deps: MirrorDeps = { ...pointed, born: mirrorBorn(pointed) };
+    const spent = (imageId: string): Promise<void> => queue.send([{ type: 'remove', imageId }]).catch(() => undefined);
+    const deps: MirrorDeps = { ...pointed, born: mirrorBorn(pointed), spent };
     return { deps, app: buildApp({ deps, config, log: this.#log }) };
   }
 

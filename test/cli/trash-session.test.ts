@@ -163,6 +163,54 @@ test('in mode pool an image that is back from the trash is mirrored, and a clone
   expect(await Promise.all(['vm-1', 'vm-2', 'vm-3'].map(modeOf))).toEqual(['journal', 'journal', undefined]);
 });
 
+test('trash mv ends mirroring by the journal and leaves journaling on, so that mode pool mirrors the image when it is back', async () => {
+  await current().pairSites();
+  await farside(`${a} mirror pool enable rbd pool`);
+  await session([
+    [`${a} create vm-1 --size 8M --image-feature layering,exclusive-lock,journaling`],
+    [`${a} trash mv vm-1`],
+  ]);
+  const [{ id }] = (await trashOf(a)) as [{ id: string }];
+  const { stdout } = await farside(`${a} info --image-id ${id}`);
+  expect(stdout).toContain('features: layering, exclusive-lock, journaling');
+  expect(stdout).not.toContain('mirroring');
+  await session([[`${a} trash restore ${id}`]]);
+  expect((await farside(`${a} info vm-1`)).stdout).toContain('mirroring mode: journal');
+});
+
+test('rm moves an image that only clones hold to the trash, where it is asked, until the last of them is gone', async () => {
+  await session([
+    [`${a} pool create rbd`],
+    [`${a} create vm-1 --size 8M`],
+    [`${a} snap create vm-1@s`],
+    [`${a} clone vm-1@s vm-2`],
+    [`${a} clone vm-1@s vm-3`],
+  ]);
+  const refused = await farside(`${a} rm vm-1 --rbd-move-parent-to-trash-on-remove=true`);
+  expect([refused.exitCode, refused.stderr]).toEqual([39, expect.stringContaining('image has snapshots')]);
+  await session([[`${a} snap rm vm-1@s`]]);
+  expect((await farside(`${a} rm vm-1`)).exitCode).toBe(39);
+  await session([[`${a} rm vm-1 --rbd_move_parent_to_trash_on_remove=true`], [`${a} rm vm-2`]]);
+  expect(await trashOf(a)).toMatchObject([{ name: 'vm-1', source: 'USER_PARENT' }]);
+  await session([[`${a} flatten vm-3`], [`${a} trash ls -a`], [`${a} ls`, 'vm-3\n']]);
+});
+
+test('trash purge takes a chain of clones, though parents expired first', async () => {
+  await session([[`${a} pool create rbd`], [`${a} create vm-1 --size 8M`]]);
+  for (const [parent, clone] of [
+    ['vm-1', 'vm-2'],
+    ['vm-2', 'vm-3'],
+  ])
+    await session([
+      [`${a} snap create ${parent}@s`],
+      [`${a} clone ${parent}@s ${clone}`],
+      [`${a} snap rm ${parent}@s`],
+    ]);
+  for (const name of ['vm-1', 'vm-2', 'vm-3']) await session([[`${a} trash mv ${name}`]]);
+  expect((await farside(`${a} trash purge --no-progress`)).exitCode).toBe(0);
+  expect(await trashOf(a)).toEqual([]);
+});
+
 async function mirroredImage(): Promise<void> {
   await current().pairSites();
   await farside(`${a} import - vm-1`, content('one', 200_000));

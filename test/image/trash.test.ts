@@ -13,7 +13,7 @@ import { settingsDefault, type ImageDeps } from '../../lib/image/deps.ts';
 import { createImage, imageInfo, listImages, removeImage, renameImage } from '../../lib/image/images.ts';
 import { startImport } from '../../lib/image/imports/import.ts';
 import { removeStep } from '../../lib/image/remove.ts';
-import { createSnapshot } from '../../lib/image/snapshots.ts';
+import { createSnapshot, removeSnapshot } from '../../lib/image/snapshots.ts';
 import {
   hasTrash,
   listTrash,
@@ -60,7 +60,7 @@ test('there and back again: the name is free meanwhile, content and snapshots co
   const content = seededRandom(1).bytes(300_000);
   await importBytes(deps, 'a', content);
   await createSnapshot(deps, spec('a'), 's');
-  const id = await moveToTrash(deps, spec('a'), daySeconds);
+  const id = await moveToTrash(deps, spec('a'), { delaySeconds: daySeconds });
   expect([await names(), await namesIn(), await entries()]).toEqual([[], ['a'], 1]);
   expect(await code(openHeader(deps, spec('a')))).toBe('ENOENT');
   const other = await create('a');
@@ -73,7 +73,7 @@ test('there and back again: the name is free meanwhile, content and snapshots co
 });
 
 test('a listing tells who put it there, when, and until when it is kept', async () => {
-  const id = await (await create('a'), moveToTrash(deps, spec('a'), daySeconds));
+  const id = await (await create('a'), moveToTrash(deps, spec('a'), { delaySeconds: daySeconds }));
   const [listed] = (await listTrash(deps, 'rbd', '', { all: false })).images;
   expect(listed).toEqual({
     id,
@@ -92,12 +92,12 @@ test('a listing tells who put it there, when, and until when it is kept', async 
 test('pages end where they say, and namespaces and pools are told apart', async () => {
   for (let index = 0; index < 5; index++) {
     await create(`i${index}`);
-    await moveToTrash(deps, spec(`i${index}`), index);
+    await moveToTrash(deps, spec(`i${index}`), { delaySeconds: index });
   }
   await createDocument(deps.bucket, keyText({ kind: 'namespace', pool: 'rbd', namespace: 'ns' }), {}, deps.random);
   const inSpace = { ...spec('n'), namespace: 'ns' };
   await createImage(deps, inSpace, { sizeBytes: 0 });
-  const id = await moveToTrash(deps, inSpace, 0);
+  const id = await moveToTrash(deps, inSpace, { delaySeconds: 0 });
   const found: string[] = [];
   let after: string | undefined;
   for (let page = 0; page < 10; page++) {
@@ -121,7 +121,7 @@ test('pages end where they say, and namespaces and pools are told apart', async 
 describe('removal', () => {
   test('EPERM before its time, unless forced; its objects and its entry go last', async () => {
     await importBytes(deps, 'a', seededRandom(1).bytes(100_000));
-    const id = await moveToTrash(deps, spec('a'), 60);
+    const id = await moveToTrash(deps, spec('a'), { delaySeconds: 60 });
     expect(await code(removeFromTrash(deps, trashed(id), { queue }))).toBe('EPERM');
     clock.setMs(clock.nowMs() + 60_000);
     await removeFromTrash(deps, trashed(id), { queue });
@@ -131,7 +131,7 @@ describe('removal', () => {
     expect(await entries()).toBe(0);
     expect((await deps.bucket.list({ prefix: prefixes.images, limit: 10 })).objects).toEqual([]);
     await create('b');
-    const forced = await moveToTrash(deps, spec('b'), 60);
+    const forced = await moveToTrash(deps, spec('b'), { delaySeconds: 60 });
     await removeFromTrash(deps, trashed(forced), { force: true, queue });
     expect(await namesIn()).toEqual([]);
   });
@@ -140,7 +140,7 @@ describe('removal', () => {
     const living = await create('a');
     await createSnapshot(deps, spec('a'), 's');
     expect(await code(removeFromTrash(deps, trashed(living), { force: true, queue }))).toBe('ENOENT');
-    await moveToTrash(deps, spec('a'), 0);
+    await moveToTrash(deps, spec('a'), { delaySeconds: 0 });
     expect(await code(removeFromTrash(deps, trashed(living), { force: true, queue }))).toBe('ENOTEMPTY');
     expect(await code(removeFromTrash(deps, trashed('0'.repeat(24)), { queue }))).toBe('ENOENT');
     expect(await code(removeFromTrash(deps, trashed('x'), { queue }))).toBe('EINVAL');
@@ -149,7 +149,7 @@ describe('removal', () => {
 
   test('repeating one whose message was lost wakes it again', async () => {
     await create('a');
-    const id = await moveToTrash(deps, spec('a'), 0);
+    const id = await moveToTrash(deps, spec('a'), { delaySeconds: 0 });
     await removeFromTrash(deps, trashed(id), { queue });
     sent = [];
     expect(await code(removeFromTrash(deps, trashed(id), { queue }))).toBe('ENOENT');
@@ -159,9 +159,9 @@ describe('removal', () => {
   test('purge: what has expired by then, and nothing with snapshots', async () => {
     for (const name of ['now', 'later', 'snapped']) await create(name);
     await createSnapshot(deps, spec('snapped'), 's');
-    const now = await moveToTrash(deps, spec('now'), 0);
-    const later = await moveToTrash(deps, spec('later'), 3600);
-    const snapped = await moveToTrash(deps, spec('snapped'), 0);
+    const now = await moveToTrash(deps, spec('now'), { delaySeconds: 0 });
+    const later = await moveToTrash(deps, spec('later'), { delaySeconds: 3600 });
+    const snapped = await moveToTrash(deps, spec('snapped'), { delaySeconds: 0 });
     const purge = (expiredBeforeMs: number) => purgeTrash(deps, 'rbd', '', { expiredBeforeMs, queue });
     expect(await purge(clock.nowMs() - 1000)).toEqual({ removed: [], kept: [] });
     expect(await purge(clock.nowMs())).toEqual({ removed: [now], kept: [snapped] });
@@ -171,7 +171,7 @@ describe('removal', () => {
   test('purge of more than one call takes goes on where it stopped', async () => {
     for (let index = 0; index < 60; index++) {
       await create(`i${index}`);
-      await moveToTrash(deps, spec(`i${index}`), 0);
+      await moveToTrash(deps, spec(`i${index}`), { delaySeconds: 0 });
     }
     const options = { expiredBeforeMs: clock.nowMs(), queue };
     const first = await purgeTrash(deps, 'rbd', '', options);
@@ -184,20 +184,65 @@ test('a clone in the trash keeps its parent, and a parent in the trash its clone
   const parent = await create('p');
   await createSnapshot(deps, spec('p'), 's');
   const clone = await cloneImage(deps, spec('p'), { name: 's' }, spec('c'));
-  await moveToTrash(deps, spec('c'), 0);
+  await moveToTrash(deps, spec('c'), { delaySeconds: 0 });
   expect((await listTrash(deps, 'rbd', '', { all: true })).images[0]!.parent).toMatchObject({
     image: 'p',
     snapshot: 's',
     trash: false,
   });
   expect(await listChildren(deps, spec('p'))).toMatchObject([{ image: 'c', id: clone, trash: true }]);
-  await moveToTrash(deps, spec('p'), 0);
+  await moveToTrash(deps, spec('p'), { delaySeconds: 0 });
   const remove = (imageId: string) => code(removeFromTrash(deps, trashed(imageId), { byMirroring: true, queue }));
   expect(await remove(parent)).toBe('ENOTEMPTY');
   await restoreFromTrash(deps, trashed(clone));
   expect((await imageInfo(deps, spec('c'))).parent).toMatchObject({ image: 'p', trash: true });
-  await moveToTrash(deps, spec('c'), 0);
+  await moveToTrash(deps, spec('c'), { delaySeconds: 0 });
   expect([await remove(clone), await remove(parent)]).toEqual(['done', 'done']);
+});
+
+describe('an image that is in the trash for its clones', () => {
+  /** p has a clone c, which has a clone g; the snapshots are gone, as far as users see. */
+  async function chain(): Promise<string[]> {
+    const parent = await create('p');
+    await createSnapshot(deps, spec('p'), 's');
+    const clone = await cloneImage(deps, spec('p'), { name: 's' }, spec('c'));
+    await createSnapshot(deps, spec('c'), 's');
+    await cloneImage(deps, spec('c'), { name: 's' }, spec('g'));
+    for (const name of ['p', 'c']) await removeSnapshot(deps, spec(name), 's');
+    return [parent, clone];
+  }
+  const forClones = { delaySeconds: 0, forClones: true };
+
+  test('goes with the last of them, and so does what waited for it; its objects go next', async () => {
+    const spent: string[] = [];
+    const site = { ...deps, spent: async (imageId: string) => void spent.push(imageId) };
+    const ids = await chain();
+    for (const name of ['p', 'c']) await moveToTrash(deps, spec(name), forClones);
+    expect((await listTrash(deps, 'rbd', '', { all: false })).images.map(({ source }) => source)).toEqual(
+      Array(2).fill('USER_PARENT'),
+    );
+    await removeImage(site, spec('g'));
+    expect([await namesIn(), spent]).toEqual([[], ids.toReversed()]);
+    for (const imageId of ids) expect(await removeStep(deps, imageId)).toBe('done');
+    expect(await entries()).toBe(0);
+  });
+
+  test('stays when it has been restored, when a user put it there, and while it has snapshots', async () => {
+    const [parent] = await chain();
+    await moveToTrash(deps, spec('p'), forClones);
+    await restoreFromTrash(deps, trashed(parent!));
+    await moveToTrash(deps, spec('c'), { delaySeconds: 0 });
+    await removeImage(deps, spec('g'));
+    expect([await names(), await namesIn()]).toEqual([['p'], ['c']]);
+  });
+
+  test('is not put there when something else holds it, or nothing does', async () => {
+    await chain();
+    await createSnapshot(deps, spec('p'), 'mine');
+    expect(await code(moveToTrash(deps, spec('p'), forClones))).toBe('EAGAIN');
+    expect(await code(moveToTrash(deps, spec('g'), forClones))).toBe('EAGAIN');
+    expect([await namesIn(), await entries()]).toEqual([[], 0]);
+  });
 });
 
 describe('an image in the trash is nobody’s to use', () => {
@@ -206,7 +251,7 @@ describe('an image in the trash is nobody’s to use', () => {
     const base = await openHeader(deps, spec('a'));
     const running = await startImport(deps, spec('a'), { update: true });
     await running.write(0, seededRandom(1).bytes(4096));
-    await moveToTrash(deps, spec('a'), 0);
+    await moveToTrash(deps, spec('a'), { delaySeconds: 0 });
     expect(await code(running.finish(2 ** 20))).toBe('ENOENT');
     expect(await code(renameImage(deps, spec('a'), 'b'))).toBe('ENOENT');
     expect(await code(createSnapshot(deps, spec('a'), 's'))).toBe('ENOENT');
@@ -214,13 +259,13 @@ describe('an image in the trash is nobody’s to use', () => {
     expect(await code(updateHeader(deps, base.value.imageId, (header) => ({ ...header, sizeBytes: 1 })))).toBe(
       'ENOENT',
     );
-    expect(await code(moveToTrash(deps, spec('a'), 0))).toBe('ENOENT');
+    expect(await code(moveToTrash(deps, spec('a'), { delaySeconds: 0 }))).toBe('ENOENT');
   });
 
   test('non-primary images stay where they are', async () => {
     await create('a');
     await updateHeader(deps, spec('a'), (header) => ({ ...header, features: [...header.features, 'non-primary'] }));
-    expect(await code(moveToTrash(deps, spec('a'), 0))).toBe('EINVAL');
+    expect(await code(moveToTrash(deps, spec('a'), { delaySeconds: 0 }))).toBe('EINVAL');
     expect(await entries()).toBe(0);
   });
 });
@@ -228,7 +273,7 @@ describe('an image in the trash is nobody’s to use', () => {
 describe('races and deaths', () => {
   test('two at once: one wins, and one entry is left', async () => {
     await create('a');
-    const results = await Promise.all([1, 2, 3].map(() => code(moveToTrash(deps, spec('a'), 0))));
+    const results = await Promise.all([1, 2, 3].map(() => code(moveToTrash(deps, spec('a'), { delaySeconds: 0 }))));
     expect(results.toSorted()).toEqual(['ENOENT', 'ENOENT', 'done']);
     expect([await namesIn(), await entries()]).toEqual([['a'], 1]);
     const [image] = (await listTrash(deps, 'rbd', '', { all: true })).images;
@@ -242,7 +287,7 @@ describe('races and deaths', () => {
   test('restored while somebody takes the name: one of them has it', async () => {
     for (let round = 0; round < 10; round++) {
       await create(`a${round}`);
-      const id = await moveToTrash(deps, spec(`a${round}`), 0);
+      const id = await moveToTrash(deps, spec(`a${round}`), { delaySeconds: 0 });
       const results = await Promise.all([code(restoreFromTrash(deps, trashed(id))), code(create(`a${round}`))]);
       expect(results.toSorted()).toEqual(['EEXIST', 'done']);
       expect((await names()).filter((name) => name === `a${round}`)).toHaveLength(1);
@@ -253,11 +298,11 @@ describe('races and deaths', () => {
     for (let requests = 0; requests < 12; requests++) {
       const name = `a${requests}`;
       const id = await create(name);
-      await code(moveToTrash(dyingAfter(requests), spec(name), 0));
+      await code(moveToTrash(dyingAfter(requests), spec(name), { delaySeconds: 0 }));
       const [outside, inside] = [(await names()).includes(name), (await namesIn()).includes(name)];
       expect([outside, inside]).toContain(true);
       expect(outside && inside).toBe(false);
-      if (outside) await moveToTrash(deps, spec(name), 0);
+      if (outside) await moveToTrash(deps, spec(name), { delaySeconds: 0 });
       await create(name); // the name is free, whatever the dead left of it
       await code(restoreFromTrash(dyingAfter(requests), trashed(id), `${name}-back`));
       const back = (await names()).includes(`${name}-back`);

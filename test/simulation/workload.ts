@@ -353,7 +353,7 @@ export class Workload {
       }
       case 'trash mv': {
         const delaySeconds = dice.pick([0, 3600]);
-        const run = (deps: MirrorDeps) => trashImage(deps, spec, delaySeconds);
+        const run = (deps: MirrorDeps) => trashImage(deps, spec, { delaySeconds });
         return command('site', [{ type: 'disable' }, { type: 'trash' }], run, { mayRefuseLate: true });
       }
       case 'trash restore': {

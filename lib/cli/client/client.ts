@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import type { ImageSpec } from '../../image/deps.ts';
 import type { AskedCreation } from '../../image/options.ts';
+import type { AskedRemoval } from '../../mirror/verbs/trash.ts';
 import type { QuiesceMode } from '../../image/journal/quiesce.ts';
 import { JournalClient } from './journal.ts';
 import { ScheduleClient } from './schedules.ts';
@@ -167,11 +168,8 @@ export class Client {
     await this.#image('POST', spec, ['features'], { body: change });
   }
 
-  /** `toTrash`, `expireSeconds`: before what options say. */
-  async removeImage(
-    spec: ImageSpec,
-    query: { toTrash?: boolean | undefined; expireSeconds?: number | undefined } = {},
-  ): Promise<void> {
+  /** What is asked goes before what options say. */
+  async removeImage(spec: ImageSpec, query: AskedRemoval = {}): Promise<void> {
     await this.#image('DELETE', spec, [], { query });
   }
 

@@ -10,6 +10,8 @@ const pageShape = z.looseObject({ images: shapes.trashShape, next: z.string().op
 
 /** A listing or a purge ends after so many answers: more is a site that repeats itself. */
 const pagesMax = 10_000;
+/** A chain of clones is no longer (`ancestorsMax`). */
+const passesMax = 17;
 
 export class TrashClient {
   readonly #http: SiteHttp;
@@ -43,9 +45,17 @@ export class TrashClient {
     await this.#request('DELETE', spec, [id], { query: { force: options.force || undefined } });
   }
 
-  /** All that expired before then, or before now; answers the ids of images that have snapshots. */
+  /** All that expired before then, or before now; answers the ids of images that have snapshots. A parent goes after its clones. */
   async purge(spec: PoolSpec, expiredBeforeMs: number | undefined): Promise<string[]> {
+    for (let passes = 1; ; passes += 1) {
+      const { removed, kept } = await this.#purgeOnce(spec, expiredBeforeMs);
+      if (removed === 0 || kept.length === 0 || passes === passesMax) return kept;
+    }
+  }
+
+  async #purgeOnce(spec: PoolSpec, expiredBeforeMs: number | undefined): Promise<{ removed: number; kept: string[] }> {
     const kept: string[] = [];
+    let removed = 0;
     let after: string | undefined;
     for (let pages = 0; pages < pagesMax; pages += 1) {
       const body = {
@@ -57,10 +67,11 @@ export class TrashClient {
         await this.#request('POST', spec, ['purge'], { body }),
       );
       kept.push(...purged.kept);
+      removed += purged.removed.length;
       if (purged.next === undefined) break;
       after = purged.next;
     }
-    return kept;
+    return { removed, kept };
   }
 
   #request(

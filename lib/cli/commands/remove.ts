@@ -29,12 +29,20 @@ export const remove = defineCommand({
       min: 0,
       max: 2 ** 32 - 1,
     }),
+    parentToTrash: choiceOption(
+      '--rbd-move-parent-to-trash-on-remove <bool>',
+      'if only clones hold it, move it to the trash, where it goes with the last of them',
+      ['true', 'false'],
+    ),
   },
   examples: ['farside rm vm-1', 'farside rm backup/vm-1'],
   async run({ args, options, context }) {
-    const toTrash = options.toTrash === undefined ? undefined : options.toTrash === 'true';
-    const asked = { toTrash, expireSeconds: options.expireSeconds };
+    const { toTrash, expireSeconds, parentToTrash } = options;
+    const asked = { toTrash: truthOf(toTrash), expireSeconds, parentToTrash: truthOf(parentToTrash) };
     const client = await context.client();
     await framed(frame, () => client.removeImage(args.image, asked)).catch(tellingItself(linkedClonesText));
   },
 });
+
+const truthOf = (text: 'true' | 'false' | undefined): boolean | undefined =>
+  text === undefined ? undefined : text === 'true';

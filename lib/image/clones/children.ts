@@ -50,7 +50,12 @@ export async function unlinkFromParent(
 
 async function forget(deps: NameDeps, parentId: string, isGone: (child: Child) => boolean): Promise<void> {
   try {
-    await updateHeader(deps, parentId, (header) => withoutChildren(header, isGone), { byMirroring: true });
+    const change = (header: Header): Header | undefined => withoutChildren(header, isGone);
+    const { value } = await updateHeader(deps, parentId, change, { byMirroring: true });
+    if (value.removing !== true) return;
+    await deps.spent?.(value.imageId);
+    // It may have been the last clone of an image that waits likewise. Deeper than `ancestorsMax` it does not go.
+    await unlinkFromParent(deps, value);
   } catch (error) {
     if (!(error instanceof FarsideError) || error.code !== 'ENOENT') throw error;
   }

@@ -16,7 +16,7 @@ export const withChild = (header: Header, child: Child): Header => ({
   children: [...childrenOf(header).filter(({ imageId }) => imageId !== child.imageId), child],
 });
 
-/** Undefined when none of them is registered. A snapshot in the trash goes with its last child. */
+/** Undefined when none of them is registered. A snapshot in the trash goes with its last child, and so does an image that is there for them. */
 export function withoutChildren(header: Header, isGone: (child: Child) => boolean): Header | undefined {
   const left = childrenOf(header).filter((child) => !isGone(child));
   if (left.length === childrenOf(header).length) return undefined;
@@ -24,8 +24,13 @@ export function withoutChildren(header: Header, isGone: (child: Child) => boolea
   for (const { snapshotId } of left) freed.delete(snapshotId);
   const { children: _, ...rest } = header;
   const snapshots = header.snapshots.filter(({ id, namespace }) => namespace.type !== 'trash' || !freed.has(id));
-  return { ...rest, snapshots, ...(left.length > 0 ? { children: left } : {}) };
+  const after: Header = { ...rest, snapshots, ...(left.length > 0 ? { children: left } : {}) };
+  return isSpent(after) ? { ...after, removing: true } : after;
 }
+
+/** Snapshots that a user made by the image's id keep it: they go first. */
+const isSpent = ({ trash, children, snapshots }: Header): boolean =>
+  trash?.forClones === true && children === undefined && snapshots.length === 0;
 
 /** What is cut off a clone is not its parent's any more when it grows again. */
 export function resized(header: Header, sizeBytes: number): Header {

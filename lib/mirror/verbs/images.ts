@@ -21,7 +21,7 @@ import { childrenOf } from '../../image/clones/lineage.ts';
 import { overridden } from '../../image/options.ts';
 import type { OptionLevels } from '../../image/options.ts';
 import { takeQuiesced, type QuiesceMode } from '../../image/journal/quiesce.ts';
-import { moveToTrash } from '../../image/trash.ts';
+import { moveToTrash, type ToTrash } from '../../image/trash.ts';
 import { followedUp, updateWhole, whole, type Settle } from '../../image/whole.ts';
 import { announce, lookAtPeers } from '../peers/announce.ts';
 import { addToCatalog, removeFromCatalog } from '../peers/catalog.ts';
@@ -39,7 +39,7 @@ import { demoteSnapshot, primarySnapshot } from '../roles/role-changes.ts';
 import type { Refusal, RoleChange } from '../roles/role-changes.ts';
 import { promotionState } from '../roles/roles.ts';
 import { mirrorSnapshotsMaxLeast } from '../roles/retention.ts';
-import { removalDelaySeconds, type AskedRemoval } from './trash.ts';
+import { removalToTrash, type AskedRemoval } from './trash.ts';
 
 export const senders = (pool: Pool): string[] => pool.peers.filter(sends).map((peer) => peer.uuid);
 export const stateOf = (header: Header): ReturnType<typeof promotionState> => promotionState(mirrorSnapshots(header));
@@ -181,7 +181,8 @@ export async function disableImage(
 }
 
 /** `goes`: the image is being removed, so nobody keeps anything for its being mirrored again. */
-export type Stop = { force?: boolean; goes?: boolean };
+/** `keepsFeatures`: journaling is left on, which mirroring by the journal brought along, or which brought it. */
+export type Stop = { force?: boolean; goes?: boolean; keepsFeatures?: boolean };
 
 /** An image as a verb finds it, and its pool. ENOENT. */
 export async function openImage(deps: MirrorDeps, spec: ImageSpec): Promise<{ stored: Stored<Header>; pool: Pool }> {
@@ -219,7 +220,7 @@ async function stopOnce(
   deps: MirrorDeps,
   pool: Pool,
   stored: Stored<Header>,
-  { force = false, goes = false }: Stop,
+  { force = false, goes = false, keepsFeatures = false }: Stop,
 ): Promise<void> {
   const { mirror } = stored.value;
   if (!mirror) return;
@@ -236,7 +237,7 @@ async function stopOnce(
   };
   await swapWhole(deps, pool, { stored, settle }, (header) => {
     if (header !== looked.value && childrenOf(header).length > 0) throw new ChildrenChanged();
-    const disabled = disabledHeader(header, globalId, { force, isPrimary });
+    const disabled = disabledHeader(header, globalId, { force, isPrimary, keepsFeatures });
     return disabled && isPrimary && !goes ? withFormer(disabled, header, untilMs) : disabled;
   });
   await removeFromCatalog(deps, pool.name, globalId, stored.value.imageId);
@@ -246,7 +247,7 @@ async function stopOnce(
 function disabledHeader(
   header: Header,
   globalId: string,
-  { force, isPrimary }: { force: boolean; isPrimary: boolean },
+  { force, isPrimary, keepsFeatures }: { force: boolean; isPrimary: boolean; keepsFeatures: boolean },
 ): Header | undefined {
   if (header.mirror?.globalId !== globalId) return undefined;
   refuse(canDisable(stateOf(header), { force }));
@@ -254,7 +255,8 @@ function disabledHeader(
     throw new FarsideError('EAGAIN', `image ${header.name} changed its role meanwhile; try again`, { retry: 'now' });
   }
   const { mirror, ...rest } = header;
-  const features = mirror.mode === 'journal' ? withoutJournaling(header.features) : header.features;
+  const losesJournaling = mirror.mode === 'journal' && !keepsFeatures;
+  const features = losesJournaling ? withoutJournaling(header.features) : header.features;
   return { ...whole(rest), features, snapshots: userSnapshots(header) };
 }
 
@@ -276,20 +278,24 @@ async function writeTombstone(
 export async function removeMirroredImage(deps: MirrorDeps, spec: ImageSpec, asked: AskedRemoval = {}): Promise<void> {
   const stored = await openHeader(deps, spec).catch(() => undefined); // a removal that died is continued below
   const header = stored && childrenOf(stored.value).length > 0 ? await forgetGone(deps, stored.value) : stored?.value;
-  const delaySeconds = header && !isNonPrimary(header) ? await removalDelaySeconds(deps, header, asked) : undefined;
-  if (delaySeconds !== undefined) return void (await trashImage(deps, spec, delaySeconds));
+  const toTrash = header && !isNonPrimary(header) ? await removalToTrash(deps, header, asked) : undefined;
+  if (toTrash) return void (await trashImage(deps, spec, toTrash));
   const isUsed = header && (userSnapshots(header).length + childrenOf(header).length > 0 || ownerOf(header));
   if (stored && header?.mirror && !isUsed && stateOf(header) === 'primary')
     await stopMirroring(deps, (await readPool(deps, spec.pool)).value, stored, { goes: true });
   await removeImage(deps, spec, { queue: deps.queue });
 }
 
-/** `trash mv` of any image: a mirrored primary takes its replicas with it. Answers the image's id. EINVAL: non-primary. */
-export async function trashImage(deps: MirrorDeps, spec: ImageSpec, delaySeconds: number): Promise<string> {
+/**
+ * `trash mv` of any image: a mirrored primary takes its replicas with it. Its features stay, as in rbd: in mode `pool` it is mirrored
+ * again when it is back. Answers the image's id. EINVAL: non-primary.
+ */
+export async function trashImage(deps: MirrorDeps, spec: ImageSpec, toTrash: ToTrash): Promise<string> {
   const stored = await openHeader(deps, spec);
   assertNotAttached(stored.value);
-  if (stored.value.mirror) await stopMirroring(deps, (await readPool(deps, spec.pool)).value, stored);
-  return await moveToTrash(deps, spec, delaySeconds);
+  if (stored.value.mirror)
+    await stopMirroring(deps, (await readPool(deps, spec.pool)).value, stored, { keepsFeatures: true });
+  return await moveToTrash(deps, spec, toTrash);
 }
 
 /**

@@ -22,8 +22,8 @@ import { withFormer } from '../../image/formerly.ts';
 import { userSnapshots, type Header } from '../../image/header.ts';
 import { freeName } from '../../image/names.ts';
 import { optionDefault, optionOf, overridden } from '../../image/options.ts';
-import { dropEntry, isStaleEntry, newTrash, putEntry, removeFromTrash } from '../../image/trash.ts';
-import type { TrashEntry } from '../../image/trash.ts';
+import { dropEntry, isHeldByClones, isStaleEntry, newTrash, putEntry, removeFromTrash } from '../../image/trash.ts';
+import type { ToTrash, TrashEntry } from '../../image/trash.ts';
 import { followedUp, updateWhole, whole } from '../../image/whole.ts';
 import { noteKept, removeFromCatalog } from '../peers/catalog.ts';
 import { recentLevels } from '../config.ts';
@@ -39,18 +39,23 @@ const againMs = 60_000;
 const heldMs = 60 * 60_000;
 
 /** Of one removal: whether the image goes to the trash instead, and for how long. It goes before what options say. */
-export type AskedRemoval = { toTrash?: boolean | undefined; expireSeconds?: number | undefined };
+export type AskedRemoval = {
+  toTrash?: boolean | undefined;
+  expireSeconds?: number | undefined;
+  parentToTrash?: boolean | undefined;
+};
 
-/** How long `rm` keeps an image in the trash; undefined: not at all. */
-export async function removalDelaySeconds(
+/** How `rm` puts an image into the trash; undefined: not at all. */
+export async function removalToTrash(
   deps: MirrorDeps,
   header: Header,
-  { toTrash, expireSeconds }: AskedRemoval,
-): Promise<number | undefined> {
+  { toTrash, expireSeconds, parentToTrash }: AskedRemoval,
+): Promise<ToTrash | undefined> {
   const levels = await recentLevels(deps, header.pool, header.meta);
-  return (toTrash ?? optionOf('rbd_move_to_trash_on_remove', levels))
-    ? (expireSeconds ?? optionOf('rbd_move_to_trash_on_remove_expire_seconds', levels))
-    : undefined;
+  if (toTrash ?? optionOf('rbd_move_to_trash_on_remove', levels))
+    return { delaySeconds: expireSeconds ?? optionOf('rbd_move_to_trash_on_remove_expire_seconds', levels) };
+  const forClones = isHeldByClones(header) && (parentToTrash ?? optionOf('rbd_move_parent_to_trash_on_remove', levels));
+  return forClones ? { delaySeconds: 0, forClones } : undefined;
 }
 
 /** How long a replica is kept whose primary gave it up: as the option says, else until it is not worth much any more. `stays`: the primary lives on. */
@@ -60,7 +65,7 @@ export async function deleteDelaySeconds(deps: MirrorDeps, header: Header, stays
   return asked ?? (stays ? deps.limits.replicaKeptMs / 1000 : optionDefault('rbd_mirroring_delete_delay'));
 }
 
-export type ToTrash = {
+export type ReplicaToTrash = {
   delaySeconds: number;
   /** The primary lives on: it may be mirrored again, and find this replica (kept-replica.ts). */
   stays: boolean;
@@ -72,7 +77,7 @@ export type ToTrash = {
 export async function trashReplica(
   deps: MirrorDeps,
   stored: Stored<Header>,
-  { delaySeconds, stays, isOurs }: ToTrash,
+  { delaySeconds, stays, isOurs }: ReplicaToTrash,
 ): Promise<void> {
   const { pool, imageId, mirror } = stored.value;
   const globalId = mirror?.globalId;

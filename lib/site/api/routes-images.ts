@@ -121,8 +121,8 @@ export function imageRoutes(deps: MirrorDeps): Api {
     return c.body(null, 204);
   });
   api.openapi(remove, async (c) => {
-    const { toTrash, expireSeconds, ...query } = c.req.valid('query');
-    const asked = { toTrash: toTrash === undefined ? undefined : schemas.isSet(toTrash), expireSeconds };
+    const { toTrash, expireSeconds, parentToTrash, ...query } = c.req.valid('query');
+    const asked = { toTrash: schemas.asked(toTrash), expireSeconds, parentToTrash: schemas.asked(parentToTrash) };
     await removeMirroredImage(deps, specOf(c.req.valid('param'), query), asked);
     return c.body(null, 204);
   });

@@ -55,7 +55,8 @@ const restore = createRoute({
   method: 'post',
   path: `${entryPath}/restore`,
   tags,
-  summary: 'Give an image in the trash its name back, or another; it is not mirrored',
+  summary:
+    'Give an image in the trash its name back, or another; it is mirrored only where its pool mirrors it for its features',
   ...access.client,
   request: { ...entryRequest, body: optionalBody(schemas.restoreBody) },
   responses: done('Restored'),
@@ -76,7 +77,7 @@ export function trashRoutes(deps: MirrorDeps): Api {
   api.openapi(move, async (c) => {
     const { image, delaySeconds } = c.req.valid('json');
     const spec = specOf({ pool: c.req.valid('param').pool, image }, c.req.valid('query'));
-    return c.json({ id: await trashImage(deps, spec, delaySeconds) }, 201);
+    return c.json({ id: await trashImage(deps, spec, { delaySeconds }) }, 201);
   });
   api.openapi(purge, async (c) => {
     const { expiredBeforeMs = deps.clock.nowMs(), after } = c.req.valid('json');

@@ -30,6 +30,9 @@ export const tokenIdParams = z.object({ id: name('0123456789abcdef') });
 /** `?all=true`; anything but `true` and `false` is refused. */
 export const flag = z.enum(['true', 'false']).optional();
 export const isSet = (value: 'true' | 'false' | undefined): boolean => value === 'true';
+/** Where what is left out is decided elsewhere. */
+export const asked = (value: 'true' | 'false' | undefined): boolean | undefined =>
+  value === undefined ? undefined : isSet(value);
 
 export const namespaceQuery = z.object({ namespace: z.string().max(1024).default('') });
 /** Where the image may be named by its id, which finds it in the trash too. */
@@ -47,6 +50,10 @@ export const removeQuery = namespaceQuery.extend({
     .min(0)
     .max(2 ** 32 - 1)
     .optional(),
+  parentToTrash: flag.openapi({
+    description:
+      'Whether it goes there for its clones, if nothing else holds it; else rbd_move_parent_to_trash_on_remove decides.',
+  }),
 });
 export const verboseQuery = namespaceQuery.extend({ verbose: flag });
 export const listQuery = namespaceQuery.extend({
@@ -292,7 +299,7 @@ export const trashSchema = z
       z.object({
         id: z.string(),
         name: z.string(),
-        source: z.enum(['USER', 'MIRRORING']),
+        source: z.enum(['USER', 'USER_PARENT', 'MIRRORING']),
         deleted_at: z.string(),
         status: z.string(),
         deferment_end_time: z.string(),
