@@ -130,6 +130,16 @@ describe('a journal', () => {
     expect(await contentOf(deps, 'copy')).toEqual(expected);
   });
 
+  test('that loses a slot to collection while it is exported is not passed off as a shorter one', async () => {
+    const deps = await siteWithJournal();
+    const journal = await openJournal(deps, spec('vm'));
+    await deps.bucket.delete([keyText({ kind: 'slot', imageId: journal.header.imageId, ...journal.from, seq: 2 })]);
+    const read = async (): Promise<void> => {
+      for await (const _ of journalStream(deps, journal, { entries: 0, errors: 0 }, quiet));
+    };
+    await expect(read()).rejects.toMatchObject({ code: 'EBADMSG', message: expect.stringContaining('collected') });
+  });
+
   test('of an image in use is exported up to what was flushed', async () => {
     const deps = await siteWithJournal();
     const image = await attach(deps);

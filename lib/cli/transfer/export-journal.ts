@@ -100,9 +100,15 @@ async function* slotsOf({ from: { epoch, seq: first }, endSeq: end }: RetainedJo
   for (let seq = first; seq < end; seq++) yield { epoch, seq };
 }
 
+/** It was there when the journal was opened. A stream without it would look like a whole one that ends here. */
+const collectedMeanwhile = (seq: number, name: string): FarsideError =>
+  new FarsideError('EBADMSG', `slot ${seq} of the journal of image ${name} was collected meanwhile: try again`);
+
+/** Undefined: the epoch ends there. */
 async function load(deps: ImageDeps, { name, imageId }: Header, slot: Slot): Promise<Loaded | undefined> {
   const bytes = await readSlotBytes(deps, imageId, slot);
-  if (!bytes) return undefined;
+  if (bytes === 'fence') return undefined;
+  if (bytes === 'free') return { seq: slot.seq, damage: collectedMeanwhile(slot.seq, name) };
   try {
     return { seq: slot.seq, bytes, segment: parseWholeSegment(bytes, slot).segment };
   } catch (cause) {

@@ -86,10 +86,15 @@ export async function firstRetained(deps: SlotDeps, imageId: string, { epoch, se
   return last;
 }
 
-/** All the bytes of a slot; undefined: it is free, or ends the epoch. */
-export async function readSlotBytes(deps: SlotDeps, imageId: string, slot: Slot): Promise<Uint8Array | undefined> {
+/** All the bytes of a slot, unless it is free or ends the epoch. */
+export async function readSlotBytes(
+  deps: SlotDeps,
+  imageId: string,
+  slot: Slot,
+): Promise<Uint8Array | 'free' | 'fence'> {
   const found = await deps.bucket.get(slotKey(imageId, slot));
-  return found.status === 'found' && found.meta.bytes !== fenceBytes ? found.body : undefined;
+  if (found.status !== 'found') return 'free';
+  return found.meta.bytes === fenceBytes ? 'fence' : found.body;
 }
 
 /** False: the slot is taken, by other bytes. Repeating it is harmless. */
