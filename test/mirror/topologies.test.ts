@@ -15,6 +15,7 @@ import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
 import type { Limits } from '../../lib/mirror/limits.ts';
 import { imageStatus, poolStatus } from '../../lib/mirror/status/status.ts';
 import { readPool } from '../../lib/mirror/pool.ts';
+import { PeerEndpoint } from '../../lib/mirror/primary/endpoint.ts';
 import { handleSync } from '../../lib/mirror/replica/sync.ts';
 import { promotionState } from '../../lib/mirror/roles/roles.ts';
 import { headContent, headerOf, makeImage, spec, World, write, type TestSite } from './two-sites.ts';
@@ -75,6 +76,23 @@ describe('one to many', () => {
     expect(await equal(world.a, world.c)).toBe(true);
     expect(mirrorSnapshots(await headerOf(world.a, 'disk'))).toHaveLength(1);
   });
+});
+
+test('a replica whose clock was ahead is believed again when it is right', async () => {
+  const world = new World();
+  await world.join(world.a, world.b);
+  await mirrored(world);
+  const { mirror } = await headerOf(world.a, 'disk');
+  const [record] = (await readPool(world.a.deps, 'rbd')).value.peers;
+  const endpoint = new PeerEndpoint(world.a.deps, 'rbd', record!);
+  const told = async (description: string, updatedAtMs: number): Promise<string | undefined> => {
+    const beyond = [{ siteName: 'c', mirrorUuid: 'c', state: 'unknown' as const, description, updatedAtMs }];
+    await endpoint.ack(mirror!.globalId, { status: { state: 'error', description, updatedAtMs, beyond } });
+    return (await imageStatus(world.a.deps, disk)).peer_sites?.[0]?.description;
+  };
+  expect(await told('ahead', 8e15)).toBe('ahead');
+  world.clock.advance(60_000);
+  expect(await told('right again', world.clock.nowMs())).toBe('right again');
 });
 
 test('replicas of one primary hear nothing of each other', async () => {

@@ -34,8 +34,17 @@ export async function acknowledge(
   }
   const key = keyText({ kind: 'status', pool, globalId, peerUuid });
   const before = recall(deps, key) as Stored<PeerStatus> | undefined;
-  if (ack.status) await keepStatus(deps, key, ack.status);
+  if (ack.status) await keepStatus(deps, key, heardAt(ack.status, deps.clock.nowMs()));
   return before?.value;
+}
+
+/** A peer whose clock is ahead, or was once, would have said what is newer than all that it says later. */
+function heardAt({ beyond, ...status }: PeerStatus, nowMs: number): PeerStatus {
+  const timed = <T extends { updatedAtMs: number }>(one: T): T => ({
+    ...one,
+    updatedAtMs: Math.min(Math.max(0, one.updatedAtMs), nowMs),
+  });
+  return { ...timed(status), ...(beyond && { beyond: beyond.map(timed) }) };
 }
 
 async function forgetOlder(
