@@ -197,6 +197,7 @@ describe.each(['admin', 'client'] as const)('headers put by an %s', (who) => {
 
   test.each<[string, Partial<Header>]>([
     ['the mirror part', { mirror: { mode: 'snapshot', state: 'enabled', globalId: uuid } }],
+    ['what it was mirrored as', { formerly: [{ globalId: uuid, roots: [], untilMs: 1 }] }],
     ['the trash part', { trash: { id: uuid, source: 'user', deletedAtMs: 1, deferredUntilMs: 1 } }],
     ['features', { features: [] }],
     ['the name', { name: 'other' }],

@@ -194,6 +194,7 @@ function parseHeader(body: unknown): Header {
 function assertUnmirrored(header: Header): void {
   const mirrored =
     header.mirror !== undefined ||
+    header.formerly !== undefined ||
     header.removing === true ||
     header.trash !== undefined ||
     header.collect !== undefined ||
@@ -244,6 +245,7 @@ const frozenFields = [
   'features',
   'dataPool',
   'mirror',
+  'formerly',
   'removing',
   'trash',
   'collect',
