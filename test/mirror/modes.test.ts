@@ -13,6 +13,7 @@ import { setMeta } from '../../lib/image/meta.ts';
 import { createSnapshot } from '../../lib/image/snapshots.ts';
 import { listTrash, restoreFromTrash } from '../../lib/image/trash.ts';
 import { createMirrorSnapshot, disableImage, enableImage } from '../../lib/mirror/verbs/images.ts';
+import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
 import { readPool } from '../../lib/mirror/pool.ts';
 import { expireTrash } from '../../lib/mirror/verbs/trash.ts';
 import { advance, attach, expectEqual, headOf, kib, paired, put, sizeBytes } from './journal-world.ts';
@@ -222,6 +223,26 @@ test('only the primary decides to come back: a kept replica that was restored st
   await expectEqual(world);
   expect((await names(world.b)).toSorted()).toEqual(['disk', 'mine']);
   expect(mirrorSnapshots(await headerOf(world.b, 'mine'))).toEqual([]);
+});
+
+test('the primary is lost while the replica comes back: its content of before can be had, and the refusal says how', async () => {
+  const world = await enabled('snapshot');
+  const before = await headOf(world, world.b);
+  await disable(world);
+  await world.run(write(world.a, 'disk', 2, [{ offset: 64 * kib, length: 8 * kib }]));
+  const dropped = world.b.driver.delete.bind(world.b.driver);
+  world.b.driver.delete = async (keys) => {
+    // Its entry in the trash goes once the header is out of it.
+    world.a.isDown ||= keys.some((key) => key.includes('/trash/'));
+    await dropped(keys);
+  };
+  await enable(world, 'snapshot');
+  await expect(world.run(promoteImage(world.b.deps, spec('disk'), { force: true }))).rejects.toMatchObject({
+    message: expect.stringContaining('mirror image disable --force'),
+  });
+  await world.run(disableImage(world.b.deps, spec('disk'), { force: true }));
+  expect((await headOf(world, world.b)).equals(before)).toBe(true);
+  await world.run(write(world.b, 'disk', 3, [{ offset: 0, length: 8 * kib }]));
 });
 
 test('a clone and its parent move, and the replica of the one stays a clone of that of the other', async () => {

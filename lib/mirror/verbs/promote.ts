@@ -11,7 +11,7 @@ import { announceNewest, changed, drawn, openImage, refuse, senders, stateOf, sw
 import { receives } from '../pool.ts';
 import type { Pool } from '../pool.ts';
 import { reachablePeer } from '../peers/reachable.ts';
-import { canAsk, canPromote, promoteSnapshots } from '../roles/role-changes.ts';
+import { canAsk, canPromote, promoteSnapshots, type Refusal } from '../roles/role-changes.ts';
 import { promotionState } from '../roles/roles.ts';
 
 /**
@@ -24,6 +24,7 @@ export async function promoteImage(
   { force = false }: { force?: boolean } = {},
 ): Promise<void> {
   const { stored, pool } = await openImage(deps, spec);
+  if (force) refuse(comesBack(stored.value));
   refuse(canAsk(stored.value.mirror));
   refuse(canPromote(stateOf(stored.value), { force }));
   const remotePrimary = !force && (await isPrimaryElsewhere(deps, pool, stored.value.mirror!.globalId));
@@ -32,6 +33,15 @@ export async function promoteImage(
   // A peer that is away learns it from our report, as soon as it answers again.
   await lookAtPeers(deps, pool, value.mirror!.globalId);
 }
+
+/** Its primary was lost before it was in step once: there is no point of the new mirroring to promote, but there is content. */
+const comesBack = ({ mirror, formerly, name }: Header): Refusal | undefined =>
+  mirror?.state === 'creating' && formerly !== undefined
+    ? {
+        code: 'EINVAL',
+        message: `image ${name} has not been copied since mirroring of it was enabled anew, but holds what it held before: 'farside mirror image disable --force' makes that an ordinary image`,
+      }
+    : undefined;
 
 /** What was copied of the primary's journal is folded, and the journal is closed by the swap that promotes. */
 async function promoted(
