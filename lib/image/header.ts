@@ -72,6 +72,9 @@ const quiesceRequestSchema = z.object({
 });
 export type QuiesceRequest = z.infer<typeof quiesceRequestSchema>;
 
+/** A fence says it in two bytes. */
+export const fencesPassedMax = 0xff_ff;
+
 /** Closed epochs that a header remembers. */
 export const pastEpochsMax = 32;
 
@@ -87,6 +90,8 @@ export const journalSchema = z.object({
   folded: journalPositionSchema,
   /** While open. */
   owner: journalOwnerSchema.optional(),
+  /** Of a replica: fences of so many promotions that did not happen were passed in this epoch (journal/replica-end.ts). None, if it is left out. */
+  fencesPassed: count.max(fencesPassedMax).optional(),
   /** While open, and somebody waits for the writer. */
   quiesce: quiesceRequestSchema.optional(),
   /** Earlier epochs, newest last. `endSeq`: where its fence is. */

@@ -6,8 +6,8 @@
 //                                          copies slot 9, folds
 //   swap: the journal moved; folds again
 //
-// A slot that is put between the fold and the swap, and that nobody folds, is not in the root. Whoever ends the journal leaves it
-// out as a whole; whoever takes a point finds it behind the point.
+// A slot that is put between the fold and the swap, and that nobody folds, is not in the root. Whoever takes a point finds it behind
+// the point. Whoever ends the following puts a fence first, so that there is none (journal/replica-end.ts).
 
 import { backOff, raceBackoff } from '../bucket/backoff.ts';
 import { racesMax, type Stored } from '../bucket/document.ts';
@@ -15,15 +15,14 @@ import { FarsideError } from '../errors.ts';
 import { readHeader, updateHeader } from './access.ts';
 import type { ImageDeps } from './deps.ts';
 import { closedJournal } from './journal/epochs.ts';
-import { foldTail } from './journal/fold.ts';
+import { endFollowing } from './journal/replica-end.ts';
 import type { Header } from './header.ts';
 
 /** How a header becomes one whose journal says everything: `foldTail`, `followedUp`, `breakEpoch`. */
 export type Settle = (deps: ImageDeps, stored: Stored<Header>) => Promise<Stored<Header>>;
 
-/** Of a replica that follows a journal: what it has of it is in its root. */
-export const followedUp: Settle = async (deps, stored) =>
-  stored.value.journal?.state === 'following' ? foldTail(deps, stored) : stored;
+/** Of a replica that follows a journal: what it has of it is in its root, and it gets no more of it. */
+export const followedUp: Settle = endFollowing;
 
 /** A replica that is left to itself follows nothing any more. Its tail was folded before. */
 export const whole = (header: Header): Header =>
@@ -64,4 +63,4 @@ async function reread(deps: ImageDeps, { imageId, name }: Header): Promise<Store
 }
 
 const journalText = ({ journal }: Header): string =>
-  journal ? `${journal.state} ${journal.folded.epoch}/${journal.folded.seq}` : '';
+  journal ? `${journal.state} ${journal.folded.epoch}/${journal.folded.seq} ${journal.fencesPassed ?? 0}` : '';

@@ -25,7 +25,7 @@ export type Limits = {
   replicaTailMax: number;
   /** Packs in memory at once in one invocation: 3 × 8 MiB fetched, and as much being merged. */
   packsConcurrency: number;
-  /** A sync whose last checkpoint is older stands still: its missing pieces are sent again. */
+  /** A sync whose last checkpoint is older stands still: its missing pieces are sent again. A promotion whose fence is older has died. */
   standstillMs: number;
   /** Delay before `complete` looks again for the markers of pieces that are still being copied. */
   completeDelayMs: number;

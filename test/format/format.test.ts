@@ -267,7 +267,7 @@ describe('a bit that flipped', () => {
     await image.write(0, content(1, 1024));
     await image.flush();
     const { imageId, epoch } = { imageId: image.header.imageId, epoch: image.epoch as EpochId };
-    await fence(deps, imageId, epoch, 0);
+    await fence(deps, imageId, { epoch, seq: 0 });
     const bodies = new Map<string, Uint8Array | undefined>();
     const quick: Get = async (key) => {
       if (!bodies.has(key)) bodies.set(key, await getFrom(deps)(key));

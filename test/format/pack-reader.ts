@@ -189,7 +189,7 @@ export function isFence(bytes: Buffer, slot: Slot): boolean {
   if (bytes.length !== fenceBytes) return false;
   check(bytes.toString('latin1', 0, 8) === 'farsideF', 'magic of a fence');
   check(bytes.toString('hex', 8, 16) === slot.epoch, 'epoch of a fence');
-  check(bytes.readBigUInt64LE(16) === BigInt(slot.seq), 'number of a fence');
+  check(bytes.readUIntLE(16, 6) === slot.seq, 'number of a fence');
   check(bytes.readUInt32LE(24) === crc32(bytes.subarray(0, 24)), 'CRC of a fence');
   return true;
 }

@@ -25,6 +25,7 @@ import {
   encodeSegment,
   fenceBytes,
   isFence,
+  passedBy,
   parseSegment,
   type NewChange,
   type SegmentMeta,
@@ -183,11 +184,12 @@ describe('what lies in a slot', () => {
     );
   });
 
-  test('a fence is one in its own slot only, and never once it was changed', () => {
+  test('a fence is one in its own slot only, says how many were passed, and is none once it was changed', () => {
     fc.assert(
-      fc.property(slotArbitrary, slotArbitrary, mutations, (one, other, changes) => {
-        const body = encodeFence(one);
+      fc.property(slotArbitrary, slotArbitrary, fc.nat({ max: 0xff_ff }), mutations, (one, other, passed, changes) => {
+        const body = encodeFence(one, passed);
         expect(isFence(body, one)).toBe(true);
+        expect(passedBy(body, one)).toBe(passed);
         fc.pre(one.epoch !== other.epoch || one.seq !== other.seq);
         expect(() => isFence(body, other)).toThrow(damage);
         const changed = mutated(body, changes);
@@ -380,8 +382,8 @@ describe('epochs', () => {
       };
       const [, one, other] = await Promise.all([
         write(),
-        fence(process(deps, seed + 50), imageId, epoch, 0),
-        fence(process(deps, seed + 90), imageId, epoch, 0),
+        fence(process(deps, seed + 50), imageId, { epoch, seq: 0 }),
+        fence(process(deps, seed + 90), imageId, { epoch, seq: 0 }),
       ]);
       expect([one, other]).toEqual([filled, filled]);
       expect(await readSlot(deps, imageId, { epoch, seq: filled })).toEqual({ kind: 'fence' });

@@ -2,7 +2,6 @@
 // done so far. The ground truth compares every change of a header with it.
 
 import type { Change, ImageView } from './image-view.ts';
-import type { Reach } from './truth/journal-truth.ts';
 import type { WriterLog } from './writer-log.ts';
 
 export type Effect =
@@ -49,8 +48,6 @@ export class Operation {
   /** Header versions that it wrote, those without visible change included. */
   touchedCount = 0;
   landedCount = 0;
-  /** Of the images that it may be about: how far they had followed a journal when it began. */
-  readonly seen = new Map<string, Reach>();
 
   constructor(options: OperationOptions) {
     const { what, siteName, imageName, effects, mustLand = false, mayRefuseLate = false, writer } = options;

@@ -136,6 +136,17 @@ function forgetTails(world: Simulation): void {
     };
 }
 
+/** What follows a journal is not held up while it is promoted. */
+function forgetFencesOfReplicas(world: Simulation): void {
+  for (const { name, driver } of world.sites)
+    driver.sabotagePut = (key, body) => {
+      const slot = parseKey(key);
+      if (slot?.kind !== 'slot' || body.length !== fenceBytes) return undefined;
+      const { journal } = world.truth.site(name)?.images.get(slot.imageId)?.header ?? {};
+      return journal?.state === 'following' ? { status: 'stored', etag: 'never stored' } : undefined;
+    };
+}
+
 export const plantedJournalBugs: readonly PlantedBug[] = [
   { name: 'a point comes without its slots', invariant: 'I1', plant: { focus, seams: { peer: forgetSlotsOfPoints } } },
   { name: 'a replica skips slots', invariant: 'I2', plant: { focus, seams: { peer: skipSlots } } },
@@ -149,6 +160,11 @@ export const plantedJournalBugs: readonly PlantedBug[] = [
     name: 'a promotion leaves out what was followed',
     invariant: 'I5',
     plant: { focus: 'takeovers', sabotage: forgetTails },
+  },
+  {
+    name: 'a promotion does not fence what it follows',
+    invariant: 'I5',
+    plant: { focus: 'takeovers', sabotage: forgetFencesOfReplicas },
   },
   {
     name: 'a replica takes a slot of a writer that was shut out',

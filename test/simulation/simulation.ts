@@ -335,7 +335,6 @@ export class Simulation {
       scheduler.trace(`${operation.title}: ${outcome}`);
       this.truth.guard(check);
     };
-    this.truth.began(operation);
     scheduler.as({ process, operation, label: operation.what }, () => {
       run(deps, site).then(
         () => ended('done', () => this.truth.succeeded(operation)),

@@ -115,7 +115,10 @@ async function endEpoch(deps: ImageDeps, stored: Stored<Header>): Promise<Stored
   if (!hasTail(stored.value)) return stored;
   const { imageId, journal } = stored.value;
   // A replica's slots are its primary's to fill: only what is copied is there, and nobody writes.
-  if (journal.state === 'open') await fence(deps, imageId, parseEpochId(journal.folded.epoch), journal.folded.seq);
+  if (journal.state === 'open') {
+    const { epoch, seq } = journal.folded;
+    await fence(deps, imageId, { epoch: parseEpochId(epoch), seq });
+  }
   const whole = await foldTail(deps, stored);
   return hasTail(whole.value) && whole.value.journal.folded.epoch === journal.folded.epoch ? whole : undefined;
 }
@@ -152,8 +155,10 @@ function nextEpoch(epoch: EpochId, journal: Journal | undefined, owner: JournalO
 
 /** What is folded is the end of the epoch. */
 export function closedJournal(journal: Journal): Journal {
-  const { epoch, tag, seq, entry } = journal.folded;
+  const { folded, fencesPassed } = journal;
+  const { epoch, tag, seq, entry } = folded;
   if (journal.state === 'closed') return journal;
   const past = [...journal.past, { epoch, tag, endSeq: seq, entries: entry }].slice(-pastEpochsMax);
-  return { state: 'closed', folded: journal.folded, past };
+  // It may be followed again, and fences are there still.
+  return { state: 'closed', folded, past, ...(fencesPassed !== undefined && { fencesPassed }) };
 }

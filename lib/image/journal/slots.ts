@@ -10,11 +10,11 @@
 
 import { keyText } from '../../bucket/keys.ts';
 import { FarsideError } from '../../errors.ts';
+import type { Etag } from '../../bucket/driver.ts';
 import type { ImageDeps } from '../deps.ts';
-import type { EpochId } from '../ids.ts';
 import type { Slot } from '../format/node.ts';
 import { parseAnyPackIndex } from '../format/pack.ts';
-import { encodeFence, fenceBytes, isFence, parseSegment, segmentHeadBytes, type Segment } from './segment.ts';
+import { encodeFence, fenceBytes, isFence, parseSegment, passedBy, segmentHeadBytes, type Segment } from './segment.ts';
 
 type SlotDeps = Pick<ImageDeps, 'bucket'>;
 
@@ -120,13 +120,48 @@ export async function* segmentsFrom(deps: SlotDeps, imageId: string, from: Slot,
 /**
  * Ends an epoch. Idempotent: a fence that is there already does. Gives the number of its slot.
  * @param fromSeq slots before it are known to be filled.
+ * @param passed of a replica: a fence that counts fewer has been passed, and does not do (replica-end.ts).
  */
-export async function fence(deps: SlotDeps, imageId: string, epoch: EpochId, fromSeq: number): Promise<number> {
+export async function fence(
+  deps: SlotDeps,
+  imageId: string,
+  { epoch, seq: fromSeq }: Slot,
+  passed = 0,
+): Promise<number> {
   for (let seq = fromSeq; ;) {
     const slot = { epoch, seq };
     const meta = await deps.bucket.head(slotKey(imageId, slot));
     if (meta && meta.bytes !== fenceBytes) seq++;
     // Taken after all: the writer was faster, and its segment is looked at next.
-    else if (meta || (await fillSlot(deps, imageId, slot, encodeFence(slot)))) return seq;
+    else if (!meta && (await fillSlot(deps, imageId, slot, encodeFence(slot, passed)))) return seq;
+    else if (meta && (passed === 0 || (await renewFence(deps, imageId, slot, passed)))) return seq;
   }
+}
+
+/** False: somebody was faster, and has put a segment there. */
+async function renewFence(deps: SlotDeps, imageId: string, slot: Slot, passed: number): Promise<boolean> {
+  const found = await readFence(deps, imageId, slot);
+  if (!found) return false;
+  return found.passed >= passed || replaceFence(deps, imageId, slot, found, encodeFence(slot, passed));
+}
+
+export type FoundFence = { passed: number; putAtMs: number; etag: Etag };
+
+/** Undefined: the slot is free, or holds a segment. */
+export async function readFence(deps: SlotDeps, imageId: string, slot: Slot): Promise<FoundFence | undefined> {
+  const found = await deps.bucket.get(slotKey(imageId, slot));
+  const passed = found.status === 'found' ? passedBy(found.body, slot) : undefined;
+  if (found.status !== 'found' || passed === undefined) return undefined;
+  return { passed, putAtMs: found.meta.uploadedAtMs, etag: found.meta.etag };
+}
+
+/** Only at a replica, and only of one that was passed. False: something else is there by now. */
+export async function replaceFence(
+  deps: SlotDeps,
+  imageId: string,
+  slot: Slot,
+  { etag }: FoundFence,
+  bytes: Uint8Array,
+): Promise<boolean> {
+  return (await deps.bucket.replace(slotKey(imageId, slot), bytes, etag)).replaced;
 }

@@ -10,8 +10,11 @@
 //
 //   sync                                   promote
 //   fetches 9
-//                                          folds up to slot 8, closes the journal
-//   puts 9: it lies behind the end of a journal that is closed, and nobody reads it
+//                                          puts a fence into slot 9, folds up to slot 8
+//   puts 9: taken by a fence; waits
+//                                          closes the journal: nothing is followed any more
+//
+// Where a promotion died the fence is passed after a while (replica-end.ts).
 //
 // Bounded: `segmentsMax` slots and `inlineBytesMax` bytes for each invocation, `segmentsConcurrency` in flight, `replicaTailMax` unfolded. A slot that is gone
 // at the primary (collected there, once folded) is not waited for: the primary takes a point, and the replica goes on from that.
@@ -25,7 +28,8 @@ import { foldTail, hasTail, type Tailed } from '../../image/journal/fold.ts';
 import type { Header, JournalPosition, MirrorSnapshot } from '../../image/header.ts';
 import { parseEpochId, type EpochId } from '../../image/ids.ts';
 import { parsePackIndex } from '../../image/format/pack.ts';
-import { isFence, parseSegment, type Segment } from '../../image/journal/segment.ts';
+import { passFence } from '../../image/journal/replica-end.ts';
+import { fenceBytes, isFence, parseSegment, type Segment } from '../../image/journal/segment.ts';
 import { fillSlot, holdsBytes, readSlot } from '../../image/journal/slots.ts';
 import { firstFree } from '../roles/dense.ts';
 import type { MirrorDeps } from '../deps.ts';
@@ -76,7 +80,8 @@ export async function followJournal(
   if (copied.stopped === 'bound') return { ...result, state: 'more' };
   const isGone = foldedThere?.epoch === epoch && foldedThere.seq > end.seq;
   if (copied.stopped === 'absent' && isGone) return { ...result, state: 'gone' };
-  const isFresh = copied.stopped === 'delayed' || (last && deps.clock.nowMs() - last.sealedAtMs < freshMs);
+  const isWaiting = copied.stopped === 'delayed' || copied.stopped === 'held';
+  const isFresh = isWaiting || (last && deps.clock.nowMs() - last.sealedAtMs < freshMs);
   await foldNowAndThen(deps, following.stored, copied.segments, end, isFresh ? deps.limits.replicaTailMax : 1);
   return { ...result, state: isFresh ? 'fresh' : 'settled' };
 }
@@ -107,13 +112,13 @@ const behind = ({ journal: { folded } }: Tailed, { slot, firstEntry, entryCount 
 
 const endKey = (imageId: string, epoch: string): string => `journal end ${imageId}/${epoch}`;
 
-/** The first slot that is not here. */
+/** The first slot that is not here: it is free, or has a fence. */
 async function endHere(deps: MirrorDeps, { imageId, journal }: Tailed, epoch: EpochId): Promise<number> {
   const known = recall(deps, endKey(imageId, epoch));
   const from = Math.max(journal.folded.seq, typeof known === 'number' ? known : 0);
   return firstFree(from, async (seq) => {
     const meta = await deps.bucket.head(keyText({ kind: 'slot', imageId, epoch, seq }));
-    return meta !== undefined;
+    return meta !== undefined && meta.bytes !== fenceBytes;
   });
 }
 
@@ -129,7 +134,9 @@ async function newestHere(
 }
 
 type Range = { epoch: EpochId; from: number; untilMs: number };
-type Copied = { segments: Segment[]; bytes: number; stopped: 'absent' | 'fence' | 'delayed' | 'bound' };
+/** `held`: somebody is about to end the following here. */
+type Stopped = 'absent' | 'fence' | 'delayed' | 'held';
+type Copied = { segments: Segment[]; bytes: number; stopped: Stopped | 'bound' };
 
 async function copySegments(deps: MirrorDeps, following: Following, { epoch, from, untilMs }: Range): Promise<Copied> {
   const { segmentsMax, segmentsConcurrency, inlineBytesMax } = deps.limits;
@@ -171,7 +178,7 @@ async function take(
   slot: { epoch: EpochId; seq: number },
   answer: Answer,
   untilMs: number,
-): Promise<Segment | 'absent' | 'fence' | 'delayed'> {
+): Promise<Segment | Stopped> {
   if (answer.status !== 'found') return 'absent';
   const { body, release } = answer;
   if (isFence(body, slot)) return 'fence';
@@ -179,15 +186,23 @@ async function take(
   if (segment.sealedAtMs > untilMs) return 'delayed';
   if (!parsePackIndex(body, segment.pack.packId).isComplete) return 'absent';
   await (deps.codec ?? inlineCodec).verify(segment.pack.packId, body);
-  const { imageId } = stored.value;
-  if (!(await fillSlot(deps, imageId, slot, body)) && !(await holdsBytes(deps, imageId, slot, body))) {
-    throw new FarsideError(
-      'EBADMSG',
-      `slot ${slot.seq} of epoch ${slot.epoch} holds something else than at the primary`,
-    );
-  }
+  if (!(await fillHere(deps, stored, slot, body))) return 'held';
   if (deps.bucket.freesBody) release?.();
   return segment;
+}
+
+/** False: a fence is there. */
+async function fillHere(
+  deps: MirrorDeps,
+  stored: Stored<Tailed>,
+  slot: { epoch: EpochId; seq: number },
+  body: Uint8Array,
+): Promise<boolean> {
+  const { imageId } = stored.value;
+  if ((await fillSlot(deps, imageId, slot, body)) || (await holdsBytes(deps, imageId, slot, body))) return true;
+  const passing = await passFence(deps, stored, { slot, bytes: body, endMs: deps.limits.standstillMs });
+  if (passing !== 'none') return passing === 'passed';
+  throw new FarsideError('EBADMSG', `slot ${slot.seq} of epoch ${slot.epoch} holds something else than at the primary`);
 }
 
 /** The content does not change by it. */

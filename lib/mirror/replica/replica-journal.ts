@@ -18,7 +18,14 @@ export function headAt({ root, journal, mirror }: Header, target: MirrorSnapshot
     return { root: target.root, ...(journal && { journal: ended(journal) }) };
   if (journal && isFurther(journal, position)) return { root, journal };
   const past = journal ? pastOf(journal, position.epoch) : [];
-  return { root: target.root, journal: { state: 'following', folded: position, past } };
+  const fencesPassed = journal?.folded.epoch === position.epoch ? journal.fencesPassed : undefined;
+  const next: Journal = {
+    state: 'following',
+    folded: position,
+    past,
+    ...(fencesPassed !== undefined && { fencesPassed }),
+  };
+  return { root: target.root, journal: next };
 }
 
 /** Whether the replica, following that epoch, has folded more of it than the point holds. */

@@ -57,12 +57,6 @@ export class GroundTruth implements World {
     return this.#points.get(pointKey(mirrorUuid, globalId, snapId));
   }
 
-  /** A command begins. */
-  began(operation: Operation): void {
-    for (const { imageId, names, reach } of this.site(operation.siteName)?.images.values() ?? [])
-      if (names.has(operation.imageName)) operation.seen.set(imageId, reach);
-  }
-
   /** A command has answered. */
   succeeded(operation: Operation): void {
     if (operation.touchedCount === 0 && operation.created)

@@ -71,18 +71,12 @@ export function followedTo(
 export const isLeftToItself = (before: Header, header: Header): boolean =>
   before.journal?.state === 'following' && (header.mirror === undefined || !isNonPrimary(header));
 
-/** Slots that came while the command was at work that ends the following are not in the image. */
-export function leaveBehind({ place, truth, header, operation }: Moment): void {
-  const { newest, reach, imageId } = truth;
+/** What it had of a journal, and may have reported, is in an image that follows no more. */
+export function leaveBehind({ truth, header }: Moment): void {
   const { epoch, seq } = header.journal!.folded;
-  const end = reach.get(epoch) ?? 0;
-  if (newest?.position === undefined || end === seq) return;
-  const begun = operation?.seen.get(imageId)?.get(epoch) ?? 0;
-  if (!operation || seq < begun)
-    throw new Violation('I5', `${truth.title} was left with ${seq} slots of epoch ${epoch}; it had ${begun} before`);
-  const content = place.world.journals.contentAt(newest.view.content, newest.position, seq);
-  truth.view = { ...truth.view, content };
-  truth.reach = withReach(reach, epoch, seq);
+  const end = truth.reach.get(epoch) ?? 0;
+  if (truth.newest?.position !== undefined && seq < end)
+    throw new Violation('I5', `${truth.title} was left with ${seq} slots of epoch ${epoch}; it had ${end}`);
 }
 
 /** Whoever's command puts a new epoch into the header is its writer. */

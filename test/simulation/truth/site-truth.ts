@@ -74,7 +74,8 @@ export class SiteTruth {
     if (parsed?.kind === 'header')
       this.#headerLanded(parsed.imageId, before && parseHeader(before), parseHeader(body), origin);
     else if (parsed?.kind === 'tombstone') this.#tombstones.add(parsed.globalId);
-    else if (parsed?.kind === 'slot') this.#slotLanded(parsed, body, before !== undefined, origin);
+    else if (parsed?.kind === 'slot')
+      this.#slotLanded(parsed, body, before !== undefined && before.length !== fenceBytes, origin);
     else if (parsed?.kind === 'pack' && before) this.#recheck(parsed.imageId);
   }
 
