@@ -15,7 +15,8 @@ import {
   type Entry,
   type NewEntry,
 } from '../../lib/image/format/pack.ts';
-import { encodeFence, encodeSegment, parseSegment } from '../../lib/image/journal/segment.ts';
+import { encodeFence } from '../../lib/image/format/fence.ts';
+import { encodeSegment, parseSegment } from '../../lib/image/journal/segment.ts';
 import { Damage, entryContent, isFence, parseEvents, parseNode, parsePack, type Pack } from './pack-reader.ts';
 
 const objectBytes = 4 * 1024 * 1024;

@@ -96,7 +96,9 @@ class VersionReader {
       const keys = [...(slot ? [slotKey(imageId, slot)] : []), `images/${imageId}/packs/${pack}`];
       for (const key of keys) {
         const bytes = await this.get(key);
-        if (bytes !== undefined) copies.push(parsePack(pack, bytes));
+        const isCopy =
+          bytes !== undefined && !(slot && key === slotKey(imageId, slot) && isFence(Buffer.from(bytes), slot));
+        if (isCopy) copies.push(parsePack(pack, bytes));
       }
     }
     return copies;

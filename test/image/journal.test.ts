@@ -20,16 +20,8 @@ import { parseEpochId, parsePackId } from '../../lib/image/ids.ts';
 import { createImage } from '../../lib/image/images.ts';
 import { decodeNode, encodeNode, type Node, type PackRef } from '../../lib/image/format/node.ts';
 import { encodePack, entryKind } from '../../lib/image/format/pack.ts';
-import {
-  encodeFence,
-  encodeSegment,
-  fenceBytes,
-  isFence,
-  passedBy,
-  parseSegment,
-  type NewChange,
-  type SegmentMeta,
-} from '../../lib/image/journal/segment.ts';
+import { encodeFence, fenceBytes, isFence, passedBy } from '../../lib/image/format/fence.ts';
+import { encodeSegment, parseSegment, type NewChange, type SegmentMeta } from '../../lib/image/journal/segment.ts';
 import { fence, fillSlot, readSlot } from '../../lib/image/journal/slots.ts';
 import { createSnapshot, removeSnapshot } from '../../lib/image/snapshots.ts';
 import { mutated, mutations } from '../mutations.ts';

@@ -10,7 +10,7 @@ import { cloneImage } from '../../lib/image/clones/clone.ts';
 import { collectStep, newRun, type CollectMessage, type CollectResult } from '../../lib/image/collect/collect.ts';
 import { flattenStep } from '../../lib/image/clones/flatten.ts';
 import { parseAnyPackIndex } from '../../lib/image/format/pack.ts';
-import { fenceBytes } from '../../lib/image/journal/segment.ts';
+import { fenceBytes } from '../../lib/image/format/fence.ts';
 import { createSnapshot } from '../../lib/image/snapshots.ts';
 import { PeerEndpoint } from '../../lib/mirror/primary/endpoint.ts';
 import { createMirrorSnapshot, demoteImage, enableImage, resyncImage } from '../../lib/mirror/verbs/images.ts';

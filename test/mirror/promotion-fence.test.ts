@@ -130,23 +130,43 @@ describe.each(verbs)('a forced %s', (_, take) => {
 });
 
 describe('after a forced promotion', () => {
-  test('a replica that goes back to its primary, to the very slot that has the fence, follows again', async () => {
-    const { world, image } = await raced();
-    world.a.isDown = true;
-    await world.run(promoteImage(world.b.deps, spec('disk'), { force: true }));
-    const end = (await headerOf(world.b, 'disk')).journal!.folded;
+  /** Back to its primary, with a resync. */
+  async function goBack(world: World): Promise<void> {
     await world.run(demoteImage(world.b.deps, spec('disk')));
     await world.run(resyncImage(world.b.deps, spec('disk')));
     world.a.isDown = false;
     await world.minute();
-    expect((await headerOf(world.b, 'disk')).journal).toMatchObject({
-      state: 'following',
-      folded: { epoch: end.epoch },
-    });
+  }
+
+  test('a replica that goes back to its primary, to the very slot that has the fence, follows again', async () => {
+    const { world, image } = await raced();
+    world.a.isDown = true;
+    await world.run(promoteImage(world.b.deps, spec('disk'), { force: true }));
+    const { epoch } = (await headerOf(world.b, 'disk')).journal!.folded;
+    await goBack(world);
+    expect((await headerOf(world.b, 'disk')).journal).toMatchObject({ state: 'following', folded: { epoch } });
     for (const at of [2, 3]) await world.run(write(image, at));
     await advance(world, world.a);
     await world.minute();
     await expectEqual(world);
     expect(userSnapshots(await headerOf(world.b, 'disk'))).toEqual([]);
+  });
+
+  test('one that goes back to a point behind the fence reads, and passes on, what the primary has in that slot', async () => {
+    const { world, image } = await raced();
+    await world.join(world.b, world.c);
+    world.a.isDown = true;
+    await world.run(promoteImage(world.b.deps, spec('disk'), { force: true }));
+    for (const at of [2, 3]) await world.run(write(image, at));
+    await world.run(image.close());
+    await goBack(world);
+    await world.minute();
+    await expectEqual(world);
+    const source = await headOf(world, world.a);
+    expect(bytesAt(source, [2, 3])).toEqual([3, 4]);
+    await world.run(resyncImage(world.c.deps, spec('disk')));
+    for (let minute = 0; minute < 2; minute++) await world.minute();
+    expect((await headOf(world, world.c)).equals(source)).toBe(true);
+    expect(world.c.failures).toEqual([]);
   });
 });

@@ -13,7 +13,8 @@ import { parseEpochId, parsePackId } from '../../lib/image/ids.ts';
 import { decodeNode, sectorBytes, type PackRef, type Slot } from '../../lib/image/format/node.ts';
 import { packKeys } from '../../lib/image/packs/pack-place.ts';
 import { parsePackIndex, type PackIndex } from '../../lib/image/format/pack.ts';
-import { isFence, parseSegment, type Segment } from '../../lib/image/journal/segment.ts';
+import { fenceBytes, isFence } from '../../lib/image/format/fence.ts';
+import { parseSegment, type Segment } from '../../lib/image/journal/segment.ts';
 
 /** Content, and a text that is equal for equal content. */
 export type Content = { bytes: Buffer; id: string };
@@ -52,7 +53,7 @@ const opened = (objects: Objects, imageId: string, packId: string): Sound[] =>
 
 function open(objects: Objects, key: string, packId: string): Sound | undefined {
   const body = objects.get(key);
-  if (!body) return undefined;
+  if (!body || body.length === fenceBytes) return undefined;
   const known = soundOf.get(body);
   if (known) return known;
   const index = parsePackIndex(body, parsePackId(packId));

@@ -5,7 +5,7 @@ import { keyText, parseKey } from '../../lib/bucket/keys.ts';
 import { readHeader, updateHeader } from '../../lib/image/access.ts';
 import { mirrorSnapshots, type Header } from '../../lib/image/header.ts';
 import { withoutChildren } from '../../lib/image/clones/lineage.ts';
-import { fenceBytes } from '../../lib/image/journal/segment.ts';
+import { fenceBytes } from '../../lib/image/format/fence.ts';
 import { changed, drawn } from '../../lib/mirror/verbs/images.ts';
 import { recentPool } from '../../lib/mirror/pool.ts';
 import type { Peer, PeerImage } from '../../lib/mirror/peer-protocol.ts';

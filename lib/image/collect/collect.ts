@@ -27,7 +27,7 @@ import { withoutExpired } from '../formerly.ts';
 import { reachableRoots, rootSchema, type Header, type Root } from '../header.ts';
 import { parseEpochId } from '../ids.ts';
 import { openStore } from '../packs/pack-store.ts';
-import { fenceBytes } from '../journal/segment.ts';
+import { fenceBytes } from '../format/fence.ts';
 
 export type CollectLimits = {
   /** Map nodes walked by one step. */

@@ -1,5 +1,4 @@
-// Owns the format of what lies in a slot of a journal (docs/format.md, "Journal"): a segment, or the fence that ends an epoch.
-// Pure: no I/O. Parsing never trusts its input: whatever is wrong is a FarsideError EBADMSG.
+// Owns the format of a segment, what lies in a slot of a journal (docs/format.md, "Journal"). Pure: no I/O. Parsing never trusts its input: whatever is wrong is a FarsideError EBADMSG.
 //
 // A segment is a pack. Its entry 0 says what the segment does to the image, as changes in ascending order that do not overlap;
 // the others are the blocks that it writes. So the map can refer to them where they lie, and nothing is written twice. A
@@ -7,7 +6,6 @@
 
 import { FarsideError } from '../../errors.ts';
 import { decodeEntry, encodeEntry } from '../format/codec.ts';
-import { crc32 } from '../format/digest.ts';
 import { parseEpochId } from '../ids.ts';
 import { sectorBytes, type Slot } from '../format/node.ts';
 import { OpenPack, Rooms } from '../packs/open-pack.ts';
@@ -148,38 +146,4 @@ function checkChange(index: PackIndex, { offset, length, entry }: SegmentChange)
   const block = index.entry(entry);
   if (block.kind !== entryKind.block || block.imageOffset !== offset || block.rawBytes !== length)
     throw bad(`entry ${entry} is not the block that its events say`);
-}
-
-const fenceMagic = Buffer.from('farsideF', 'latin1');
-const crcBytes = 4;
-const seqAt = fenceMagic.length + epochBytes;
-const seqBytes = 6;
-const passedAt = seqAt + seqBytes;
-/** No segment is as short as a fence, so their sizes alone tell them apart. */
-export const fenceBytes = passedAt + 2 + crcBytes;
-
-/**
- * What ends an epoch, in its first free slot: no writer of that epoch gets any further.
- * @param passed fences that a replica had passed before this one was put (replica-end.ts)
- */
-export function encodeFence({ epoch, seq }: Slot, passed = 0): Buffer {
-  const bytes = Buffer.alloc(fenceBytes);
-  fenceMagic.copy(bytes);
-  Buffer.from(epoch, 'hex').copy(bytes, fenceMagic.length);
-  bytes.writeUIntLE(seq, seqAt, seqBytes);
-  bytes.writeUInt16LE(passed, passedAt);
-  bytes.writeUInt32LE(crc32(bytes.subarray(0, fenceBytes - crcBytes)), fenceBytes - crcBytes);
-  return bytes;
-}
-
-/** False for anything else; EBADMSG for a fence that is damaged or of another slot. */
-export const isFence = (body: Uint8Array, slot: Slot): boolean => passedBy(body, slot) !== undefined;
-
-/** How many fences had been passed when this one was put; undefined for anything else. EBADMSG as `isFence`. */
-export function passedBy(body: Uint8Array, slot: Slot): number | undefined {
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-  if (!bytes.subarray(0, fenceMagic.length).equals(fenceMagic)) return undefined;
-  const passed = bytes.length === fenceBytes ? bytes.readUInt16LE(passedAt) : 0;
-  if (bytes.equals(encodeFence(slot, passed))) return passed;
-  throw new FarsideError('EBADMSG', `damaged fence in slot ${slot.seq} of epoch ${slot.epoch}`);
 }

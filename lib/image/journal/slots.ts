@@ -14,7 +14,8 @@ import type { Etag } from '../../bucket/driver.ts';
 import type { ImageDeps } from '../deps.ts';
 import type { Slot } from '../format/node.ts';
 import { parseAnyPackIndex } from '../format/pack.ts';
-import { encodeFence, fenceBytes, isFence, parseSegment, passedBy, segmentHeadBytes, type Segment } from './segment.ts';
+import { encodeFence, fenceBytes, isFence, passedBy } from '../format/fence.ts';
+import { parseSegment, segmentHeadBytes, type Segment } from './segment.ts';
 
 type SlotDeps = Pick<ImageDeps, 'bucket'>;
 

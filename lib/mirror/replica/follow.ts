@@ -29,7 +29,8 @@ import type { Header, JournalPosition, MirrorSnapshot } from '../../image/header
 import { parseEpochId, type EpochId } from '../../image/ids.ts';
 import { parsePackIndex } from '../../image/format/pack.ts';
 import { passFence } from '../../image/journal/replica-end.ts';
-import { fenceBytes, isFence, parseSegment, type Segment } from '../../image/journal/segment.ts';
+import { fenceBytes, isFence } from '../../image/format/fence.ts';
+import { parseSegment, type Segment } from '../../image/journal/segment.ts';
 import { fillSlot, holdsBytes, readSlot } from '../../image/journal/slots.ts';
 import { firstFree } from '../roles/dense.ts';
 import type { MirrorDeps } from '../deps.ts';

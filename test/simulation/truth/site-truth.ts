@@ -6,7 +6,7 @@ import { childrenOf } from '../../../lib/image/clones/lineage.ts';
 import { mirrorSnapshots, packSources, reachableRoots, sameRoot } from '../../../lib/image/header.ts';
 import type { Header } from '../../../lib/image/header.ts';
 import { hasTail } from '../../../lib/image/journal/fold.ts';
-import { fenceBytes } from '../../../lib/image/journal/segment.ts';
+import { fenceBytes } from '../../../lib/image/format/fence.ts';
 import { type BucketReader, Unreadable } from '../bucket-reader.ts';
 import type { Deletion, FaultDriver, Landing } from '../fault-driver.ts';
 import { viewOf, viewText } from '../image-view.ts';
