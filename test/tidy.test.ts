@@ -129,7 +129,20 @@ const files: SourceFile[] = sourceFolders
   .flatMap(listFiles)
   .map((path) => ({ path, text: readFileSync(join(root, path), 'utf8') }));
 
+/** Which folders of lib/mirror a file's folder imports from; those at its top are all of theirs. */
+function arrowsOf({ path, text }: SourceFile): string[] {
+  const [, from] = /^lib\/mirror\/([a-z]+)\//.exec(path) ?? [];
+  const to = [...text.matchAll(/from '\.\.\/([a-z]+)\/[^']*'/g)].map(([, folder]) => folder);
+  return from === undefined ? [] : to.map((folder) => `${from} -> ${folder}`);
+}
+
 describe('tidy', () => {
+  test('no two folders of lib/mirror import from each other: what both need is at its top', () => {
+    const arrows = new Set(files.flatMap(arrowsOf));
+    expect(arrows).toContain('replica -> primary');
+    expect([...arrows].filter((arrow) => arrows.has(arrow.split(' -> ').toReversed().join(' -> ')))).toEqual([]);
+  });
+
   test.each(rules)('$name is found nowhere', (rule) => {
     const breaches = files.filter(({ path }) => rule.covers(path)).flatMap((file) => findBreaches(file, rule));
     expect(breaches.join('\n')).toBe('');

@@ -20,7 +20,7 @@ import { objectBytesMax, objectBytesMin } from '../image/images.ts';
 import { manifestSchema, type Manifest } from './messages.ts';
 import type { PeerRecord } from './pool.ts';
 import { siteUrlFault } from './site-url.ts';
-import { imageStatusStates } from './status/status-report.ts';
+import { imageStatusStates } from './copy-status.ts';
 
 const count = z.int().min(0);
 const id = z.string().min(1).max(64);

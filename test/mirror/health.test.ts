@@ -3,13 +3,9 @@
 import { describe, expect, test } from 'vitest';
 import { bothPrimary, poolStatusReport, summaryState, worstHealth } from '../../lib/mirror/status/health.ts';
 import type { DaemonInput } from '../../lib/mirror/status/health.ts';
-import { imageStatusStates, primaryStatus } from '../../lib/mirror/status/status-report.ts';
-import type {
-  ImageStatusInput,
-  ImageStatusState,
-  PeerDirection,
-  SiteView,
-} from '../../lib/mirror/status/status-report.ts';
+import { imageStatusStates, primaryStatus } from '../../lib/mirror/copy-status.ts';
+import type { ImageStatusState } from '../../lib/mirror/copy-status.ts';
+import type { ImageStatusInput, PeerDirection, SiteView } from '../../lib/mirror/status/status-report.ts';
 
 const service = { serviceId: '4412', instanceId: '4414', daemonId: 'site-a', hostname: 'vm' };
 const siteA: DaemonInput = {

@@ -26,7 +26,7 @@ import {
   syncedSnapshot,
 } from '../../lib/mirror/roles/role-changes.ts';
 import type { MirrorRecord, RoleChange } from '../../lib/mirror/roles/role-changes.ts';
-import { decideSync, isSplitBrain, promotionState } from '../../lib/mirror/roles/roles.ts';
+import { decideSync, promotionState } from '../../lib/mirror/roles/roles.ts';
 import type { Decision } from '../../lib/mirror/roles/roles.ts';
 
 /** Everything that happened, in order. Writes are `w…`. */
@@ -276,7 +276,10 @@ function begin(world: World, at: number, from: number): World {
   const remote = world.sites[from]!;
   const decided = decisionOf(world, at, from);
   const decision =
-    world.fault === 'split-brain is overwritten' && isSplitBrain(decided) && isPrimary(remote)
+    world.fault === 'split-brain is overwritten' &&
+    decided.kind === 'stop' &&
+    decided.reason === 'split-brain' &&
+    isPrimary(remote)
       ? overwriting(remote)
       : decided;
   if (decision.kind !== 'sync') {

@@ -4,7 +4,6 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FarsideError } from '../../lib/errors.ts';
 import {
-  describeItems,
   itemsFor,
   latestSlotMs,
   levelSpec,
@@ -21,6 +20,12 @@ import {
   withoutItem,
 } from '../../lib/mirror/schedules/schedule.ts';
 import type { Schedules } from '../../lib/mirror/schedules/schedule.ts';
+
+/** `every 1d starting at 14:00:00-05:00, every 1h` */
+const describeItems = (items: ReturnType<typeof itemsFor>): string =>
+  items
+    .map(({ interval, startTime }) => `every ${interval}${startTime === '' ? '' : ` starting at ${startTime}`}`)
+    .join(', ');
 
 const empty: Schedules = { levels: {} };
 const minuteMs = 60_000;

@@ -2,18 +2,15 @@
 
 import { describe, expect, test } from 'vitest';
 import { decideSync } from '../../lib/mirror/roles/roles.ts';
+import { primaryStatus, replayJson, replayingStatus, saysPrimary } from '../../lib/mirror/copy-status.ts';
 import {
   heartbeatFreshMsDefault,
   imageStatusReport,
   isUp,
-  primaryStatus,
-  replayJson,
-  replayingStatus,
-  saysPrimary,
-  statusOfDecision,
   timestampText,
 } from '../../lib/mirror/status/status-report.ts';
-import type { ImageStatusInput, PeerSite, StoredStatus } from '../../lib/mirror/status/status-report.ts';
+import type { StoredStatus } from '../../lib/mirror/copy-status.ts';
+import type { ImageStatusInput, PeerSite } from '../../lib/mirror/status/status-report.ts';
 import { mirrorSnapshot } from './role-model.ts';
 
 const updatedAtMs = Date.UTC(2026, 10, 23, 7, 6, 25);
@@ -188,17 +185,8 @@ describe('the status that follows from a decision', () => {
   const remote = { kind: 'present', mirrorUuid: 'there', state: 'enabled', snapshots: [primary] } as const;
   const local = { mirrorUuid: 'here', peerUuid: 'p', nameTaken: false };
   const image = { state: 'enabled', resyncRequested: false, snapshots: [copied] } as const;
-  const syncing = { snapshotMs: 1000, bytesDone: 1, bytesTotal: 2, elapsedMs: 1000 };
 
   test.each([
-    ['no image yet', { ...local }, 'syncing', 'bootstrapping, CREATE_LOCAL_IMAGE'],
-    ['caught up', { ...local, image }, 'replaying', `replaying, ${replayJson({})}`],
-    [
-      'being disabled',
-      { ...local, image: { ...image, state: 'disabling' as const } },
-      'starting_replay',
-      'starting replay',
-    ],
     ['primary itself', { ...local, image: { ...image, snapshots: [primary] } }, 'stopped', 'local image is primary'],
     [
       'split-brain',
@@ -207,21 +195,7 @@ describe('the status that follows from a decision', () => {
       'split-brain',
     ],
   ])('%s', (_, view, state, description) => {
-    expect(statusOfDecision(decideSync({ local: view, remote }), {})).toMatchObject({ state, description });
-  });
-
-  test('behind: it shows progress; idle: it does not, whatever is left over', () => {
-    const behind = { ...remote, snapshots: [primary, { ...primary, id: 2 }] };
-    expect(
-      statusOfDecision(decideSync({ local: { ...local, image }, remote: behind }), { syncing }).description,
-    ).toContain('"syncing_percent":50');
-    expect(statusOfDecision(decideSync({ local: { ...local, image }, remote }), { syncing }).description).toContain(
-      '"replay_state":"idle"',
-    );
-    expect(statusOfDecision({ kind: 'remove' }, {})).toEqual({
-      state: 'stopping_replay',
-      description: 'stopping replay',
-    });
+    expect(decideSync({ local: view, remote })).toMatchObject({ kind: 'stop', state, description });
   });
 
   test('only the words of a primary say primary', () => {

@@ -1,5 +1,5 @@
-// Owns what a site in the middle of a chain tells the one before it of those behind it, and what that one makes of it: A → B → C, and
-// A shows how C stands. Only the source of a copy is told, and nothing but name, identity and status of the sites that have a copy from there.
+// Owns what a site in the middle of a chain tells the one before it of those behind it, which shows it (status/status.ts): A → B → C,
+// and A shows how C stands. Only the source of a copy is told, and nothing but name, identity and status of the sites that have a copy from there.
 //
 //   what                      goes with                         is kept in
 //   statuses of an image      each report of it (report.ts)     the peer's status there
@@ -22,7 +22,7 @@ import {
 import { readPeerState, type Connection, type PeerState } from '../peers/peer-state.ts';
 import { recentPool, sends, type PeerRecord, type Pool } from '../pool.ts';
 import { promotionState } from '../roles/roles.ts';
-import { saysPrimary, type PeerSite, type StatusText } from '../status/status-report.ts';
+import { saysPrimary, type StatusText } from '../copy-status.ts';
 
 /** Those that we feed, but for the one that is to be told of them. */
 const fed = (pool: Pool, { uuid }: PeerRecord): PeerRecord[] =>
@@ -45,11 +45,11 @@ export async function statusesBeyond(
     near.push({ siteName, mirrorUuid, state, description: description.slice(0, beyondDescriptionMax), updatedAtMs });
     far.push(...beyond);
   }
-  return without([...near, ...far], [pool.mirror.mirrorUuid, record.mirrorUuid]).slice(0, beyondMax);
+  return eachOnce([...near, ...far], [pool.mirror.mirrorUuid, record.mirrorUuid]).slice(0, beyondMax);
 }
 
 /** Each site once, and not those: sites may feed each other in a ring. */
-function without<T extends { mirrorUuid: string }>(sites: readonly T[], mirrorUuids: readonly string[]): T[] {
+export function eachOnce<T extends { mirrorUuid: string }>(sites: readonly T[], mirrorUuids: readonly string[]): T[] {
   const known = new Set(mirrorUuids);
   return sites.filter(({ mirrorUuid }) => !known.has(mirrorUuid) && known.add(mirrorUuid));
 }
@@ -68,7 +68,7 @@ export async function heardBeyond(
     for (const [uuid, atMs] of Object.entries(beyond))
       heard.push({ mirrorUuid: uuid, agoMs: Math.max(0, nowMs - atMs) });
   });
-  const others = without(heard, [pool.mirror.mirrorUuid, record.mirrorUuid]).slice(0, beyondMax);
+  const others = eachOnce(heard, [pool.mirror.mirrorUuid, record.mirrorUuid]).slice(0, beyondMax);
   return others.length === 0 ? undefined : others;
 }
 
@@ -94,23 +94,3 @@ export async function passOn(
 
 const statesText = (status: PeerStatus | undefined): string =>
   status === undefined ? '' : [status, ...(status.beyond ?? [])].map(({ state }) => state).join(' ');
-
-/** What peers have told of others, for a report: none of them twice, nor one that is a peer itself. */
-export function sitesBeyond(
-  pool: Pool,
-  told: readonly { record: PeerRecord; beyond: readonly StatusBeyond[]; seen: PeerState['beyond'] }[],
-  nowMs: number,
-): (PeerSite & { via: string })[] {
-  const direct = pool.peers.map(({ mirrorUuid }) => mirrorUuid);
-  const rows = told.flatMap(({ record, beyond, seen = {} }) =>
-    beyond.map(({ siteName, mirrorUuid, state, description, updatedAtMs }) => ({
-      siteName,
-      mirrorUuid,
-      direction: record.direction,
-      heartbeatAgeMs: seen[mirrorUuid] === undefined ? undefined : nowMs - seen[mirrorUuid],
-      status: { state, description, updatedAtMs },
-      via: record.siteName,
-    })),
-  );
-  return without(rows, [...direct, ...(pool.mirror ? [pool.mirror.mirrorUuid] : [])]);
-}

@@ -28,7 +28,7 @@ import { feedEnd, readFeed } from '../peers/feed.ts';
 import type { Message } from '../messages.ts';
 import { noteContact } from '../peers/peer.ts';
 import { removePeer } from '../peers/peer-verbs.ts';
-import { takePoint } from './points.ts';
+import { requestPoint } from './points.ts';
 import { selectedCopy } from '../../image/packs/pack-copy.ts';
 import { updatePeerState } from '../peers/peer-state.ts';
 import type {
@@ -50,7 +50,6 @@ import type {
 import { mayReceive, maySend, mirrorOf, recentPool } from '../pool.ts';
 import type { PeerRecord } from '../pool.ts';
 import { recent, remember } from '../recent.ts';
-import { askOnForPoint } from '../replica/tail.ts';
 import { readTombstone } from '../peers/tombstone.ts';
 
 /** A peer goes there at once: what counts is when its request begins, not how long it reads. The rest is for clocks that differ. */
@@ -234,10 +233,7 @@ export class PeerEndpoint implements Peer {
 
   async requestPoint(globalId: string): Promise<void> {
     await this.#check(maySend, 'read');
-    const stored = await findImage(this.#deps, this.#pool, globalId);
-    if (stored) await takePoint(this.#deps, stored);
-    if (stored?.value.journal?.state === 'following')
-      await askOnForPoint(this.#deps, this.#pool, globalId, this.#record.uuid);
+    await requestPoint(this.#deps, this.#pool, globalId, this.#record.uuid);
   }
 
   async ack(globalId: string, ack: Ack): Promise<void> {

@@ -17,7 +17,7 @@ import type { MirrorDeps } from '../deps.ts';
 import { takePoint } from './points.ts';
 import { readPool, sends } from '../pool.ts';
 import type { PeerRecord, Pool } from '../pool.ts';
-import { positionOf } from '../status/status-report.ts';
+import { positionOf } from '../copy-status.ts';
 
 /** log₂ of the bytes that a segment may have. */
 const order = 23;

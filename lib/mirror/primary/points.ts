@@ -24,7 +24,10 @@ import type { MirrorDeps } from '../deps.ts';
 import type { DocumentDeps } from '../limits.ts';
 import { announceNewest } from '../verbs/images.ts';
 import { imageStateOf, newestMirrorSnapshot, withRoleChange } from '../verbs/mirror-snapshots.ts';
-import { recentPool, sends } from '../pool.ts';
+import { findImage } from '../peers/catalog.ts';
+import { reachablePeer } from '../peers/reachable.ts';
+import { receives, recentPool, sends } from '../pool.ts';
+import { recent } from '../recent.ts';
 import { primarySnapshot } from '../roles/role-changes.ts';
 import { promotionState } from '../roles/roles.ts';
 
@@ -112,4 +115,28 @@ function isNothingNew(header: Header): boolean {
   const { journal } = header;
   const seq = journal?.state === 'open' ? journal.folded.seq : undefined;
   return newest !== undefined && newest.namespace.position?.seq === seq && sameRoot(newest.root, header.root);
+}
+
+/** Shorter than the time between two ticks. */
+const askedOnMs = 30_000;
+
+/** A replica of this image cannot go on by the journal. */
+export async function requestPoint(deps: MirrorDeps, pool: string, globalId: string, askerUuid: string): Promise<void> {
+  const stored = await findImage(deps, pool, globalId);
+  if (stored) await takePoint(deps, stored);
+  if (stored?.value.journal?.state === 'following') await askOn(deps, pool, globalId, askerUuid);
+}
+
+/**
+ * A replica that is asked for a point, since its own slots were collected, has none to give: it asks the sites that it receives from.
+ * Not often, so that sites that receive from each other do not ask in circles.
+ */
+async function askOn(deps: MirrorDeps, poolName: string, globalId: string, askerUuid: string): Promise<void> {
+  const limits = { ...deps.limits, cacheMs: askedOnMs };
+  await recent({ ...deps, limits }, `point of ${poolName}/${globalId}`, async () => {
+    const pool = await recentPool(deps, poolName);
+    for (const record of pool.peers.filter((one) => receives(one) && one.uuid !== askerUuid))
+      await reachablePeer(deps, async () => (await deps.peers(poolName, record)).requestPoint(globalId));
+    return true;
+  });
 }

@@ -44,7 +44,7 @@ import { isFlattenDue } from './replica-parent.ts';
 import { report } from './report.ts';
 import { effectivePolicy } from '../verbs/retention-verbs.ts';
 import { stopStatus } from '../roles/roles.ts';
-import { journalOf, replayingStatus } from '../status/status-report.ts';
+import { journalOf, replayingStatus } from '../copy-status.ts';
 
 export type Commit = {
   plan: Plan;

@@ -41,7 +41,7 @@ import { isBeforeOurs } from './replica-journal.ts';
 import { isFlattenDue } from './replica-parent.ts';
 import { report } from './report.ts';
 import type { SyncDecision } from '../roles/roles.ts';
-import { journalOf, replayingStatus } from '../status/status-report.ts';
+import { journalOf, replayingStatus } from '../copy-status.ts';
 import { abandon, takeSteps } from './steps.ts';
 import type { Copying, Progress, Running } from './steps.ts';
 

@@ -8,7 +8,7 @@ import type { MirrorDeps } from '../deps.ts';
 import type { Connection } from '../peers/peer-state.ts';
 import type { Ack } from '../peer-protocol.ts';
 import { forget, recall, remember } from '../recent.ts';
-import type { StatusText } from '../status/status-report.ts';
+import type { StatusText } from '../copy-status.ts';
 
 const descriptionMax = 4096;
 

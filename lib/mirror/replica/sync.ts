@@ -36,7 +36,7 @@ import { createReplica, finishRemoval, holdsName, isNameTaken, removeReplica } f
 import { report } from './report.ts';
 import { decideSync, promotionState, stopStatus } from '../roles/roles.ts';
 import type { Decision, StopDecision, SyncDecision } from '../roles/roles.ts';
-import { replayingStatus } from '../status/status-report.ts';
+import { replayingStatus } from '../copy-status.ts';
 import { continueCopy } from './steps.ts';
 import { followTail, lookNextTick, reportTail, withTail } from './tail.ts';
 import { putTombstone, readTombstone } from '../peers/tombstone.ts';

@@ -15,14 +15,13 @@ import type { Followed } from './follow.ts';
 import type { Message } from '../messages.ts';
 import type { Ack, PeerImage, PresentImage } from '../peer-protocol.ts';
 import type { Connection } from '../peers/peer-state.ts';
-import { receives, recentPool, sends } from '../pool.ts';
-import { reachablePeer } from '../peers/reachable.ts';
+import { sends } from '../pool.ts';
 import { recall, recent, remember } from '../recent.ts';
 import { report } from './report.ts';
 import { promotionState, stopStatus } from '../roles/roles.ts';
 import type { Decision } from '../roles/roles.ts';
-import { journalOf } from '../status/status-report.ts';
-import type { JournalProgress, StatusText } from '../status/status-report.ts';
+import { journalOf } from '../copy-status.ts';
+import type { JournalProgress, StatusText } from '../copy-status.ts';
 import type { Progress } from './steps.ts';
 
 type SyncMessage = Extract<Message, { type: 'sync' }>;
@@ -30,8 +29,6 @@ type Replica = { connection: Connection; globalId: string; stored: Stored<Header
 
 /** Shorter than a replica counts as fresh (follow.ts). */
 const followNotedMs = 60_000;
-/** Shorter than the time between two ticks. */
-const askedOnMs = 30_000;
 
 export type Tail = { progress: Progress; journal?: JournalProgress | undefined };
 
@@ -66,25 +63,6 @@ export async function followTail(
   // The point that another site was asked for comes later.
   const isAskedOn = followed.state === 'gone' && promotionState(remote.snapshots) !== 'primary';
   return { progress: isAskedOn ? 'later' : progressAfter[followed.state], journal };
-}
-
-/**
- * A replica that is asked for a point, since its own slots were collected, has none to give: it asks the sites that it receives from.
- * Not often, so that sites that receive from each other do not ask in circles.
- */
-export async function askOnForPoint(
-  deps: MirrorDeps,
-  poolName: string,
-  globalId: string,
-  askerUuid: string,
-): Promise<void> {
-  const limits = { ...deps.limits, cacheMs: askedOnMs };
-  await recent({ ...deps, limits }, `point of ${poolName}/${globalId}`, async () => {
-    const pool = await recentPool(deps, poolName);
-    for (const record of pool.peers.filter((one) => receives(one) && one.uuid !== askerUuid))
-      await reachablePeer(deps, async () => (await deps.peers(poolName, record)).requestPoint(globalId));
-    return true;
-  });
 }
 
 /** The next site of a chain follows the slots here as we do those of the primary. */

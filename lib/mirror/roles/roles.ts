@@ -149,9 +149,6 @@ export function decideSync({ local, remote }: SyncInput): Decision {
   return decideNext(local, image, remote);
 }
 
-export const isSplitBrain = (decision: Decision): boolean =>
-  decision.kind === 'stop' && decision.reason === 'split-brain';
-
 function decideWithoutImage(local: LocalView, remote: RemoteView): Decision {
   if (remote.kind !== 'present') return { kind: 'idle' };
   if (remote.state !== 'enabled') return { kind: 'wait', why: 'the remote image is not ready' };

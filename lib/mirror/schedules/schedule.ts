@@ -96,12 +96,6 @@ export const scheduleItem = (interval: string, startTime?: string): ScheduleItem
   startTime: startTime === undefined || startTime === '' ? '' : parseStartTime(startTime),
 });
 
-/** `every 1d starting at 14:00:00-05:00, every 1h` */
-export const describeItems = (items: readonly ScheduleItem[]): string =>
-  items
-    .map(({ interval, startTime }) => `every ${interval}${startTime === '' ? '' : ` starting at ${startTime}`}`)
-    .join(', ');
-
 /** The newest slot at or before `nowMs`. Undefined: none of the items is ever due (`0d`). */
 export const latestSlotMs = (items: readonly ScheduleItem[], nowMs: number): number | undefined =>
   largest(items.flatMap((item) => slotsBy(item, nowMs, 0)));

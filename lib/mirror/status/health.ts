@@ -3,16 +3,10 @@
 //
 // Deliberate addition: an image that two live sites call primary is a warning at once (Ceph says OK until one is demoted).
 
-import {
-  heartbeatFreshMsDefault,
-  imageStatusReport,
-  imageStatusStates,
-  isUp,
-  receivesLocally,
-  saysPrimary,
-  sendsTo,
-} from './status-report.ts';
-import type { ImageStatusInput, ImageStatusReport, ImageStatusState, SiteView } from './status-report.ts';
+import { imageStatusStates, saysPrimary } from '../copy-status.ts';
+import { heartbeatFreshMsDefault, imageStatusReport, isUp, receivesLocally, sendsTo } from './status-report.ts';
+import type { ImageStatusState } from '../copy-status.ts';
+import type { ImageStatusInput, ImageStatusReport, SiteView } from './status-report.ts';
 
 /** From best to worst. */
 const healths = ['OK', 'UNKNOWN', 'WARNING', 'ERROR'] as const;

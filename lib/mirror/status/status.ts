@@ -14,7 +14,7 @@ import type { ImageSpec } from '../../image/deps.ts';
 import { mirrorSnapshots } from '../../image/header.ts';
 import type { Header, Mirror, Sync } from '../../image/header.ts';
 import { ownStatus, statusFrom } from '../primary/acknowledge.ts';
-import { sitesBeyond } from '../primary/beyond.ts';
+import { eachOnce } from '../primary/beyond.ts';
 import { readCatalog } from '../peers/catalog.ts';
 import { listCheckpoints, readCheckpoint } from '../replica/checkpoints.ts';
 import type { MirrorDeps } from '../deps.ts';
@@ -23,20 +23,15 @@ import { poolStatusReport } from './health.ts';
 import type { Callout, PoolStatusReport } from './health.ts';
 import { readPeerState } from '../peers/peer-state.ts';
 import type { PeerState, Trouble } from '../peers/peer-state.ts';
+import type { StatusBeyond } from '../peer-protocol.ts';
 import { mirrorOf, notMirroring, readPool, receives } from '../pool.ts';
 import type { PeerRecord, Pool } from '../pool.ts';
 import { mirroringNotEnabled } from '../roles/role-changes.ts';
 import { promotionState, stopStatus } from '../roles/roles.ts';
-import { imageStatusReport, journalOf, primaryStatus, replayingStatus } from './status-report.ts';
-import type {
-  ImageStatusInput,
-  ImageStatusReport,
-  PeerSite,
-  ReplayProgress,
-  SiteService,
-  StatusText,
-  StoredStatus,
-} from './status-report.ts';
+import { journalOf, primaryStatus, replayingStatus } from '../copy-status.ts';
+import { imageStatusReport } from './status-report.ts';
+import type { ReplayProgress, StatusText, StoredStatus } from '../copy-status.ts';
+import type { ImageStatusInput, ImageStatusReport, PeerSite, SiteService } from './status-report.ts';
 
 /** `mirror image status`. EINVAL: not mirrored. A replica that is still being made has a status too. */
 export async function imageStatus(deps: MirrorDeps, spec: ImageSpec): Promise<ImageStatusReport> {
@@ -161,6 +156,26 @@ async function statusInput(deps: MirrorDeps, header: Header, context: Context): 
   const told = context.peers.map((peer, index) => ({ ...peer, beyond: said[index]?.beyond ?? [] }));
   const beyond = sitesBeyond(pool, told, deps.clock.nowMs());
   return { name: header.name, globalId, local: { status, heartbeatAgeMs, service }, peers, beyond };
+}
+
+/** What peers have told of others, for a report: none of them twice, nor one that is a peer itself. */
+function sitesBeyond(
+  pool: Pool,
+  told: readonly { record: PeerRecord; beyond: readonly StatusBeyond[]; seen: PeerState['beyond'] }[],
+  nowMs: number,
+): (PeerSite & { via: string })[] {
+  const direct = pool.peers.map(({ mirrorUuid }) => mirrorUuid);
+  const rows = told.flatMap(({ record, beyond, seen = {} }) =>
+    beyond.map(({ siteName, mirrorUuid, state, description, updatedAtMs }) => ({
+      siteName,
+      mirrorUuid,
+      direction: record.direction,
+      heartbeatAgeMs: seen[mirrorUuid] === undefined ? undefined : nowMs - seen[mirrorUuid],
+      status: { state, description, updatedAtMs },
+      via: record.siteName,
+    })),
+  );
+  return eachOnce(rows, [...direct, ...(pool.mirror ? [pool.mirror.mirrorUuid] : [])]);
 }
 
 function peerSite(header: Header, { record, heartbeatAgeMs }: PeerContext, said: StoredStatus | undefined): PeerSite {
