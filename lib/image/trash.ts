@@ -157,6 +157,8 @@ export type TrashRemoval = {
   force?: boolean;
   /** Mirroring removes replicas with their snapshots. */
   byMirroring?: boolean;
+  /** Only as it was put there then: not if it was restored meanwhile, and put there again for another time. */
+  trashId?: string;
   queue: RemovalQueue;
 };
 
@@ -174,7 +176,7 @@ export async function removeFromTrash(deps: NameDeps, spec: TrashSpec, options: 
   const hasClones = childrenOf(stored.value).length > 0;
   if (hasClones) await forgetGone(deps, stored.value);
   const mark = (header: Header): Header => {
-    if (!isTrashed(header, spec)) throw absent();
+    if (!isTrashed(header, spec) || header.trash.id !== (options.trashId ?? header.trash.id)) throw absent();
     assertRemovable(header, deps.clock.nowMs(), options);
     return { ...header, removing: true };
   };
@@ -303,7 +305,8 @@ export async function purgeNamespaces(
   for (const entry of due) {
     const hasExpired = entry.dueSeconds * 1000 <= (expiredBeforeMs(entry.namespace) ?? -Infinity);
     if (!hasExpired || !(await headerOfEntry(deps, entry))) continue;
-    purged[await purgeOne(deps, entry, queue)].push(entry.imageId);
+    const outcome = await purgeOne(deps, entry, queue);
+    if (outcome !== undefined) purged[outcome].push(entry.imageId);
   }
   const last = page.objects.at(-1)?.key.slice(prefix.length);
   // Entries sort by time: one that is not due ends it.
@@ -311,13 +314,18 @@ export async function purgeNamespaces(
   return isOver ? purged : { ...purged, next: last };
 }
 
-async function purgeOne(deps: NameDeps, entry: TrashEntry, queue: RemovalQueue): Promise<'removed' | 'kept'> {
+/** Undefined: somebody else removed it, or had it back. */
+async function purgeOne(
+  deps: NameDeps,
+  entry: TrashEntry,
+  queue: RemovalQueue,
+): Promise<'removed' | 'kept' | undefined> {
   try {
-    await removeFromTrash(deps, entry, { force: true, queue });
+    await removeFromTrash(deps, entry, { force: true, trashId: entry.trashId, queue });
     return 'removed';
   } catch (error) {
     if (error instanceof FarsideError && error.code === 'ENOTEMPTY') return 'kept';
-    if (error instanceof FarsideError && error.code === 'ENOENT') return 'removed'; // by somebody else
+    if (error instanceof FarsideError && error.code === 'ENOENT') return undefined;
     throw error;
   }
 }

@@ -168,6 +168,26 @@ describe('removal', () => {
     expect(await purge(clock.nowMs() + 3_600_000)).toEqual({ removed: [later], kept: [snapped] });
   });
 
+  test('purge: one that was had back, and put there again for longer, while it was looked at, stays', async () => {
+    await create('a');
+    const id = await moveToTrash(deps, spec('a'), { delaySeconds: 0 });
+    const put = driver.put.bind(driver);
+    let isAgain = false;
+    driver.put = async (key, body, condition) => {
+      if (!isAgain && Buffer.from(body).includes('"removing":true')) {
+        isAgain = true;
+        await restoreFromTrash(deps, trashed(id));
+        await moveToTrash(deps, spec('a'), { delaySeconds: daySeconds });
+      }
+      return put(key, body, condition);
+    };
+    expect(await purgeTrash(deps, 'rbd', '', { expiredBeforeMs: clock.nowMs(), queue })).toEqual({
+      removed: [],
+      kept: [],
+    });
+    expect([isAgain, await namesIn()]).toEqual([true, ['a']]);
+  });
+
   test('purge of more than one call takes goes on where it stopped', async () => {
     for (let index = 0; index < 60; index++) {
       await create(`i${index}`);

@@ -115,7 +115,8 @@ export async function dropKept(deps: MirrorDeps, pool: string, namespace?: strin
     if (entry?.kind !== 'trash' || (namespace !== undefined && entry.namespace !== namespace)) continue;
     const trash = (await readHeader(deps, entry.imageId))?.value.trash;
     if (trash?.replicaOf === undefined || trash.id !== entry.trashId) continue;
-    await removeFromTrash(deps, entry, { force: true, byMirroring: true, queue: deps.queue }).catch(ignoreHeld);
+    const { trashId } = entry;
+    await removeFromTrash(deps, entry, { force: true, byMirroring: true, trashId, queue: deps.queue }).catch(ignoreHeld);
   }
 }
 
