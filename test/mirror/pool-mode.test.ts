@@ -3,6 +3,7 @@
 
 import { beforeEach, describe, expect, test } from 'vitest';
 
+import { Bucket } from '../../lib/bucket/bucket.ts';
 import { cloneImage } from '../../lib/image/clones/clone.ts';
 import { copyStep } from '../../lib/image/clones/copy.ts';
 import { startImport } from '../../lib/image/imports/import.ts';
@@ -11,7 +12,8 @@ import { createSnapshot } from '../../lib/image/snapshots.ts';
 import { stopAllByFeature, walkAll } from '../../lib/mirror/verbs/by-feature-walk.ts';
 import { readCatalog } from '../../lib/mirror/peers/catalog.ts';
 import { disablePool, enablePool } from '../../lib/mirror/verbs/pool-mode.ts';
-import { mirrorOf, readPool } from '../../lib/mirror/pool.ts';
+import { mirrorBorn } from '../../lib/mirror/verbs/by-feature.ts';
+import { mirrorOf, readPool, recentPool } from '../../lib/mirror/pool.ts';
 import { headerOf, spec, World } from './two-sites.ts';
 
 const sizeBytes = 64 * 1024;
@@ -79,6 +81,16 @@ describe('an image is picked up at once', () => {
     );
     expect(await modeOf('clone')).toBeUndefined();
   });
+});
+
+test('an image that another process makes, which remembers the pool as it was before the mode, is picked up too', async () => {
+  const other = { ...world.a.deps, limits: { ...world.a.deps.limits, cacheMs: 60_000 } };
+  const another = { ...other, bucket: new Bucket(world.a.driver, other) };
+  const deps = { ...another, born: mirrorBorn(another) };
+  await recentPool(deps, 'rbd');
+  await setMode('pool');
+  await world.run(createImage(deps, spec('one'), { sizeBytes, features }));
+  expect(await modeOf('one')).toBe('journal');
 });
 
 describe('a pool with many images', () => {

@@ -14,14 +14,16 @@ import { mirrorOf, readPool, recentPool } from '../pool.ts';
 
 export const hasJournaling = ({ features }: Pick<Header, 'features'>): boolean => features.includes('journaling');
 
-export const isByFeature = async (deps: MirrorDeps, { pool, namespace }: ImageSpec): Promise<boolean> =>
-  mirrorOf(await recentPool(deps, pool), namespace)?.mode === 'pool';
+/** A no that is remembered is asked for anew: what is made right after the pool went into the mode is before nobody's walk. */
+export async function isByFeature(deps: MirrorDeps, { pool, namespace }: ImageSpec): Promise<boolean> {
+  if (mirrorOf(await recentPool(deps, pool), namespace)?.mode === 'pool') return true;
+  return mirrorOf((await readPool(deps, pool)).value, namespace)?.mode === 'pool';
+}
 
 /** Of an image that is new, or has a new feature; the parent of a clone goes first. EINVAL: that cannot be mirrored for its features. */
 export async function mirrorByFeature(deps: MirrorDeps, spec: ImageSpec, ancestors = 0): Promise<void> {
-  if (!(await isByFeature(deps, spec))) return;
   const { value } = await openHeader(deps, spec);
-  if (!hasJournaling(value) || value.mirror) return;
+  if (!hasJournaling(value) || value.mirror || !(await isByFeature(deps, spec))) return;
   if (value.parent && ancestors < ancestorsMax) await mirrorParent(deps, value.parent.imageId, ancestors + 1);
   await enableImage(deps, spec, 'journal', { byFeature: true });
 }

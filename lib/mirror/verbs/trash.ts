@@ -116,7 +116,9 @@ export async function dropKept(deps: MirrorDeps, pool: string, namespace?: strin
     const trash = (await readHeader(deps, entry.imageId))?.value.trash;
     if (trash?.replicaOf === undefined || trash.id !== entry.trashId) continue;
     const { trashId } = entry;
-    await removeFromTrash(deps, entry, { force: true, byMirroring: true, trashId, queue: deps.queue }).catch(ignoreHeld);
+    await removeFromTrash(deps, entry, { force: true, byMirroring: true, trashId, queue: deps.queue }).catch(
+      ignoreHeld,
+    );
   }
 }
 
