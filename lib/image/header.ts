@@ -58,6 +58,9 @@ export type JournalOwner = z.infer<typeof journalOwnerSchema>;
 /** Of a failed hook's last words, characters. */
 export const quiesceFailureCharsMax = 1000;
 
+const quiesceFailureSchema = z.object({ code: z.string().max(32), message: z.string().max(quiesceFailureCharsMax) });
+export type QuiesceFailure = z.infer<typeof quiesceFailureSchema>;
+
 /** What somebody who takes a snapshot asks of the attached writer, and its answer (quiesce.ts). One at a time; it ends with the epoch. */
 const quiesceRequestSchema = z.object({
   /** Drawn by who asks. */
@@ -68,7 +71,7 @@ const quiesceRequestSchema = z.object({
   /** When `quiesced`: all that was written is in the slots before it, and nothing more is written while this stands. */
   seq: count.optional(),
   /** When `failed`. */
-  failure: z.object({ code: z.string().max(32), message: z.string().max(quiesceFailureCharsMax) }).optional(),
+  failure: quiesceFailureSchema.optional(),
 });
 export type QuiesceRequest = z.infer<typeof quiesceRequestSchema>;
 
@@ -156,6 +159,8 @@ export const mirrorNamespaceSchema = z.object({
   primarySnapId: count.optional(),
   /** The schedule slot that this snapshot was taken for (ms since the epoch); a slot is taken once. */
   slotMs: z.number().optional(),
+  /** On those of a schedule: the attached writer has a hook, and was not quiesced, for this reason. */
+  quiesceFailure: quiesceFailureSchema.optional(),
   /** On copies: when the primary took it. */
   primaryCreatedAtMs: z.number().optional(),
   /** On copies: the retention policy here keeps this point (lib/mirror/roles/keep-policy.ts). */

@@ -13,7 +13,11 @@ import { createSnapshot } from '../../lib/image/snapshots.ts';
 import { openStore } from '../../lib/image/packs/pack-store.ts';
 import { readRange } from '../../lib/image/map/read.ts';
 import { createMirrorSnapshot, enableImage } from '../../lib/mirror/verbs/images.ts';
+import { PeerEndpoint } from '../../lib/mirror/primary/endpoint.ts';
 import { handleSnapshot } from '../../lib/mirror/primary/snapshot.ts';
+import { readPool } from '../../lib/mirror/pool.ts';
+import { addSchedule, scheduleStatus } from '../../lib/mirror/schedules/schedules.ts';
+import { imageStatus } from '../../lib/mirror/status/status.ts';
 import { memorySite } from '../image/model.ts';
 import { headerOf, makeImage, spec, World } from '../mirror/two-sites.ts';
 import { interposed, isHeader } from './interposed.ts';
@@ -359,20 +363,40 @@ describe('a scheduled mirror snapshot of an image whose writer has a hook', () =
       ({ namespace }) => namespace.type === 'mirror' && namespace.slotMs === slotMs,
     );
 
+  /** As status and schedule status of the primary say it, and what a peer is told. */
+  async function told({ world }: Attached): Promise<{ status: unknown; schedule: unknown; peer: string }> {
+    const { deps } = world.a;
+    await world.run(addSchedule(deps, { pool: 'rbd', image: 'vm' }, '1h'));
+    const { snapshots } = await world.run(imageStatus(deps, spec('vm')));
+    const [row] = await world.run(scheduleStatus(deps, { pool: 'rbd' }, ['rbd']));
+    const { globalId } = (await headerOf(world.a, 'vm')).mirror!;
+    const peer = new PeerEndpoint(deps, 'rbd', (await readPool(deps, 'rbd')).value.peers[0]!);
+    return {
+      status: snapshots?.at(-1)?.quiesce_error,
+      schedule: row?.quiesce_error,
+      peer: JSON.stringify(await world.run(peer.image(globalId))),
+    };
+  }
+
   test('is taken once the writer has answered, and no invocation waits for that', async () => {
     const { attached, slotMs, take } = await scheduled(willing);
     expect(await take()).toBe(0);
     expect(await isTaken(attached, slotMs)).toBe(true);
+    expect(await told(attached)).toMatchObject({ status: undefined, schedule: undefined });
     expect(await attached.byteOf()).toBe(5);
     await attached.pass(3000);
     expect(attached.actions).toEqual(['quiesce', 'unquiesce']);
     expect(await attached.request()).toBeUndefined();
   });
 
-  test('is taken all the same when the hook fails', async () => {
+  test('is taken all the same when the hook fails, and the status of the primary says so', async () => {
     const { attached, slotMs, take } = await scheduled(refusing);
     await take();
     expect(await isTaken(attached, slotMs)).toBe(true);
+    const { status, schedule, peer } = await told(attached);
+    expect(status).toBe('EPERM: the database said no');
+    expect(schedule).toBe(status);
+    expect(peer).not.toContain('quiesceFailure');
     expect(attached.deps.clock.nowMs() - slotMs).toBeLessThan(60_000);
     expect(await attached.request()).toBeUndefined();
   });
@@ -383,6 +407,7 @@ describe('a scheduled mirror snapshot of an image whose writer has a hook', () =
     await take();
     expect(await isTaken(attached, slotMs)).toBe(true);
     expect(attached.deps.clock.nowMs() - slotMs).toBeLessThanOrEqual(125_000);
+    expect(await told(attached)).toMatchObject({ status: 'ETIMEDOUT: the writer did not answer in time' });
     expect(attached.actions).toEqual([]);
   });
 

@@ -113,6 +113,17 @@ describe('plain text: without the transcripts', () => {
     );
   });
 
+  test('a scheduled mirror snapshot whose writer was not quiesced says so in one line, in both statuses', () => {
+    const quiesce_error = 'EPERM: the database\nsaid no';
+    const snapshots = [{ id: 4, name: 's4', demoted: false, mirror_peer_uuids: ['p'], quiesce_error }];
+    expect(plainImageStatus({ name: 'vm', global_id: 'g', snapshots })).toContain(
+      '    4 s4 (peer_uuids:[p]) not quiesced: EPERM: the database said no\n',
+    );
+    expect(plainScheduleStatus([{ schedule_time: '2026-11-23 07:30:00', image: 'rbd/vm', quiesce_error }])).toContain(
+      'rbd/vm not quiesced: EPERM: the database said no',
+    );
+  });
+
   test('snap ls: nothing is printed when there is nothing', () => {
     expect(plainSnapshots([], { all: true })).toBe('');
   });

@@ -222,7 +222,15 @@ export const imageStatusShape = z.looseObject({
   last_update: z.string().optional(),
   peer_sites: z.array(peerSiteShape).optional(),
   snapshots: z
-    .array(z.looseObject({ id: z.number(), name: z.string(), demoted: z.boolean(), mirror_peer_uuids: uuids }))
+    .array(
+      z.looseObject({
+        id: z.number(),
+        name: z.string(),
+        demoted: z.boolean(),
+        mirror_peer_uuids: uuids,
+        quiesce_error: z.string().optional(),
+      }),
+    )
     .optional(),
 });
 export type ImageStatus = z.infer<typeof imageStatusShape>;
@@ -261,7 +269,9 @@ export const scheduleLevelsShape = z.array(
 );
 export type ScheduleLevels = z.infer<typeof scheduleLevelsShape>;
 
-export const scheduleStatusShape = z.array(z.looseObject({ schedule_time: z.string(), image: z.string() }));
+export const scheduleStatusShape = z.array(
+  z.looseObject({ schedule_time: z.string(), image: z.string(), quiesce_error: z.string().optional() }),
+);
 export type ScheduleStatus = z.infer<typeof scheduleStatusShape>;
 
 export const purgeStatusShape = z.array(

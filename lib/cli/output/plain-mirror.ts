@@ -98,7 +98,10 @@ function peerSiteLines(peer: NonNullable<ImageStatus['peer_sites']>[number], ind
 }
 
 const snapshotLine = (snapshot: NonNullable<ImageStatus['snapshots']>[number]): string =>
-  `    ${snapshot.id} ${snapshot.name} (${snapshot.demoted ? 'demoted ' : ''}peer_uuids:[${snapshot.mirror_peer_uuids.join(',')}])`;
+  `    ${snapshot.id} ${snapshot.name} (${snapshot.demoted ? 'demoted ' : ''}peer_uuids:[${snapshot.mirror_peer_uuids.join(',')}])${notQuiesced(snapshot)}`;
+
+const notQuiesced = ({ quiesce_error: error }: { quiesce_error?: string | undefined }): string =>
+  error === undefined ? '' : ` not quiesced: ${error.replaceAll(/\s+/g, ' ')}`;
 
 /** One level's schedule: `every 1d starting at 14:00:00-05:00, every 1h`. */
 export const scheduleText = (items: ScheduleItems): string =>
@@ -115,7 +118,7 @@ export const plainScheduleLevels = (levels: ScheduleLevels): string =>
 export const plainScheduleStatus = (status: ScheduleStatus): string =>
   textTable(
     ['SCHEDULE TIME', 'IMAGE'].map((header) => ({ header })),
-    status.map((one) => [one.schedule_time, one.image]),
+    status.map((one) => [one.schedule_time, `${one.image}${notQuiesced(one)}`]),
   );
 
 export const plainPurgeLevels = (levels: Pick<ScheduleLevels[number], 'pool' | 'namespace' | 'items'>[]): string =>

@@ -19,7 +19,7 @@ import { errnoOf, FarsideError, type ErrorCode } from '../../errors.ts';
 import { readHeader, updateHeader } from '../access.ts';
 import { ownerOf } from './attachment.ts';
 import type { ImageDeps } from '../deps.ts';
-import type { Header, QuiesceRequest } from '../header.ts';
+import type { Header, QuiesceFailure, QuiesceRequest } from '../header.ts';
 import type { NameDeps } from '../names.ts';
 
 /** rbd's `--skip-quiesce` and `--ignore-quiesce-error`. */
@@ -145,12 +145,25 @@ export async function answerRequest(
 }
 
 /** In the very swap that takes the snapshot: the writer may have given up waiting since. */
-function assertQuiet(header: Header, { id }: Request): Header {
-  const { quiesce, folded } = header.journal ?? {};
-  if (quiesce?.id === id && quiesce.state === 'quiesced' && quiesce.seq === folded?.seq) return header;
+function assertQuiet(header: Header, request: Request): Header {
+  if (isQuiet(header, request)) return header;
   throw new FarsideError('EAGAIN', `the writer of image ${header.name} did not hold still for long enough; try again`, {
     retry: 'later',
   });
+}
+
+function isQuiet({ journal }: Header, { id }: Pick<Request, 'id'>): boolean {
+  const { quiesce, folded } = journal ?? {};
+  return quiesce?.id === id && quiesce.state === 'quiesced' && quiesce.seq === folded?.seq;
+}
+
+/** For who takes a snapshot all the same: why the writer is not quiesced. Undefined: it is, or wants not to be asked. */
+export function notQuiesced(header: Header, request: Pick<Request, 'id'>): QuiesceFailure | undefined {
+  if (!wantsQuiesce(header) || isQuiet(header, request)) return undefined;
+  const standing = header.journal?.quiesce;
+  if (standing?.id !== request.id || standing.state === 'asked')
+    return { code: 'ETIMEDOUT', message: 'the writer did not answer in time' };
+  return standing.failure ?? { code: 'EAGAIN', message: 'the writer did not hold still for long enough' };
 }
 
 const ways = 'no snapshot was taken; --ignore-quiesce-error takes it all the same, --skip-quiesce without asking';

@@ -10,7 +10,7 @@ import { FarsideError } from '../../errors.ts';
 import { readHeader } from '../../image/access.ts';
 import { hasTail } from '../../image/journal/fold.ts';
 import { mirrorSnapshots, packSources } from '../../image/header.ts';
-import type { Header } from '../../image/header.ts';
+import type { Header, MirrorSnapshot } from '../../image/header.ts';
 import { parseEpochId, parseImageId, parsePackId, type PackId } from '../../image/ids.ts';
 import { mergeCopies } from '../../image/packs/pack-copy.ts';
 import type { PackSources } from '../../image/packs/pack-places.ts';
@@ -84,7 +84,7 @@ export class PeerEndpoint implements Peer {
     const mirrorUuid = mirrorOf(await recentPool(this.#deps, this.#pool), namespace)?.mirrorUuid ?? '';
     // The replica asks for packs next.
     remember(this.#deps, servedKey(this.#pool, imageId), servedOf(header));
-    const snapshots = mirrorSnapshots(header);
+    const snapshots = mirrorSnapshots(header).map(withoutQuiesceFailure);
     const parent = await describeParent(this.#deps, header);
     return {
       status: 'present',
@@ -288,6 +288,12 @@ export class PeerEndpoint implements Peer {
       throw new FarsideError('EACCES', `this peer may not ${what} here: its direction is ${this.#record.direction}`);
     if (this.#record.awaited === true) await noteContact(this.#deps, this.#pool, this.#record.uuid);
   }
+}
+
+/** What a hook said is no business of a peer's. */
+function withoutQuiesceFailure({ namespace, ...snapshot }: MirrorSnapshot): MirrorSnapshot {
+  const { quiesceFailure: _, ...rest } = namespace;
+  return { ...snapshot, namespace: rest };
 }
 
 const servedOf = (header: Header): PackSources => ({

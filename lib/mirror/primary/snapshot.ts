@@ -11,14 +11,15 @@
 //
 // An image in use whose writer has a quiesce hook (lib/image/journal/quiesce.ts): the request is left, and the message sends itself on until
 // the writer has answered, without waiting here (I10). A recovery point matters more than a hook that fails or is slow, so the
-// snapshot is taken all the same then, `slotPatienceMs` after the slot's time at the latest, by this message or the tick's next.
+// snapshot is taken all the same then, `slotPatienceMs` after the slot's time at the latest, by this message or the tick's next. It says
+// so (`quiesceFailure`), for nobody is there to be told.
 
 import { FarsideError } from '../../errors.ts';
 import { readHeader } from '../../image/access.ts';
 import { foldTail } from '../../image/journal/fold.ts';
 import { mirrorSnapshots } from '../../image/header.ts';
 import type { Header } from '../../image/header.ts';
-import { awaitsQuiesce, withoutRequest } from '../../image/journal/quiesce.ts';
+import { awaitsQuiesce, notQuiesced, withoutRequest } from '../../image/journal/quiesce.ts';
 import { updateWhole } from '../../image/whole.ts';
 import type { MirrorDeps } from '../deps.ts';
 import { announceNewest, changed, drawn, mirrored } from '../verbs/images.ts';
@@ -54,7 +55,9 @@ export async function handleSnapshot(
   const take = (header: Header): Header | undefined => {
     taken = isDue(header);
     const released = withoutRequest(header, request);
-    if (taken) return changed(deps, released, primarySnapshot(mirrorSnapshots(header), peerUuids), value, now);
+    const change = primarySnapshot(mirrorSnapshots(header), peerUuids);
+    const quiesceFailure = notQuiesced(header, request);
+    if (taken) return changed(deps, released, change, value, { ...now, quiesceFailure });
     return released === header ? undefined : released;
   };
   try {

@@ -18,6 +18,7 @@ import type { DocumentDeps } from '../limits.ts';
 import type { Message } from '../messages.ts';
 import { mirrorOf, readPool } from '../pool.ts';
 import { promotionState } from '../roles/roles.ts';
+import { quiesceError } from '../status/status-report.ts';
 import {
   itemRows,
   itemsFor,
@@ -160,7 +161,8 @@ const absent =
     throw error instanceof FarsideError && error.code === 'ENOENT' ? refusal() : error;
   };
 
-export type ScheduleStatus = { schedule_time: string; image: string };
+/** `quiesce_error`: farside's; of the newest snapshot that the schedule took. */
+export type ScheduleStatus = { schedule_time: string; image: string; quiesce_error?: string };
 
 /** `schedule status`: when each primary image at or below the level is due next. Reads the header of every scheduled image. */
 export async function scheduleStatus(
@@ -196,12 +198,18 @@ async function poolScheduleStatus(
           {
             schedule_time: timeText(dueMs),
             image: levelSpec({ pool, namespace: header.namespace, image: header.name }),
+            ...newestQuiesceError(header),
           },
         ];
       }),
     ),
   );
   return rows.flat();
+}
+
+function newestQuiesceError(header: Header): ReturnType<typeof quiesceError> {
+  const newest = mirrorSnapshots(header).findLast(({ namespace }) => namespace.slotMs !== undefined);
+  return newest ? quiesceError(newest.namespace) : {};
 }
 
 const isShown = (header: Header, { namespace, image }: ScheduleLevel): boolean =>

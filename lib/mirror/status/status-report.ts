@@ -4,7 +4,7 @@
 // Every site writes a status about its own copy (`StoredStatus`) and sends it to its peers. `up` means a fresh heartbeat of
 // the site that wrote it, so a dead site shows as `down+<its last state>` within `heartbeatFreshMs`.
 
-import type { MirrorSnapshot } from '../../image/header.ts';
+import type { MirrorNamespace, MirrorSnapshot } from '../../image/header.ts';
 import type { StoredStatus } from '../copy-status.ts';
 import { inOrder, isOwn } from '../roles/history.ts';
 
@@ -40,7 +40,16 @@ export type ImageStatusReport = {
   daemon_service?: { service_id: string; instance_id: string; daemon_id: string; hostname: string };
   last_update?: string;
   peer_sites?: PeerSiteReport[];
-  snapshots?: { id: number; name: string; demoted: boolean; mirror_peer_uuids: string[] }[];
+  snapshots?: SnapshotReport[];
+};
+
+/** `quiesce_error`: farside's; why the writer's hook was no help to a scheduled one, which is what a crash would leave. */
+type SnapshotReport = {
+  id: number;
+  name: string;
+  demoted: boolean;
+  mirror_peer_uuids: string[];
+  quiesce_error?: string;
 };
 
 /** `via`: the peer that told of it; of peers themselves there is none. */
@@ -104,7 +113,7 @@ const peerSiteReport = (peer: PeerSite, input: ImageStatusInput): PeerSiteReport
   ...siteReport(peer, input),
 });
 
-const snapshotReports = (snapshots: readonly MirrorSnapshot[]): NonNullable<ImageStatusReport['snapshots']> =>
+const snapshotReports = (snapshots: readonly MirrorSnapshot[]): SnapshotReport[] =>
   inOrder(snapshots)
     .filter(isOwn)
     .map(({ id, name, namespace }) => ({
@@ -112,7 +121,11 @@ const snapshotReports = (snapshots: readonly MirrorSnapshot[]): NonNullable<Imag
       name,
       demoted: namespace.state === 'primary-demoted',
       mirror_peer_uuids: namespace.mirrorPeerUuids,
+      ...quiesceError(namespace),
     }));
+
+export const quiesceError = ({ quiesceFailure }: MirrorNamespace): { quiesce_error?: string } =>
+  quiesceFailure ? { quiesce_error: `${quiesceFailure.code}: ${quiesceFailure.message}` } : {};
 
 /** `YYYY-MM-DD HH:MM:SS`, without naming the zone. */
 export function timestampText(timeMs: number, timeZone?: string): string {

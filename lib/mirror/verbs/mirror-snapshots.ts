@@ -7,6 +7,7 @@ import type {
   JournalPosition,
   MirrorSnapshot,
   Parent,
+  QuiesceFailure,
   Snapshot,
   SnapshotState,
 } from '../../image/header.ts';
@@ -74,11 +75,13 @@ export function mirrorSnapshot(
   };
 }
 
+/** What the newest snapshot records if a schedule takes it. */
+export type OfSlot = { slotMs?: number | undefined; quiesceFailure?: QuiesceFailure | undefined };
+
 /** `uuids`: one for each appended snapshot, at most two. */
-export type RoleChangeOptions = {
+export type RoleChangeOptions = OfSlot & {
   nowMs: number;
   uuids: readonly [string, string];
-  slotMs?: number | undefined;
   snapshotsMax: number;
 };
 
@@ -98,9 +101,10 @@ export function withRoleChange(
       nowMs: options.nowMs,
       uuid: options.uuids[index] ?? '',
     });
+    const { slotMs, quiesceFailure } = options;
     const isNewest = index === change.append.length - 1;
-    return isNewest && options.slotMs !== undefined
-      ? { ...made, namespace: { ...made.namespace, slotMs: options.slotMs } }
+    return isNewest && slotMs !== undefined
+      ? { ...made, namespace: { ...made.namespace, slotMs, ...(quiesceFailure && { quiesceFailure }) } }
       : made;
   });
   return { ...header, snapshots: pruned([...capped, ...added]), nextSnapshotId: header.nextSnapshotId + added.length };

@@ -29,7 +29,15 @@ export const imageStatusSchema = z
       )
       .optional(),
     snapshots: z
-      .array(z.object({ id: z.number(), name: z.string(), demoted: z.boolean(), mirror_peer_uuids: uuids }))
+      .array(
+        z.object({
+          id: z.number(),
+          name: z.string(),
+          demoted: z.boolean(),
+          mirror_peer_uuids: uuids,
+          quiesce_error: z.string().optional(),
+        }),
+      )
       .optional(),
   })
   .openapi('MirrorImageStatus');
@@ -90,7 +98,7 @@ export const schedulesSchema = z
   .union([items, z.array(z.object({ pool: z.string(), namespace: z.string(), image: z.string(), items }))])
   .openapi('Schedules');
 export const scheduleStatusSchema = z
-  .array(z.object({ schedule_time: z.string(), image: z.string() }))
+  .array(z.object({ schedule_time: z.string(), image: z.string(), quiesce_error: z.string().optional() }))
   .openapi('ScheduleStatus');
 export const purgeStatusSchema = z
   .array(z.object({ pool: z.string(), namespace: z.string(), schedule_time: z.string() }))
