@@ -160,6 +160,48 @@ test('an image that was restored is not removed when its time would have come', 
   expect(await dueAtMs()).toBeUndefined();
 });
 
+test('an entry that no image bears is looked at each minute at first, then the more rarely the older it is, and is gone after a day', async () => {
+  await replica('a', 10);
+  const { imageId } = (await openHeader(deps, spec('a'))).value;
+  const putAtMs = clock.nowMs();
+  await giveUp('a');
+  await updateHeader(deps, imageId, ({ trash: _, ...header }) => header, { byMirroring: true });
+  const looks: { ageMs: number; waitMs: number }[] = [];
+  for (let due = await dueAtMs(); due !== undefined; due = await dueAtMs()) {
+    clock.setMs(due);
+    await look();
+    const next = await dueAtMs();
+    if (next !== undefined) looks.push({ ageMs: due - putAtMs, waitMs: next - due });
+  }
+  const dayMs = 86_400_000;
+  expect(looks[0]).toEqual({ ageMs: 10_000, waitMs: 60_000 });
+  for (const { ageMs, waitMs } of looks) expect(waitMs).toBe(Math.max(60_000, ageMs));
+  expect(looks).toHaveLength(1 + Math.ceil(Math.log2(dayMs / 70_000)));
+  expect(clock.nowMs() - putAtMs).toBeGreaterThanOrEqual(dayMs);
+  expect(clock.nowMs() - putAtMs).toBeLessThan(2 * dayMs);
+  expect((await deps.bucket.list({ prefix: prefixes.trash('rbd'), limit: 10 })).objects).toEqual([]);
+  expect((await readHeader(deps, imageId))?.value.removing).toBeUndefined();
+});
+
+test('an attempt that was slow is finished by a look that comes within its own age again', async () => {
+  await replica('a', 10);
+  const { imageId } = (await openHeader(deps, spec('a'))).value;
+  await giveUp('a');
+  const { trash } = (await readHeader(deps, imageId))!.value;
+  await updateHeader(deps, imageId, ({ trash: _, ...header }) => header, { byMirroring: true });
+  after(10);
+  await look();
+  after(300);
+  await look();
+  await updateHeader(deps, imageId, (header) => ({ ...header, trash: trash! }), { byMirroring: true });
+  after(309);
+  await look();
+  expect(sent.splice(0)).toEqual([]);
+  after(1);
+  await look();
+  expect(sent).toMatchObject([{ type: 'remove', imageId }]);
+});
+
 test('a promotion that comes first keeps the image, and no entry is left', async () => {
   await replica('a', 10);
   const stale = await openHeader(deps, spec('a'));
