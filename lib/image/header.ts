@@ -346,7 +346,8 @@ export const objectBytesDefault = 4 * 1024 * 1024;
 
 export const isMirrorSnapshot = (snapshot: Snapshot): snapshot is MirrorSnapshot =>
   snapshot.namespace.type === 'mirror';
-export const mirrorSnapshots = (header: Header): MirrorSnapshot[] => header.snapshots.filter(isMirrorSnapshot);
+export const mirrorSnapshots = (header: Pick<Header, 'snapshots'>): MirrorSnapshot[] =>
+  header.snapshots.filter(isMirrorSnapshot);
 export const userSnapshots = (header: Header): Snapshot[] =>
   header.snapshots.filter((s) => s.namespace.type === 'user');
 

@@ -1,7 +1,8 @@
 // Owns what a site says of its own copy of an image: the state, and the description that ceph-csi, Rook and exporters parse
 // (reference §2.7, §2.8). Pure. Sites send it to each other (peer-protocol.ts); what is made of it for a report is in status/.
 
-import type { Header, JournalPosition, Mirror } from '../image/header.ts';
+import type { Header, Mirror } from '../image/header.ts';
+import { placeOf, statusPlace, type Place, type StatusPlace } from './place.ts';
 import { stopStatus } from './roles/roles.ts';
 
 /** In Ceph's numeric order, by which a pool's summary takes the smaller. */
@@ -33,23 +34,23 @@ export type ReplayProgress = {
 
 /** Where a replica is in the journal, and the primary as far as is known. */
 export type JournalProgress = {
-  position: JournalPosition | undefined;
-  primary: JournalPosition | undefined;
+  position: Place | undefined;
+  primary: Place | undefined;
   bytesPerSecond: number;
   entriesPerSecond: number;
 };
 
 /** Of a replica that has what its header says and no more; undefined in snapshot mode. */
-export function journalOf({ mirror, journal }: Pick<Header, 'mirror' | 'journal'>): JournalProgress | undefined {
-  if (mirror?.mode !== 'journal') return undefined;
-  const position = journal?.folded;
+export function journalOf(header: Pick<Header, 'mirror' | 'journal' | 'snapshots'>): JournalProgress | undefined {
+  if (header.mirror?.mode !== 'journal') return undefined;
+  const position = placeOf(header);
   return { position, primary: position, bytesPerSecond: 0, entriesPerSecond: 0 };
 }
 
 /** Requests between two positions; across epochs it is not known how many there were, so those of the newest count. */
 export function entriesBehind({ position, primary }: Pick<JournalProgress, 'position' | 'primary'>): number {
   if (!primary) return 0;
-  return Math.max(0, primary.entry - (position?.epoch === primary.epoch ? position.entry : 0));
+  return Math.max(0, primary.entry - (position && position.epoch === primary.epoch ? position.entry : 0));
 }
 
 function journalJson(progress: JournalProgress): string {
@@ -70,13 +71,13 @@ function journalJson(progress: JournalProgress): string {
 }
 
 /** In Ceph's words; its objects are our segments, counted from 0. */
-export const positionOf = (position: JournalPosition | undefined) => ({
+export const positionOf = (position: Place | undefined) => ({
   entry_tid: position?.entry ?? 0,
   object_number: position?.seq ?? 0,
   tag_tid: position?.tag ?? 0,
 });
 
-const positionJson = (position: JournalPosition | undefined): string => JSON.stringify(positionOf(position));
+const positionJson = (position: Place | undefined): string => JSON.stringify(positionOf(position));
 
 /** The JSON inside `description`. Keys are sorted, as Ceph's are; `syncing_bytes_done` and `syncing_bytes_total` are farside's. */
 export function replayJson({ remoteSnapshotMs, lastSync, syncing, journal }: ReplayProgress): string {
@@ -124,12 +125,12 @@ function double(value: number): string {
   return Number.isInteger(rounded) ? `${rounded}.0` : String(rounded);
 }
 
-export type StatusText = Pick<StoredStatus, 'state' | 'description'> & { position?: JournalPosition | undefined };
+export type StatusText = Pick<StoredStatus, 'state' | 'description'> & StatusPlace;
 
 export const replayingStatus = (progress: ReplayProgress): StatusText => ({
   state: 'replaying',
   description: `replaying, ${replayJson(progress)}`,
-  ...(progress.journal?.position && { position: progress.journal.position }),
+  ...(progress.journal?.position && statusPlace(progress.journal.position)),
 });
 
 export const primaryStatus: StatusText = stopStatus['local-primary'];

@@ -163,6 +163,8 @@ export const peerStatusSchema = z.object({
   updatedAtMs: z.number(),
   /** In journal mode: up to where its copy is. Ceph's commit position of the client. */
   position: journalPositionSchema.optional(),
+  /** In journal mode, where that is in no epoch: the newest point that it has. */
+  point: z.object({ mirrorUuid: id, snapId: count }).optional(),
   beyond: z.array(statusBeyondSchema).max(beyondMax).optional(),
 });
 export type PeerStatus = z.infer<typeof peerStatusSchema>;

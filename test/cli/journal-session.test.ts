@@ -7,6 +7,7 @@ import { attachLimitsDefault } from '../../lib/attach/limits.ts';
 import { keyText } from '../../lib/bucket/keys.ts';
 import { assert } from '../../lib/errors.ts';
 import { parseEpochId } from '../../lib/image/ids.ts';
+import type { JournalClient } from '../../lib/mirror/primary/journal-report.ts';
 import { StoreClient } from '../site/store-client.ts';
 import { Sessions } from './sessions.ts';
 
@@ -99,6 +100,37 @@ test('info and status: where a journal is, who reads it and how far, in all thre
   expect(await said(`${a} journal status vm-1 --format xml`)).toMatch(
     /^<status><minimum_set>0<\/minimum_set><active_set>2<\/active_set><registered_clients><client><id><\/id>.*<state>connected<\/state><\/client><\/registered_clients><\/status>\n$/,
   );
+});
+
+test('of an image that nobody has attached positions are points: its newest, and the one that the replica has', async () => {
+  const entries = async (): Promise<unknown[]> => {
+    const { registered_clients: clients } = JSON.parse(await said(`${a} journal status vm-1 --format json`));
+    return clients.map(({ commit_position }: JournalClient) =>
+      commit_position.object_positions.map(({ entry_tid }) => entry_tid),
+    );
+  };
+  await sessions.network.settle();
+  const [[first]] = (await entries()) as [[number]];
+  expect(await entries()).toEqual([[first], [first]]);
+  await farside(`${a} bench vm-1 --io-type write --io-size 4096 --io-total 4096`);
+  expect(await entries()).toEqual([[first + 1], [first]]);
+  await sessions.network.settle();
+  expect(await entries()).toEqual([[first + 1], [first + 1]]);
+  await minutes(1);
+  const position = `{"entry_tid":${first + 1},"object_number":0,"tag_tid":0}`;
+  expect(await description(b)).toContain(`"non_primary_position":${position},"primary_position":${position}`);
+});
+
+test('a replica that is more points behind than rbd_journal_max_concurrent_object_sets is disconnected', async () => {
+  await session([[`${a} image-meta set vm-1 conf_rbd_journal_max_concurrent_object_sets 2`]]);
+  await sessions.network.settle();
+  const states: string[][] = [];
+  for (const _ of [1, 2, 3]) {
+    await farside(`${a} bench vm-1 --io-type write --io-size 4096 --io-total 4096`);
+    states.push(await clientStates());
+  }
+  const connected = ['connected', 'connected'];
+  expect(states).toEqual([connected, connected, ['connected', 'disconnected']]);
 });
 
 test('inspect and reset: refused at a replica and while somebody writes; a segment that is damaged is named, and is a failure', async () => {

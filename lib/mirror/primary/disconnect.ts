@@ -11,7 +11,8 @@ import { recentLevels } from '../config.ts';
 import type { MirrorDeps } from '../deps.ts';
 import { withDisconnected } from './disconnected.ts';
 import { openJournaled } from './journal-report.ts';
-import { readPool, recentPool, sends } from '../pool.ts';
+import { mirrorOf, readPool, recentPool, sends } from '../pool.ts';
+import { placeOf, placeOfStatus, type Place } from '../place.ts';
 
 /**
  * Replicas that are not waited for and not given anything until they are resynced: all, or the one with that mirror uuid. Gives the
@@ -40,22 +41,31 @@ export async function disconnectClients(deps: MirrorDeps, spec: ImageSpec, clien
   return chosen.map(({ mirrorUuid }) => mirrorUuid);
 }
 
-/** `rbd_journal_max_concurrent_object_sets`: replicas that are more segments behind than that. */
+/** `rbd_journal_max_concurrent_object_sets`: replicas that are more segments, or changes of the map, behind than that. */
 export async function disconnectLaggards(
   deps: MirrorDeps,
   spec: ImageSpec,
-  { epoch, seq }: Pick<JournalPosition, 'epoch' | 'seq'>,
+  end: Pick<JournalPosition, 'epoch' | 'seq'>,
 ): Promise<void> {
   const stored = await openHeader(deps, spec);
-  const { mirror, meta, pool: name } = stored.value;
+  const { mirror, meta, pool: name, namespace } = stored.value;
   const setsMax = optionOf('rbd_journal_max_concurrent_object_sets', await recentLevels(deps, name, meta));
   if (setsMax === 0 || mirror?.mode !== 'journal') return;
   const pool = await recentPool(deps, name);
+  const here = placeOf(stored.value);
+  const ownUuid = mirrorOf(pool, namespace)?.mirrorUuid;
   const behind: string[] = [];
   for (const { uuid } of pool.peers.filter(sends)) {
-    const position = (await statusFrom(deps, name, mirror.globalId, uuid))?.position;
-    if (position && seq - (position.epoch === epoch ? position.seq : 0) > setsMax) behind.push(uuid);
+    const there = placeOfStatus((await statusFrom(deps, name, mirror.globalId, uuid)) ?? {});
+    const isOurs = there?.mirrorUuid === undefined || there.mirrorUuid === ownUuid;
+    if (here && there && isOurs && setsBehind(here, there, end) > setsMax) behind.push(uuid);
   }
   if (behind.length > 0)
     await updateHeader(deps, stored, (header) => withDisconnected(header, behind), { byMirroring: true });
+}
+
+/** Where nobody has the image attached, its points are counted. A replica that is in an epoch then has an unknown number before it. */
+function setsBehind(here: Place, there: Place, { epoch, seq }: Pick<JournalPosition, 'epoch' | 'seq'>): number {
+  if (here.epoch !== undefined) return seq - (there.epoch === epoch ? there.seq : 0);
+  return there.epoch === undefined ? here.entry - there.entry : 0;
 }

@@ -1,5 +1,6 @@
 // Owns what is shown of a journal, in the words of rbd's `journal` commands. Rbd's journal lies in objects, ours in segments: an
 // object number is a segment's number in its epoch, a tag is an epoch, an entry is a request of the writer, and a set is a segment.
+// What is in no epoch, since no writer has the image attached, has tag 0, and an entry is a point: the id of a mirror snapshot.
 
 import { keyText } from '../../bucket/keys.ts';
 import { FarsideError } from '../../errors.ts';
@@ -7,7 +8,7 @@ import { assertWritable, openHeader } from '../../image/access.ts';
 import { assertNotAttached } from '../../image/journal/attachment.ts';
 import type { ImageSpec } from '../../image/deps.ts';
 import { breakEpoch } from '../../image/journal/epochs.ts';
-import type { Header, JournalPosition } from '../../image/header.ts';
+import type { Header } from '../../image/header.ts';
 import { parseEpochId } from '../../image/ids.ts';
 import { isFence } from '../../image/format/fence.ts';
 import { parseWholeSegment } from '../../image/journal/segment.ts';
@@ -18,6 +19,7 @@ import { takePoint } from './points.ts';
 import { readPool, sends } from '../pool.ts';
 import type { PeerRecord, Pool } from '../pool.ts';
 import { positionOf } from '../copy-status.ts';
+import { placeOf, placeOfStatus, type Place } from '../place.ts';
 
 /** log₂ of the bytes that a segment may have. */
 const order = 23;
@@ -65,13 +67,13 @@ export async function journalStatus(deps: MirrorDeps, spec: ImageSpec): Promise<
   const own = header.journal?.folded;
   const peers = header.mirror?.mode === 'journal' ? pool.peers.filter(sends) : [];
   const registered = await Promise.all(peers.map((peer) => clientOf(deps, header, pool, peer)));
-  const committed = registered.flatMap(({ position, client }) =>
-    position && position.epoch === own?.epoch && client.state === 'connected' ? [position.seq] : [],
+  const committed = registered.flatMap(({ place, client }) =>
+    place && own && place.epoch === own.epoch && client.state === 'connected' ? [place.seq] : [],
   );
   return {
     minimum_set: Math.min(own?.seq ?? 0, ...committed),
     active_set: end,
-    registered_clients: [clientShape('', own, 'connected'), ...registered.map(({ client }) => client)],
+    registered_clients: [clientShape('', placeOf(header), 'connected'), ...registered.map(({ client }) => client)],
   };
 }
 
@@ -80,19 +82,15 @@ async function clientOf(
   { mirror }: Header,
   pool: Pool,
   { uuid, mirrorUuid }: PeerRecord,
-): Promise<{ position: JournalPosition | undefined; client: JournalClient }> {
-  const position = (await statusFrom(deps, pool.name, mirror!.globalId, uuid))?.position;
+): Promise<{ place: Place | undefined; client: JournalClient }> {
+  const place = placeOfStatus((await statusFrom(deps, pool.name, mirror!.globalId, uuid)) ?? {});
   const isDisconnected = mirror?.disconnected?.includes(uuid) === true;
-  return { position, client: clientShape(mirrorUuid, position, isDisconnected ? 'disconnected' : 'connected') };
+  return { place, client: clientShape(mirrorUuid, place, isDisconnected ? 'disconnected' : 'connected') };
 }
 
-const clientShape = (
-  id: string,
-  position: JournalPosition | undefined,
-  state: JournalClient['state'],
-): JournalClient => ({
+const clientShape = (id: string, place: Place | undefined, state: JournalClient['state']): JournalClient => ({
   id,
-  commit_position: { object_positions: position ? [positionOf(position)] : [] },
+  commit_position: { object_positions: place ? [positionOf(place)] : [] },
   state,
 });
 

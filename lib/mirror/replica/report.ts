@@ -32,6 +32,7 @@ export async function report(
         description,
         updatedAtMs: deps.clock.nowMs(),
         ...(status.position && { position: status.position }),
+        ...(status.point && { point: status.point }),
         ...(beyond.length > 0 && { beyond }),
       },
       ...(synced ? { synced } : {}),
