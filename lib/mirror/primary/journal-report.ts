@@ -90,9 +90,21 @@ async function clientOf(
 
 const clientShape = (id: string, place: Place | undefined, state: JournalClient['state']): JournalClient => ({
   id,
-  commit_position: { object_positions: place ? [positionOf(place)] : [] },
+  commit_position: { object_positions: place ? lastPositions(place) : [] },
   state,
 });
+
+/** Rbd writes to so many objects in turn, by default, and shows the newest entry in each. */
+const positionsMax = 4;
+
+/** The newest first, then those before it: scripts look for the first of several. */
+function lastPositions(place: Place): ReturnType<typeof positionOf>[] {
+  const { epoch, seq, entry } = place;
+  const count = Math.min(positionsMax, 1 + entry, epoch === undefined ? positionsMax : 1 + seq);
+  return Array.from({ length: count }, (_, back) =>
+    positionOf({ ...place, entry: entry - back, seq: epoch === undefined ? seq : seq - back }),
+  );
+}
 
 /** The first free slot of the epoch. */
 export async function endSeq(deps: Pick<MirrorDeps, 'bucket'>, { imageId, journal }: Header): Promise<number> {
