@@ -35,7 +35,7 @@ describe('a journal and its clients', () => {
     await put(world, image, 16 * kib, 2);
     await advance(world, world.a);
     await world.minute();
-    const position = { object_number: 2, tag_tid: 1, entry_tid: 2 };
+    const positions = [2, 1, 0].map((tid) => ({ object_number: tid, tag_tid: 1, entry_tid: tid }));
     expect(await world.run(journalStatus(world.a.deps, spec('disk')))).toEqual({
       minimum_set: 0,
       active_set: 2,
@@ -45,7 +45,7 @@ describe('a journal and its clients', () => {
           commit_position: { object_positions: [{ object_number: 0, tag_tid: 1, entry_tid: 0 }] },
           state: 'connected',
         },
-        { id: await mirrorUuidOf(world), commit_position: { object_positions: [position] }, state: 'connected' },
+        { id: await mirrorUuidOf(world), commit_position: { object_positions: positions }, state: 'connected' },
       ],
     });
     const { imageId } = await headerOf(world.a, 'disk');
