@@ -25,7 +25,7 @@ export async function startMiniflareSite(
   const paths = sitePaths(options.directory);
   await killLeftoverWorkerd(paths.workerdPid);
   rmSync(paths.temporary, { recursive: true, force: true });
-  mkdirSync(paths.temporary, { recursive: true });
+  for (const folder of [paths.temporary, paths.state]) mkdirSync(folder, { recursive: true, mode: 0o700 });
   await checkPortFree(options.port);
   const guard = startGuard(paths.workerdPid);
   const restoreEnv = setEnv({ ...recordedWorkerdEnv(paths.workerdPid), TMPDIR: paths.temporary });

@@ -64,7 +64,7 @@ export class FileDriver implements Driver {
   readonly #lock: FileLock;
   readonly #deps: FileDeps;
 
-  /** Makes the directory if need be. */
+  /** Makes the directory if need be: its owner's alone, since disks are in it. */
   constructor(directory: string, deps: FileDeps = { clock: systemClock, random: systemRandom }) {
     const objects = path.resolve(directory, 'objects');
     this.#temporary = path.resolve(directory, 'temporary');
@@ -247,9 +247,9 @@ function unlinkIfPresent(target: string): boolean {
   return unlinked ?? false;
 }
 
-/** Makes a directory with its parents and waits until each is linked in the one above. */
+/** Makes a directory with its parents, for its owner only, and waits until each is linked in the one above. */
 function makeDurableDirectory(directory: string): void {
-  const firstMade = fs.mkdirSync(directory, { recursive: true });
+  const firstMade = fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   if (firstMade === undefined) return;
   for (let current = directory; current.length >= firstMade.length; current = path.dirname(current)) {
     const parent = fs.openSync(path.dirname(current), 'r');

@@ -149,6 +149,13 @@ describe('file driver on disk', () => {
     await expect(driver.head('x')).rejects.toMatchObject({ code: 'EBADMSG' });
   });
 
+  test('objects are their owner’s alone, though the directory that they lie in is open to all', () => {
+    const bucket = path.join(directory, 'bucket');
+    fs.chmodSync(directory, 0o755);
+    void new FileDriver(bucket);
+    expect(fs.statSync(bucket).mode & 0o777).toBe(0o700);
+  });
+
   test('files that are not objects are not listed', async () => {
     const driver = new FileDriver(directory);
     await driver.put('d/x', Buffer.from('x'), 'absent');
