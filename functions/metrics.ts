@@ -1,7 +1,7 @@
 // Owns what a site on AWS tells CloudWatch after each tick: lines of the embedded metric format, which CloudWatch makes metrics
 // of when they stand in a function's log. Nothing is called for it. infra/aws/alarms.ts raises alarms by the same names.
 
-import type { MirrorLag } from '../lib/mirror/replica/lag.ts';
+import type { MirrorLag } from '../lib/mirror/status/lag.ts';
 
 export const metricNamespace = 'farside';
 export const metricNames = {

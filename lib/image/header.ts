@@ -295,7 +295,7 @@ const trashSchema = z.object({
   deferredUntilMs: z.number(),
   /** It is there for its clones' sake (`rbd_move_parent_to_trash_on_remove`), and is removed with the last of them (lineage.ts). */
   forClones: z.boolean().optional(),
-  /** The global id that it was a replica under, of a primary that may be mirrored again (lib/mirror/verbs/kept-replica.ts). */
+  /** The global id that it was a replica under, of a primary that may be mirrored again (lib/mirror/replica/kept-replica.ts). */
   replicaOf: uuid.optional(),
 });
 

@@ -15,7 +15,7 @@ import { settingsDefault } from '../image/deps.ts';
 import { recordFailure } from '../mirror/failures.ts';
 import type { MirrorDeps } from '../mirror/deps.ts';
 import { limitsDefault, type DocumentDeps } from '../mirror/limits.ts';
-import { mirrorLag, type MirrorLag } from '../mirror/replica/lag.ts';
+import { mirrorLag, type MirrorLag } from '../mirror/status/lag.ts';
 import type { Outcome, Queue } from '../mirror/messages.ts';
 import { mirrorBorn } from '../mirror/verbs/by-feature.ts';
 import { journalPoints } from '../mirror/primary/points.ts';

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import { createMirrorSnapshot, demoteImage, enableImage } from '../../lib/mirror/verbs/images.ts';
 import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
-import { mirrorLag } from '../../lib/mirror/replica/lag.ts';
+import { mirrorLag } from '../../lib/mirror/status/lag.ts';
 import { makeImage, requests, spec, World, write, type TestSite } from './two-sites.ts';
 
 const kib = 1024;

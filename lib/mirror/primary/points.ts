@@ -23,7 +23,7 @@ import { recentLevels } from '../config.ts';
 import type { MirrorDeps } from '../deps.ts';
 import type { DocumentDeps } from '../limits.ts';
 import { announceNewest } from '../verbs/images.ts';
-import { imageStateOf, newestMirrorSnapshot, withRoleChange } from '../verbs/mirror-snapshots.ts';
+import { imageStateOf, newestMirrorSnapshot, withRoleChange } from '../roles/mirror-snapshots.ts';
 import { findImage } from '../peers/catalog.ts';
 import { reachablePeer } from '../peers/reachable.ts';
 import { receives, recentPool, sends } from '../pool.ts';

@@ -32,7 +32,7 @@ import type { Plan } from './checkpoints.ts';
 import type { MirrorDeps } from '../deps.ts';
 import { follows } from './follow.ts';
 import { pointOf, takenAtMs } from '../roles/history.ts';
-import { newestMirrorSnapshot } from '../verbs/mirror-snapshots.ts';
+import { newestMirrorSnapshot } from '../roles/mirror-snapshots.ts';
 import type { Message, Outcome } from '../messages.ts';
 import { connectPeer } from '../peers/peer-state.ts';
 import type { Connection } from '../peers/peer-state.ts';
@@ -42,7 +42,7 @@ import { mirrorOf, recentPool, sends } from '../pool.ts';
 import type { PeerRecord, Pool } from '../pool.ts';
 import { isFlattenDue } from './replica-parent.ts';
 import { report } from './report.ts';
-import { effectivePolicy } from '../verbs/retention-verbs.ts';
+import { effectivePolicy } from '../roles/keep-policy.ts';
 import { stopStatus } from '../roles/roles.ts';
 import { journalOf, replayingStatus } from '../copy-status.ts';
 

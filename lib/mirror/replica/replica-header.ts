@@ -11,7 +11,7 @@ import type { Header, ImageState, MirrorSnapshot, Snapshot, SnapshotState } from
 import { withSnapshotLimit } from '../../image/snapshot-limit.ts';
 import type { Plan } from './checkpoints.ts';
 import { withRetained, type KeepPolicy } from '../roles/keep-policy.ts';
-import { mirrorSnapshot } from '../verbs/mirror-snapshots.ts';
+import { mirrorSnapshot } from '../roles/mirror-snapshots.ts';
 import { pointOf, takenAtMs } from '../roles/history.ts';
 import { headAt } from './replica-journal.ts';
 import { copiesToUnlink, pruned, unlinkPeer, withPeerSets } from '../roles/retention.ts';

@@ -30,7 +30,7 @@ import { addToCatalog, markRemoving, removeFromCatalog } from '../peers/catalog.
 import type { Catalog, CatalogEntry } from '../peers/catalog.ts';
 import { recentLevels } from '../config.ts';
 import type { MirrorDeps } from '../deps.ts';
-import { adopt, findKept } from '../verbs/kept-replica.ts';
+import { adopt, findKept } from './kept-replica.ts';
 import type { PresentImage } from '../peer-protocol.ts';
 import { promotionState } from '../roles/roles.ts';
 import { deleteDelaySeconds, letGo, trashReplica } from '../verbs/trash.ts';

@@ -21,7 +21,7 @@ import { beginCopy } from './copy.ts';
 import { asDelayed } from './delay.ts';
 import type { MirrorDeps } from '../deps.ts';
 import { pointOf, takenAtMs } from '../roles/history.ts';
-import { newestMirrorSnapshot } from '../verbs/mirror-snapshots.ts';
+import { newestMirrorSnapshot } from '../roles/mirror-snapshots.ts';
 import type { Message, Outcome } from '../messages.ts';
 import { connectPeer } from '../peers/peer-state.ts';
 import type { Connection } from '../peers/peer-state.ts';

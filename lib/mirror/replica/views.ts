@@ -7,7 +7,7 @@ import type { Catalog } from '../peers/catalog.ts';
 import type { Connection } from '../peers/peer-state.ts';
 import type { PeerImage } from '../peer-protocol.ts';
 import { mirrorOf, namespaceFor } from '../pool.ts';
-import { effectivePolicy } from '../verbs/retention-verbs.ts';
+import { effectivePolicy } from '../roles/keep-policy.ts';
 import { promotionState } from '../roles/roles.ts';
 import type { LocalView, RemoteView } from '../roles/roles.ts';
 

@@ -6,7 +6,7 @@
 // the moment it is taken, until so many later periods have points of their own.
 
 import { FarsideError } from '../../errors.ts';
-import { isMirrorSnapshot, type MirrorSnapshot, type Snapshot } from '../../image/header.ts';
+import { isMirrorSnapshot, type Header, type MirrorSnapshot, type Snapshot } from '../../image/header.ts';
 import { inOrder, isCopy, takenAtMs } from './history.ts';
 
 const units = ['h', 'd', 'w', 'm', 'y'] as const;
@@ -28,6 +28,15 @@ const periodOf: Record<Unit, (atMs: number) => number> = {
   m: (atMs) => new Date(atMs).getUTCFullYear() * 12 + new Date(atMs).getUTCMonth(),
   y: (atMs) => new Date(atMs).getUTCFullYear(),
 };
+
+/** The policy that an image of a pool follows; undefined: none. */
+export function effectivePolicy(
+  header: Pick<Header, 'mirror'>,
+  pool: { retention?: string | undefined },
+): KeepPolicy | undefined {
+  const text = header.mirror?.retention ?? pool.retention;
+  return text === undefined ? undefined : parseKeepPolicy(text);
+}
 
 /** `none` keeps nothing besides the newest. EINVAL: not a policy, or more than `keptPointsMax` points. */
 export function parseKeepPolicy(text: string): KeepPolicy {

@@ -29,7 +29,7 @@ import { assertNoMirroredChildren, assertParentMirrored, confirmParentMirrored }
 import { recentLevels } from '../config.ts';
 import type { MirrorDeps } from '../deps.ts';
 import type { DocumentDeps } from '../limits.ts';
-import { newestMirrorSnapshot, withRoleChange, type OfSlot } from './mirror-snapshots.ts';
+import { newestMirrorSnapshot, withRoleChange, type OfSlot } from '../roles/mirror-snapshots.ts';
 import { pointOf } from '../roles/history.ts';
 import { putTombstone } from '../peers/tombstone.ts';
 import { isMirroring, mirrorOf, mirrorsImages, readPool, recentPool, sends } from '../pool.ts';

@@ -9,19 +9,10 @@ import type { ImageSpec } from '../../image/deps.ts';
 import { mirrorSnapshots, type Header } from '../../image/header.ts';
 import type { DocumentDeps } from '../limits.ts';
 import { takenAtMs } from '../roles/history.ts';
-import { formatKeepPolicy, parseKeepPolicy, withRetained, type KeepPolicy } from '../roles/keep-policy.ts';
+import { effectivePolicy, formatKeepPolicy, parseKeepPolicy, withRetained } from '../roles/keep-policy.ts';
 import { readPool, recentPool, updatePool } from '../pool.ts';
 import { pruned } from '../roles/retention.ts';
 import { mirroringNotEnabled } from '../roles/role-changes.ts';
-
-/** The policy that an image of a pool follows; undefined: none. */
-export function effectivePolicy(
-  header: Pick<Header, 'mirror'>,
-  pool: { retention?: string | undefined },
-): KeepPolicy | undefined {
-  const text = header.mirror?.retention ?? pool.retention;
-  return text === undefined ? undefined : parseKeepPolicy(text);
-}
 
 export type Retention = { keep: string | null; from: 'image' | 'pool' | null };
 /** Mirror snapshots that are kept, oldest first. */

@@ -12,10 +12,10 @@ import type {
   SnapshotState,
 } from '../../image/header.ts';
 import { childrenOf } from '../../image/clones/lineage.ts';
-import { pruned, snapshotsToUnlink, withPeerSets } from '../roles/retention.ts';
-import type { PeerSet } from '../roles/retention.ts';
-import { mirrorSnapshotName } from '../roles/role-changes.ts';
-import type { MirrorRecord, RoleChange } from '../roles/role-changes.ts';
+import { pruned, snapshotsToUnlink, withPeerSets } from './retention.ts';
+import type { PeerSet } from './retention.ts';
+import { mirrorSnapshotName } from './role-changes.ts';
+import type { MirrorRecord, RoleChange } from './role-changes.ts';
 
 /** What a mirror snapshot records of the image besides its data. */
 export const imageStateOf = (header: Header): ImageState => ({

@@ -13,7 +13,7 @@ import { mirrorSnapshots } from '../../image/header.ts';
 import { findImage } from '../peers/catalog.ts';
 import type { MirrorDeps } from '../deps.ts';
 import { readPeerState, type Pending } from '../peers/peer-state.ts';
-import { isAt, lastContactMs } from './poll.ts';
+import { isAt, lastContactMs } from '../replica/poll.ts';
 import { isMirroring, receives, recentPool, type PeerRecord } from '../pool.ts';
 import { promotionState } from '../roles/roles.ts';
 
