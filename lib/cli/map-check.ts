@@ -10,7 +10,7 @@ import type { Context } from './sites/context.ts';
 import { imageDeps } from './sites/open-bucket.ts';
 import { startProgress, type Progress } from './output/progress.ts';
 import { openReadable } from './transfer/export.ts';
-import { framed } from './output/wording.ts';
+import { framed, snapshotContextFrame } from './output/wording.ts';
 
 const nodesPerStepMax = 4096;
 
@@ -23,8 +23,9 @@ const words = {
 export async function runMapCheck(verb: keyof typeof words, spec: ImageSpec, context: Context): Promise<void> {
   const { title, text } = words[verb];
   const { terminal, general } = context;
+  const client = await context.client();
+  const { size: totalBytes } = await framed(snapshotContextFrame(text), () => client.imageInfo(spec));
   await framed({ text, errno: true, owns: 'EBADMSG' }, async () => {
-    const { size: totalBytes } = await (await context.client()).imageInfo(spec);
     const progress = startProgress(terminal, general, { title, totalBytes });
     try {
       await checkMap(imageDeps(await context.registration(), terminal), spec, progress);

@@ -21,11 +21,20 @@ import { assertNotAttached, ownerOf } from './journal/attachment.ts';
 import { forgetGone, unlinkFromParent } from './clones/children.ts';
 import type { ImageSpec, RemovalQueue } from './deps.ts';
 import { headerSchema, userSnapshots, type Header } from './header.ts';
-import { parseImageId, type ImageId } from './ids.ts';
+import { isImageId, parseImageId, type ImageId } from './ids.ts';
 import { linkedClonesText } from './images.ts';
 import { parentInfo, timestampText, type ParentInfo } from './info.ts';
 import { childrenOf } from './clones/lineage.ts';
-import { assertPool, checkSpec, claimName, freeName, headerKey, specText, type NameDeps } from './names.ts';
+import {
+  assertPlace,
+  assertPool,
+  checkSpec,
+  claimName,
+  freeName,
+  headerKey,
+  specText,
+  type NameDeps,
+} from './names.ts';
 
 export type Trash = NonNullable<Header['trash']>;
 export type TrashEntry = Extract<Key, { kind: 'trash' }>;
@@ -127,7 +136,7 @@ const isTrashed = (header: Header, { pool, namespace }: TrashSpec): header is He
 function checkTrashSpec({ pool, namespace, imageId }: TrashSpec): void {
   checkName('pool', pool);
   if (namespace !== '') checkName('namespace', namespace);
-  parseImageId(imageId);
+  if (!isImageId(imageId)) throw absent();
 }
 
 /** `trash restore`, by `name` when it is given. EEXIST: the name is taken. */
@@ -227,13 +236,13 @@ export async function listTrash(
   const prefix = options.all ? prefixes.trash(pool) : prefixes.trashOf(pool, 'user');
   const after = options.after === undefined ? undefined : prefix + options.after;
   const page = await deps.bucket.list({ prefix, after, limit: options.limit ?? 1000 });
-  if (page.objects.length === 0 && after === undefined) await assertPool(deps, pool);
   const nowMs = deps.clock.nowMs();
   const images: TrashListing[] = [];
   for (const entry of entriesOf(page.objects)) {
     const header = entry.namespace === namespace ? await headerOfEntry(deps, entry) : undefined;
     if (header) images.push(trashListing(header, nowMs, await parentInfo(deps, header)));
   }
+  if (images.length === 0 && after === undefined) await assertPlace(deps, pool, namespace);
   const last = page.objects.at(-1)?.key.slice(prefix.length);
   return { images, ...(page.more && last !== undefined ? { next: last } : {}) };
 }
@@ -277,17 +286,19 @@ export type PurgeRule = Page & { endMs: number; expiredBeforeMs: (namespace: str
 export type Purged = { removed: string[]; kept: string[]; next?: string };
 
 /** `trash purge`, a bounded part of it: what users put there and what had expired by then. */
-export const purgeTrash = (
+export async function purgeTrash(
   deps: NameDeps,
   pool: string,
   namespace: string,
   { expiredBeforeMs, ...page }: PurgeOptions,
-): Promise<Purged> =>
-  purgeNamespaces(deps, pool, {
+): Promise<Purged> {
+  if (page.after === undefined) await assertPlace(deps, pool, namespace);
+  return purgeNamespaces(deps, pool, {
     ...page,
     endMs: expiredBeforeMs,
     expiredBeforeMs: (one) => (one === namespace ? expiredBeforeMs : undefined),
   });
+}
 
 /** The same, of any namespaces at once. */
 export async function purgeNamespaces(
@@ -300,11 +311,13 @@ export async function purgeNamespaces(
   const prefix = prefixes.trashOf(pool, 'user');
   const from = after === undefined ? undefined : prefix + after;
   const page = await deps.bucket.list({ prefix, after: from, limit: purgedPerCallMax });
-  const due = entriesOf(page.objects).filter((entry) => entry.dueSeconds * 1000 <= endMs);
+  // A key has whole seconds, rounded up; the header says exactly.
+  const due = entriesOf(page.objects).filter((entry) => (entry.dueSeconds - 1) * 1000 < endMs);
   const purged: Purged = { removed: [], kept: [] };
   for (const entry of due) {
-    const hasExpired = entry.dueSeconds * 1000 <= (expiredBeforeMs(entry.namespace) ?? -Infinity);
-    if (!hasExpired || !(await headerOfEntry(deps, entry))) continue;
+    const limitMs = expiredBeforeMs(entry.namespace) ?? -Infinity;
+    const header = limitMs <= (entry.dueSeconds - 1) * 1000 ? undefined : await headerOfEntry(deps, entry);
+    if (!header || header.trash.deferredUntilMs > limitMs) continue;
     const outcome = await purgeOne(deps, entry, queue);
     if (outcome !== undefined) purged[outcome].push(entry.imageId);
   }

@@ -9,10 +9,10 @@ import { z } from 'zod';
 import { createDocument, readDocument } from '../bucket/document.ts';
 import { checkName, keyText, parseKey, prefixes } from '../bucket/keys.ts';
 import { FarsideError } from '../errors.ts';
-import { checkSpec } from '../image/names.ts';
+import { assertPlace, checkSpec } from '../image/names.ts';
 import { hasTrash } from '../image/trash.ts';
 import type { DocumentDeps } from './limits.ts';
-import { hasImages, mirrorOf, readPool } from './pool.ts';
+import { hasImages, mirrorOf, notMirroring, readPool, type Pool } from './pool.ts';
 
 const namespaceSchema = z.object({ createdAtMs: z.number() });
 
@@ -25,6 +25,14 @@ function namespaceKey(pool: string, namespace: string): string {
 
 export const noNamespace = (namespace: string): FarsideError =>
   new FarsideError('ENOENT', `namespace '${namespace}' does not exist.`);
+
+/** The pool of a namespace that is mirrored. ENOENT: there is no such namespace. EINVAL: it is not mirrored. */
+export async function mirroringPool(deps: DocumentDeps, pool: string, namespace: string): Promise<Pool> {
+  const { value } = await readPool(deps, pool);
+  if (mirrorOf(value, namespace)) return value;
+  await assertPlace(deps, pool, namespace);
+  throw notMirroring();
+}
 
 /** EEXIST; ENOSPC above `namespacesMax`. */
 export async function createNamespace(deps: DocumentDeps, pool: string, namespace: string): Promise<void> {

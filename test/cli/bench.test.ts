@@ -104,7 +104,7 @@ describe('sessions', () => {
       [`${a} bench --io-type write --io-size 0 vm-1`, 'farside: --io-size should be greater than zero.\n', 22],
       [
         `${a} bench --io-type write --io-threads 0 vm-1`,
-        "farside: the argument for option '--io-threads' is invalid\n",
+        "farside: the argument ('0') for option '--io-threads' is invalid\n",
         1,
       ],
       [

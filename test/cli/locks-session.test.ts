@@ -57,7 +57,7 @@ test('a replica is held by mirroring; locks stay at their site, limits of snapsh
   await session([
     [`${a} create vm-1 --size 8M`],
     [`${a} lock add vm-1 backup`],
-    [`${a} snap limit set vm-1`, 'farside: must specify --limit <num>\n', 22],
+    [`${a} snap limit set vm-1`, 'farside: must specify --limit <num>\n', 34],
     [`${a} snap limit set vm-1 --limit 1`],
     [`${a} snap create vm-1@s`],
     [

@@ -85,7 +85,12 @@ test('du counts from a snapshot on, and merges snapshots with their image', asyn
     expect(await used('--merge-snapshots')).toEqual([[undefined, 192]]);
     await session([
       [`${a} du --from-snap s1`, 'farside: --from-snap is of one image: image name was not specified\n', 22],
-      [`${a} du vm --from-snap none`, 'error setting snapshot context: (2) No such file or directory\n', 2],
+      [
+        `${a} du vm --from-snap none`,
+        'specified snapshot is not found.\nfarside: du failed: (2) No such file or directory\n',
+        2,
+      ],
+      [`${a} du none`, 'specified image none is not found.\nfarside: du failed: (2) No such file or directory\n', 2],
     ]);
   });
 });

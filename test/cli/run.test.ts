@@ -80,6 +80,24 @@ describe('command lines', () => {
     ['mirror image nonsense', 1, "farside: unknown command 'nonsense'\n"],
     ['info', 22, 'farside: image name was not specified\n'],
     ['info a b', 1, 'farside: too many arguments\n'],
+    ['help nonsense', 1, "farside: unknown command 'nonsense'\n"],
+    ['info vm-1 --pretty-format=1', 1, "farside: option '--pretty-format' does not take any arguments\n"],
+    ['children vm-1 --snap-id x', 1, "farside: the argument ('x') for option '--snap-id' is invalid\n"],
+    ['info ', 22, 'farside: image name was not specified\n'],
+    ['info a/b/c/d', 2, 'farside: error opening image c/d: (2) No such file or directory\n'],
+    ['info a@b/c', 2, "farside: error opening pool 'a@b': (2) No such file or directory\n"],
+    ['lock ls a@b@c', 22, "farside: snapshot name specified for a command that doesn't use it\n"],
+    ['ls a/b/c', 2, "farside: error opening pool 'a/b': (2) No such file or directory\n"],
+    ['create /vm-1 --size 1G', 22, "farside: invalid spec '/vm-1'\n"],
+    ['snap create vm-1@a@b', 22, "farside: invalid spec 'vm-1@a@b'\n"],
+    ['snap limit set vm-1', 34, 'farside: must specify --limit <num>\n'],
+    ['clone vm-1 vm-2', 22, 'farside: snapshot name was not specified\n'],
+    ['cp vm-1 vm-2@s', 22, "farside: destination snapshot name specified for a command that doesn't use it\n"],
+    ['create vm-1 --journal-object-size 1', 1, "farside: the argument for option '--journal-object-size' is invalid\n"],
+    ['namespace create a/b/c', 22, "farside: invalid pool 'a/b'\n"],
+    ['journal info', 22, 'farside: journal was not specified\n'],
+    ['device unmap', 22, 'farside: unmap requires either image name or device path\n'],
+    ['export vm-1', 22, 'farside: path was not specified\n'],
     ['info @x', 22, "farside: invalid spec '@x'\n"],
     ['info vm-1 --format', 1, "farside: the required argument for option '--format' is missing\n"],
     ['info vm-1 --format csv', 1, "farside: the argument for option '--format' is invalid\n"],
@@ -113,6 +131,17 @@ describe('command lines', () => {
     expect(result).toEqual({ exitCode, stdout: '', stderr, asked: [] });
   });
 
+  test.each([['help'], ['']])('"%s" shows what there is, and exits 0', async (line) => {
+    const { terminal, stdout } = testTerminal({ env: { FARSIDE_HOME: home } });
+    expect(await run(line.split(' ').filter(Boolean), terminal)).toBe(0);
+    expect(stdout.text).toContain('mirror …');
+  });
+
+  test('help of a command is what its --help says', async () => {
+    const { exitCode, stdout } = await cli('help snap add');
+    expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: (await cli('snap create --help')).stdout });
+  });
+
   test('a word that is nearly an option is suggested', async () => {
     const { stderr } = await cli('resize vm-1 --siez 3G');
     expect(stderr).toBe("farside: unrecognised option '--siez'\n(Did you mean --size?)\n");
@@ -136,7 +165,7 @@ describe('command lines', () => {
   });
 
   test('a stack is shown to those who ask for it', async () => {
-    expect((await cli('info', {}, { FARSIDE_DEBUG: '1' })).stderr).toContain('at resolveImageSpec');
+    expect((await cli('info', {}, { FARSIDE_DEBUG: '1' })).stderr).toContain('at resolvePresent');
   });
 
   test('--help exits 0, on stdout', async () => {

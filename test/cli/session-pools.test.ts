@@ -54,6 +54,10 @@ test('namespaces: made, listed, mirrored by themselves, and removed when empty',
   await operator.session([
     [`${a} pool create rbd`],
     [`${a} namespace ls rbd`],
+    [`${a} mirror pool info rbd/ns1`, "farside: namespace 'ns1' does not exist.\n", 2],
+    [`${a} mirror pool status rbd/ns1`, "farside: namespace 'ns1' does not exist.\n", 2],
+    [`${a} mirror pool disable rbd/ns1`, "farside: namespace 'ns1' does not exist.\n", 2],
+    [`${a} info rbd/ns1/vm-1`, "farside: namespace 'ns1' does not exist.\n", 2],
     [`${a} namespace create rbd`, 'farside: namespace name was not specified\n', 22],
     [`${a} namespace create rbd/ns1`],
     [

@@ -128,7 +128,7 @@ test('images and snapshots: life and errors', async () => {
     ['--cluster site-a image-meta list vm-2 --format json', '{}\n'],
     ['--cluster site-a collect vm-2', 'Collection started: run <uuid>\n'],
     ['--cluster site-a rm vm-2'],
-    ['--cluster site-a rm vm-2', 'farside: error opening image vm-2: (2) No such file or directory\n', 2],
+    ['--cluster site-a rm vm-2', 'farside: delete error: (2) No such file or directory\nerror opening image vm-2\n', 2],
   ]);
 });
 

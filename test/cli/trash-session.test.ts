@@ -18,6 +18,9 @@ test("rbd's words for every verb of the trash", async () => {
     [`${a} trash ls`],
     [`${a} trash ls --long`],
     [`${a} trash ls rbd --format json`, '[]\n'],
+    [`${a} trash ls rbd/none`, "farside: namespace 'none' does not exist.\n", 2],
+    [`${a} trash purge rbd/none`, "farside: namespace 'none' does not exist.\n", 2],
+    [`${a} trash rm nothing`, expect.stringContaining('remove error: (2) No such file or directory'), 2],
     [`${a} trash ls other`, "farside: error opening pool 'other': (2) No such file or directory\n", 2],
     [
       `${a} trash mv vm-1`,

@@ -85,7 +85,7 @@ test('mirror pool status --watch: every interval, in any format', async () => {
     ['--cluster site-a mirror pool status rbd --interval 7', 'farside: --interval is of use with --watch only\n', 22],
     [
       '--cluster site-a mirror pool status rbd --watch --interval 0',
-      "farside: the argument for option '--interval' is invalid\n",
+      "farside: the argument ('0') for option '--interval' is invalid\n",
       1,
     ],
     [

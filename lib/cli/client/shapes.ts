@@ -130,7 +130,6 @@ export type Copied = z.infer<typeof copiedShape>;
 export type PoolCounts = {
   count: number;
   provisioned_bytes: number;
-  max_provisioned_bytes: number;
   snap_count: number;
 };
 

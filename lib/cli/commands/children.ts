@@ -6,6 +6,8 @@ import { plainChildren } from '../output/plain-image.ts';
 import { framed } from '../output/wording.ts';
 import { xmlShapes } from '../output/xml-shapes.ts';
 
+const frame = { text: 'listing children failed', errno: true, instead: { ENOENT: 'snapshot does not exist.' } };
+
 export const children = defineReport({
   path: 'children',
   summary: 'display the children of an image or its snapshot',
@@ -21,9 +23,7 @@ export const children = defineReport({
   async run({ args: { image }, options, context, report }) {
     const { all, descendants, snapId } = options;
     const client = await context.client();
-    const listed = await framed({ text: 'listing children failed', errno: true }, () =>
-      client.clones.children(image, { snap: image.snap, snapId, descendants }),
-    );
+    const listed = await framed(frame, () => client.clones.children(image, { snap: image.snap, snapId, descendants }));
     const shown = listed.filter(({ trash }) => all || !trash);
     const value = all
       ? shown

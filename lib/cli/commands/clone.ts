@@ -1,19 +1,23 @@
 // `clone`: a writable image made of a snapshot, at once. It shares the snapshot's data until it is flattened.
 
 import { FarsideError } from '../../errors.ts';
+import type { ImageSpec } from '../../image/deps.ts';
 import { cloneFormats } from '../../image/clones/clone.ts';
-import { defineCommand } from '../command.ts';
+import { defineCommand, type Argument } from '../command.ts';
 import { askedCreation, creationOptions, mirrorNew } from '../parse/creation.ts';
 import { poolDefault } from '../parse/grammar.ts';
-import {
-  choiceOption,
-  destinationArgument,
-  destinationOptions,
-  imageOrSnapArgument,
-  snapIdOption,
-  snapshotRefOf,
-} from '../parse/parameters.ts';
+import { destinationArgument, destinationOptions } from '../parse/destinations.ts';
+import { choiceOption, imageOrSnapArgument, snapArgument, snapIdOption, snapshotRefOf } from '../parse/parameters.ts';
 import { framed } from '../output/wording.ts';
+
+/** A snapshot, by its name or by `--snap-id`. */
+const sourceArgument: Argument<ImageSpec> = {
+  ...imageOrSnapArgument,
+  take: (words, options, own) =>
+    own['snapId'] === undefined
+      ? snapArgument.take(words, options, own)
+      : imageOrSnapArgument.take(words, options, own),
+};
 
 /** As rbd says of a snapshot that is not there. */
 function ofParent(cause: unknown): never {
@@ -28,7 +32,7 @@ export const clone = defineCommand({
   description:
     "The child may be in another pool of the site, and its object size is its parent's. With format 1 the snapshot must be protected; with format 2 it " +
     'may be deleted and stays in the trash until its last clone is gone; auto takes 1 where it is protected, else 2.',
-  arguments: { source: imageOrSnapArgument, target: destinationArgument('image') },
+  arguments: { source: sourceArgument, target: destinationArgument('image') },
   options: {
     ...destinationOptions,
     snapId: snapIdOption,
@@ -48,7 +52,7 @@ export const clone = defineCommand({
     const ref = snapshotRefOf(source, options.snapId);
     const client = await context.client();
     const { pool = poolDefault, namespace = '', image: name = '' } = target;
-    await framed({ text: 'clone error', errno: true }, () =>
+    await framed({ text: 'clone error', errno: true, opensNothing: true }, () =>
       client.clones
         .clone(source, {
           ...ref,

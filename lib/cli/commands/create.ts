@@ -4,7 +4,7 @@ import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
 import { askedCreation, creationOptions, imageFormatOptions, mirrorNew } from '../parse/creation.ts';
 import { parseSizeBytes } from '../parse/grammar.ts';
-import { imageArgument, parsedOption, switchOption } from '../parse/parameters.ts';
+import { newImageArgument, parsedOption, switchOption } from '../parse/parameters.ts';
 import { framed } from '../output/wording.ts';
 
 export const create = defineCommand({
@@ -12,7 +12,7 @@ export const create = defineCommand({
   summary: 'create an empty image',
   description:
     'What is left out, options of the pool decide (`config pool ls`). Space that was never written costs nothing.',
-  arguments: { image: imageArgument },
+  arguments: { image: newImageArgument },
   options: {
     size: parsedOption('-s, --size <size>', 'image size (in M/G/T) [default: M]', parseSizeBytes),
     ...creationOptions,

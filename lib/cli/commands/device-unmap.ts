@@ -19,6 +19,8 @@ const targetArgument: Argument<Target> = {
   placeholder: 'image-or-snap-or-device-spec',
   help: `${imageOrSnapArgument.help}, or device or id as 'device ls' shows it`,
   take: (words, options, own) => {
+    if (!words[0] && !options.image)
+      throw new FarsideError('EINVAL', 'unmap requires either image name or device path');
     const isDevice = /^(?:nbds?(?:\+unix)?:|\d+$)/.test(words[0] ?? '');
     return isDevice ? { device: words.shift()! } : { spec: imageOrSnapArgument.take(words, options, own) };
   },

@@ -1,6 +1,8 @@
 // `du`: what images and snapshots take, next to what they could.
 
 import { FarsideError } from '../../errors.ts';
+import type { ImageSpec } from '../../image/deps.ts';
+import { prefixed, withErrno, WordedFailure } from '../output/failure.ts';
 import { defineReport } from '../command.ts';
 import type { Context } from '../sites/context.ts';
 import { resolvePoolSpec, type PoolSpec } from '../parse/grammar.ts';
@@ -8,8 +10,10 @@ import { imageDeps } from '../sites/open-bucket.ts';
 import { optionalImageOrSnapArgument, switchOption, textOption } from '../parse/parameters.ts';
 import { plainUsage } from '../output/plain-image.ts';
 import { imageUsage, mergedUsages, type Usage } from '../usage.ts';
-import { framed, snapshotContextFrame } from '../output/wording.ts';
+import { framed } from '../output/wording.ts';
 import { xmlShapes } from '../output/xml-shapes.ts';
+
+const frame = { text: 'du failed', errno: true };
 
 export const diskUsage = defineReport({
   path: 'disk-usage',
@@ -31,7 +35,7 @@ export const diskUsage = defineReport({
     const specs = image === undefined ? await imagesOf(context, resolvePoolSpec(undefined, context.general)) : [image];
     const counted: Usage[] = [];
     for (const spec of specs)
-      counted.push(...(await framed(snapshotContextFrame('du failed'), () => imageUsage(deps, spec, fromSnap))));
+      counted.push(...(await framed(frame, () => imageUsage(deps, spec, fromSnap).catch(sayAbsent(spec)))));
     const usages = mergeSnapshots ? mergedUsages(counted) : counted;
     const total = totalOf(usages, image?.snap !== undefined);
     const totals =
@@ -40,9 +44,19 @@ export const diskUsage = defineReport({
   },
 });
 
+/** As rbd, which says twice what is not there. */
+const sayAbsent =
+  ({ image }: ImageSpec) =>
+  (cause: unknown): never => {
+    const [, what] = /^(error opening image|snapshot) /.exec(cause instanceof FarsideError ? cause.message : '') ?? [];
+    if (what === undefined) throw cause;
+    const first = what === 'snapshot' ? 'specified snapshot is not found.' : `specified image ${image} is not found.`;
+    throw new WordedFailure('ENOENT', `${first}\n${prefixed(withErrno(frame.text, 'ENOENT')).trimEnd()}`, { cause });
+  };
+
 async function imagesOf(context: Context, pool: PoolSpec): Promise<(PoolSpec & { image: string })[]> {
   const client = await context.client();
-  const listed = await framed({ text: 'du failed', errno: true }, () => client.listImages(pool));
+  const listed = await framed(frame, () => client.listImages(pool));
   return listed.filter((one) => one.snapshot === undefined).map(({ image }) => ({ ...pool, image }));
 }
 

@@ -9,7 +9,7 @@ import { imageDeps } from '../sites/open-bucket.ts';
 import {
   exportFormatOption,
   imageOrSnapArgument,
-  optionalPathArgument,
+  pathArgument,
   pathOption,
   snapIdOption,
 } from '../parse/parameters.ts';
@@ -32,7 +32,7 @@ export const exportCommand = defineCommand({
     'In format 2 the image goes out with its user snapshots, metadata, features and object size, for import --export-format 2, also of rbd.',
   arguments: {
     image: imageOrSnapArgument,
-    path: optionalPathArgument("file to write (or - for stdout; default: the image's name)"),
+    path: pathArgument('file to write (or - for stdout)'),
   },
   options: { path: pathOption, exportFormat: exportFormatOption, snapId: snapIdOption },
   examples: [
@@ -42,7 +42,7 @@ export const exportCommand = defineCommand({
     'farside export vm-1 --snap-id 12 monday.img',
   ],
   async run({ args, options, context }) {
-    const path = args.path ?? args.image.image;
+    const { path } = args;
     const deps = imageDeps(await context.registration(), context.terminal);
     const { exportFormat, snapId } = options;
     if (snapId !== undefined && (exportFormat === '2' || args.image.snap !== undefined))

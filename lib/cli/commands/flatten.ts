@@ -6,6 +6,8 @@ import { startProgress } from '../output/progress.ts';
 import { untilDone } from '../client/until-done.ts';
 import { framed } from '../output/wording.ts';
 
+const frame = { text: 'flatten error', errno: true };
+
 export const flatten = defineCommand({
   path: 'flatten',
   summary: 'fill a clone with its parent’s data (make it independent)',
@@ -16,12 +18,10 @@ export const flatten = defineCommand({
   examples: ['farside flatten vm-2'],
   async run({ args: { image }, context }) {
     const client = await context.client();
-    const { size: totalBytes } = await client.imageInfo(image);
+    const { size: totalBytes } = await framed(frame, () => client.imageInfo(image));
     const progress = startProgress(context.terminal, context.general, { title: 'Image flatten', totalBytes });
     try {
-      await framed({ text: 'flatten error', errno: true }, () =>
-        untilDone(progress, () => client.clones.flatten(image)),
-      );
+      await framed(frame, () => untilDone(progress, () => client.clones.flatten(image)));
     } finally {
       progress.stop();
     }

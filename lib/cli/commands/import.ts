@@ -5,12 +5,12 @@ import { FarsideError } from '../../errors.ts';
 import type { Argument, Words } from '../command.ts';
 import { defineCommand } from '../command.ts';
 import { askedCreation, creationOptions, imageFormatOptions, mirrorNew } from '../parse/creation.ts';
-import { refuseSnap, resolveImageSpec, type SpecOptions } from '../parse/grammar.ts';
+import { resolveImageSpec, type SpecOptions } from '../parse/grammar.ts';
 import { withSource } from '../transfer/importing.ts';
 import { imageDeps } from '../sites/open-bucket.ts';
+import { destinationOptions, refuseDestinationSnap } from '../parse/destinations.ts';
 import {
   compressionOption,
-  destinationOptions,
   exportFormatOption,
   imageArgument,
   pathArgument,
@@ -31,7 +31,9 @@ const targetArgument: Argument<(path: string) => ImageSpec> = {
     if (own['dest'] !== undefined || own['destPool'] !== undefined) return namedTarget(words, options, own);
     const word = options.image === undefined ? words.shift() : undefined;
     return (path) =>
-      refuseSnap(resolveImageSpec(word ?? (options.image === undefined ? fileName(path) : undefined), options));
+      refuseDestinationSnap(
+        resolveImageSpec(word ?? (options.image === undefined ? fileName(path) : undefined), options),
+      );
   },
 };
 
@@ -44,7 +46,7 @@ function namedTarget(
   const named = own as { [K in keyof typeof destinationOptions]?: string };
   const word = named.dest ?? options.image ?? words.shift();
   const places = { pool: named.destPool ?? options.pool, namespace: named.destNamespace ?? options.namespace };
-  return (path) => refuseSnap(resolveImageSpec(word ?? fileName(path), places));
+  return (path) => refuseDestinationSnap(resolveImageSpec(word ?? fileName(path), places));
 }
 
 function fileName(path: string): string {

@@ -7,14 +7,8 @@ import { definedParts, refuseSnap, resolveImageSpec } from '../parse/grammar.ts'
 import { withSource } from '../transfer/importing.ts';
 import { playOptions, refuseErrors, tallyLine, verboseSegment } from '../transfer/journal-play.ts';
 import { imageDeps } from '../sites/open-bucket.ts';
-import {
-  compressionOption,
-  destinationOptions,
-  imageArgument,
-  pathArgument,
-  pathOption,
-  textOption,
-} from '../parse/parameters.ts';
+import { destinationOptions } from '../parse/destinations.ts';
+import { compressionOption, imageArgument, pathArgument, pathOption, textOption } from '../parse/parameters.ts';
 import { importJournal } from '../transfer/import-journal.ts';
 import { framed, streamFrame } from '../output/wording.ts';
 
@@ -30,6 +24,7 @@ const targetArgument: Argument<ImageSpec> = {
       throw new FarsideError('EINVAL', 'specify either the image or the journal, not both');
     const places = definedParts({ pool: named.destPool, namespace: named.destNamespace });
     const name = named.dest ?? named.destJournal;
+    if (!name && !words[0] && !options.image) throw new FarsideError('EINVAL', 'destination journal was not specified');
     const spec = refuseSnap(
       name === undefined
         ? resolveImageSpec(options.image === undefined ? words.shift() : undefined, { ...options, ...places })

@@ -12,7 +12,8 @@ import { xmlShapes } from '../output/xml-shapes.ts';
 export const poolStats = defineReport({
   path: 'pool stats',
   summary: 'display pool statistics',
-  description: 'Of one namespace. Sizes are what images are called, not what they take: see du.',
+  description:
+    'Of one namespace. Sizes are what images are called, not what they take (see du); of an image with a larger snapshot, the snapshot’s.',
   arguments: { pool: poolAndNamespaceArgument },
   options: {},
   xml: xmlShapes.poolStats,
@@ -27,7 +28,7 @@ export const poolStats = defineReport({
   },
 });
 
-const nothing: PoolCounts = { count: 0, provisioned_bytes: 0, max_provisioned_bytes: 0, snap_count: 0 };
+const nothing: PoolCounts = { count: 0, provisioned_bytes: 0, snap_count: 0 };
 
 async function countImages(client: Client, pool: PoolSpec): Promise<PoolCounts> {
   const listed = await client.listImages(pool);
@@ -36,8 +37,7 @@ async function countImages(client: Client, pool: PoolSpec): Promise<PoolCounts> 
   const heads = listed.filter(({ snapshot }) => snapshot === undefined);
   return {
     count: heads.length,
-    provisioned_bytes: heads.reduce((sum, { size }) => sum + size, 0),
-    max_provisioned_bytes: [...largest.values()].reduce((sum, size) => sum + size, 0),
+    provisioned_bytes: [...largest.values()].reduce((sum, size) => sum + size, 0),
     snap_count: listed.length - heads.length,
   };
 }
@@ -51,8 +51,7 @@ async function countTrash(client: Client, pool: PoolSpec): Promise<PoolCounts> {
     const snapshots = await client.listSnapshots(spec, { all: false });
     counts = {
       count: counts.count + 1,
-      provisioned_bytes: counts.provisioned_bytes + size,
-      max_provisioned_bytes: counts.max_provisioned_bytes + Math.max(size, ...snapshots.map((one) => one.size)),
+      provisioned_bytes: counts.provisioned_bytes + Math.max(size, ...snapshots.map((one) => one.size)),
       snap_count: counts.snap_count + snapshots.length,
     };
   }

@@ -8,6 +8,7 @@ import { framed, tellingItself } from '../output/wording.ts';
 const frame = {
   text: 'delete error',
   errno: true,
+  opensNothing: true,
   instead: {
     ENOTEMPTY: "image has snapshots - these must be deleted with 'farside snap purge' before the image can be removed.",
     EBUSY:

@@ -2,7 +2,8 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { destinationArgument, destinationOptions, imageArgument } from '../parse/parameters.ts';
+import { destinationArgument, destinationOptions } from '../parse/destinations.ts';
+import { imageArgument } from '../parse/parameters.ts';
 import { framed } from '../output/wording.ts';
 
 export const rename = defineCommand({
@@ -23,6 +24,6 @@ export const rename = defineCommand({
       );
     }
     const client = await context.client();
-    await framed({ text: 'rename error', errno: true }, () => client.renameImage(image, name));
+    await framed({ text: 'rename error', errno: true, opensNothing: true }, () => client.renameImage(image, name));
   },
 });

@@ -1,7 +1,7 @@
 // `snap create`: freezes an image's content under a name, in a constant number of requests.
 
 import { defineCommand } from '../command.ts';
-import { snapArgument } from '../parse/parameters.ts';
+import { newSnapArgument } from '../parse/parameters.ts';
 import { quiesceMode, quiesceOptions } from '../parse/quiescing.ts';
 import { framed } from '../output/wording.ts';
 
@@ -9,7 +9,7 @@ export const snapCreate = defineCommand({
   path: 'snap create',
   aliases: ['add'],
   summary: 'create a snapshot',
-  arguments: { snap: snapArgument },
+  arguments: { snap: newSnapArgument },
   options: quiesceOptions,
   examples: ['farside snap create vm-1@before-upgrade', 'farside snap create -p backup --image vm-1 --snap monday'],
   async run({ args, options, context }) {

@@ -16,7 +16,7 @@ export const snapLimitSet = defineCommand({
   options: { limit: integerOption('--limit <count>', 'maximum allowed snapshot count', limitRange) },
   examples: ['farside snap limit set vm-1 --limit 10'],
   async run({ args, options: { limit }, context }) {
-    if (limit === undefined) throw new FarsideError('EINVAL', 'must specify --limit <num>');
+    if (limit === undefined) throw new FarsideError('ERANGE', 'must specify --limit <num>');
     const client = await context.client();
     await framed({ text: 'setting snapshot limit failed', errno: true }, () =>
       client.setSnapshotLimit(args.image, limit),

@@ -2,7 +2,8 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
-import { destinationArgument, destinationOptions, snapArgument } from '../parse/parameters.ts';
+import { destinationArgument, destinationOptions } from '../parse/destinations.ts';
+import { snapArgument } from '../parse/parameters.ts';
 import { framed } from '../output/wording.ts';
 
 export const snapRename = defineCommand({

@@ -4,12 +4,12 @@ import { FarsideError } from '../../errors.ts';
 import { defineCommand } from '../command.ts';
 import { parseTimeMs } from '../parse/dates.ts';
 import { withErrno } from '../output/failure.ts';
-import { invalidOption } from '../parse/grammar.ts';
+import { invalidNumber } from '../parse/grammar.ts';
 import { parsedOption, poolAndNamespaceArgument, textOption } from '../parse/parameters.ts';
 import { framed } from '../output/wording.ts';
 
 function parseRatio(text: string): number {
-  if (!/^\d+(\.\d+)?$/.test(text)) throw invalidOption('--threshold');
+  if (!/^\d+(\.\d+)?$/.test(text)) throw invalidNumber('--threshold', text);
   return Number(text);
 }
 

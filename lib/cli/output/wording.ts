@@ -11,7 +11,7 @@ const unframedCodes: ReadonlySet<ErrorCode> = new Set(['ECONNREFUSED', 'ETIMEDOU
 const openingPattern = /^error opening (?:pool|image) /;
 const imagePattern = /^error opening image /;
 const preconditionPattern =
-  /^(?:mirroring not enabled on the (?:pool|image)|multiple RX peers are not currently supported$|snapshot based mirroring not enabled on the image)/;
+  /^(?:namespace '[^']*' does not exist\.$|mirroring not enabled on the (?:pool|image)|multiple RX peers are not currently supported$|snapshot based mirroring not enabled on the image)/;
 
 export type Frame = {
   /** The first line: rbd's words for the verb. */
@@ -76,6 +76,7 @@ export async function framed<T>(frame: Frame, work: () => Promise<T>): Promise<T
   try {
     return await work();
   } catch (error) {
+    if (error instanceof WordedFailure) throw error;
     const failure = failureOf(error);
     throw failure ? worded(frame, failure) : error;
   }

@@ -7,7 +7,7 @@ import { parseFeatureList } from '../../image/features.ts';
 import type { AskedCreation } from '../../image/options.ts';
 import type { ImageMirrorMode } from '../client/client.ts';
 import type { Context } from '../sites/context.ts';
-import { invalidOption } from './grammar.ts';
+import { invalidOption, parseIoBytes } from './grammar.ts';
 import {
   bytesOption,
   choiceOption,
@@ -46,13 +46,24 @@ export const imageFormatOptions = {
   newFormat: switchOption('--new-format', 'use image format 2 (accepted)'),
 };
 
+/** As rbd, from 4 KiB on. */
+function parseJournalBytes(text: string): number {
+  const bytes = parseIoBytes('--journal-object-size')(text);
+  if (bytes <= 2048) throw invalidOption('--journal-object-size');
+  return bytes;
+}
+
 /** Of rbd's journal, whose objects are laid out; ours is segments, cut by size and age. */
 export const journalLayoutOptions = {
   journalSplayWidth: integerOption('--journal-splay-width <n>', 'accepted; a journal is one row of segments', {
-    min: 1,
+    min: 0,
     max: 1000,
   }),
-  journalObjectSize: bytesOption('--journal-object-size <size>', 'accepted; segments are cut by size and age'),
+  journalObjectSize: parsedOption(
+    '--journal-object-size <size>',
+    'accepted; segments are cut by size and age',
+    parseJournalBytes,
+  ),
   journalPool: textOption('--journal-pool <pool>', 'accepted; a journal lies with its image'),
 };
 

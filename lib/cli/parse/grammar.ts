@@ -2,7 +2,7 @@
 //
 // Every parser has an inverse (`formatSpec`, `formatBytes` for round sizes) that the property tests hold it to.
 
-import { FarsideError } from '../../errors.ts';
+import { errnoOf, errnoText, FarsideError } from '../../errors.ts';
 import type { ImageSpec } from '../../image/deps.ts';
 
 export const poolDefault = 'rbd';
@@ -28,19 +28,26 @@ export type Level = { pool?: string; namespace?: string; image?: string };
 const imageSpecPattern = /^(?:([^/@]+)\/(?:([^/@]+)\/)?)?([^/@]+)(?:@([^/@]+))?$/;
 const poolSpecPattern = /^([^/@]+)(?:\/([^/@]+)?)?$/;
 
+/** As rbd, which lets the names of what is there already hold anything; here nothing bears such a name. */
+const laxSpecPattern = /^(?:([^/]+)\/(?:([^/@]+)\/)?)?([^@]+)(?:@(.+))?$/;
+
 /** `[pool/[namespace/]]image[@snap]` */
-export function parseImageSpec(text: string): SpecParts {
-  const match = imageSpecPattern.exec(text);
+export function parseImageSpec(text: string, pattern = imageSpecPattern): SpecParts {
+  const match = pattern.exec(text);
   if (!match) throw new FarsideError('EINVAL', `invalid spec '${text}'`);
   return definedParts({ pool: match[1], namespace: match[2], image: match[3], snap: match[4] });
 }
 
-/** `pool[/namespace]` */
+/** `pool[/namespace]`. ENOENT, as rbd: what no pool can be called, none is. */
 export function parsePoolSpec(text: string): SpecParts {
   const match = poolSpecPattern.exec(text);
-  if (!match) throw new FarsideError('EINVAL', `invalid spec '${text}'`);
-  return definedParts({ pool: match[1], namespace: match[2] });
+  if (match) return definedParts({ pool: match[1], namespace: match[2] });
+  const pool = text.includes('/') ? text.slice(0, text.lastIndexOf('/')) : text;
+  throw absent(`error opening pool '${pool}'`);
 }
+
+const absent = (what: string): FarsideError =>
+  new FarsideError('ENOENT', `${what}: (${errnoOf.ENOENT}) ${errnoText.ENOENT}`);
 
 export function formatSpec(spec: {
   pool: string;
@@ -53,13 +60,21 @@ export function formatSpec(spec: {
 }
 
 /** The image that a spec and the options name together. A part named by both must be the same in both. */
-export function resolveImageSpec(text: string | undefined, options: SpecOptions): ImageSpec {
+export const resolveImageSpec = (text: string | undefined, options: SpecOptions): ImageSpec =>
+  resolveBy(imageSpecPattern, text, options);
+
+/** As `resolveImageSpec`, of an image that is to be there: its parts may be names that nothing bears (`refuseOddNames`). */
+export const resolvePresent = (text: string | undefined, options: SpecOptions): ImageSpec =>
+  resolveBy(laxSpecPattern, text, options);
+
+/** Texts that are empty name nothing. */
+function resolveBy(pattern: RegExp, text: string | undefined, options: SpecOptions): ImageSpec {
   const parts = mergeParts(
-    options.image === undefined ? {} : parseImageSpec(options.image),
-    text === undefined ? {} : parseImageSpec(text),
+    options.image ? parseImageSpec(options.image, pattern) : {},
+    text ? parseImageSpec(text, pattern) : {},
   );
   const merged = mergeParts(
-    definedParts({ pool: options.pool, namespace: options.namespace, snap: options.snap }),
+    definedParts({ pool: options.pool || undefined, namespace: options.namespace, snap: options.snap }),
     parts,
   );
   if (merged.image === undefined) throw new FarsideError('EINVAL', 'image name was not specified');
@@ -69,6 +84,15 @@ export function resolveImageSpec(text: string | undefined, options: SpecOptions)
     image: merged.image,
     ...(merged.snap === undefined ? {} : { snap: merged.snap }),
   };
+}
+
+/** ENOENT for names that hold what no name may. */
+export function refuseOddNames<S extends ImageSpec>(spec: S): S {
+  const isOdd = (name: string | undefined): boolean => name !== undefined && /[/@]/.test(name);
+  if (isOdd(spec.pool)) throw absent(`error opening pool '${spec.pool}'`);
+  if (isOdd(spec.image)) throw absent(`error opening image ${spec.image}`);
+  if (isOdd(spec.snap)) throw absent(`error opening snapshot ${spec.snap} of image ${spec.image}`);
+  return spec;
 }
 
 export function requireSnap(spec: ImageSpec): SnapSpec {
@@ -84,8 +108,8 @@ export function refuseSnap(spec: ImageSpec): ImageSpec {
 
 export function resolvePoolSpec(text: string | undefined, options: SpecOptions): PoolSpec {
   const merged = mergeParts(
-    definedParts({ pool: options.pool, namespace: options.namespace }),
-    text === undefined ? {} : parsePoolSpec(text),
+    definedParts({ pool: options.pool || undefined, namespace: options.namespace }),
+    text ? parsePoolSpec(text) : {},
   );
   return { pool: merged.pool ?? poolDefault, namespace: merged.namespace ?? '' };
 }
@@ -162,16 +186,20 @@ export function parseObjectBytes(text: string): number {
   );
 }
 
-/** `--sparse-size`: whole sectors (512 B), up to 32 MiB. */
+/** `--sparse-size`: up to 32 MiB. */
 export function parseSparseBytes(text: string): number {
   const bytes = parseBytes(text, '--sparse-size', 'B');
-  if (bytes >= 512 && bytes <= objectBytesMax && bytes % 512 === 0) return bytes;
+  if (bytes >= 1 && bytes <= objectBytesMax) return bytes;
   throw invalidOption('--sparse-size');
 }
 
 /** What rbd says about a value that an option cannot take. rbd exits 1 here, so the code is EPERM's number. */
 export const invalidOption = (option: string): FarsideError =>
   new FarsideError('EPERM', `the argument for option '${option}' is invalid`);
+
+/** The same, in its words for numbers. */
+export const invalidNumber = (option: string, text: string): FarsideError =>
+  new FarsideError('EPERM', `the argument ('${text}') for option '${option}' is invalid`);
 
 const unitNames = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'] as const;
 

@@ -1,5 +1,7 @@
 // Owns the options that stand before a command's words, as rbd allows: `--dest vm-2 import disk.img`. They go behind the words,
-// where the command that they belong to is known. Pure: words in, words out.
+// where the command that they belong to is known; and of switches with a value, `--all=1`. Pure: words in, words out.
+
+import { FarsideError } from '../../errors.ts';
 
 /** The names of options, `-s` and `--size` apart, with the next word as their value or without. */
 export type OptionNames = { values: ReadonlySet<string>; switches: ReadonlySet<string> };
@@ -29,4 +31,15 @@ export function withOptionsLast(line: readonly string[], names: OptionNames): st
   const end = rest.indexOf('--');
   const at = end === -1 ? rest.length : end;
   return [...rest.slice(0, at), ...line.slice(0, count), ...rest.slice(at)];
+}
+
+/** EPERM, whose number is what rbd exits with here. What follows an option that takes a value is that value. */
+export function refuseValuesOfSwitches(line: readonly string[], names: OptionNames): void {
+  for (let index = 0; index < line.length && line[index] !== '--'; index += 1) {
+    const word = line[index]!;
+    const [name = '', value] = word.split('=', 2);
+    if (value !== undefined && names.switches.has(name) && !names.values.has(name))
+      throw new FarsideError('EPERM', `option '${name}' does not take any arguments`);
+    if (names.values.has(word)) index += 1;
+  }
 }

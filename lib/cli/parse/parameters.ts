@@ -8,25 +8,25 @@ import { checkOptionName, type OptionLevel } from '../../image/options.ts';
 import { formatKeepPolicy, parseKeepPolicy } from '../../mirror/roles/keep-policy.ts';
 import type { Argument, Option, Words } from '../command.ts';
 import {
-  definedParts,
+  invalidNumber,
   invalidOption,
   objectBytesMax,
   objectBytesMin,
   formatBytes,
-  parseImageSpec,
   parseIoBytes,
   parseObjectBytes,
   parseSparseBytes,
+  refuseOddNames,
   refuseSnap,
   requireSnap,
   resolveImageSpec,
   resolveLevel,
   resolvePoolSpec,
+  resolvePresent,
   type Level,
   type PoolSpec,
   type SnapSpec,
   type SpecOptions,
-  type SpecParts,
   type TrashSpec,
 } from './grammar.ts';
 
@@ -34,7 +34,7 @@ import {
 function takeImage(words: Words, options: SpecOptions, own: Readonly<Record<string, unknown>> = {}): ImageSpec {
   const { imageId } = own;
   if (typeof imageId !== 'string')
-    return resolveImageSpec(options.image === undefined ? words.shift() : undefined, options);
+    return resolvePresent(options.image === undefined ? words.shift() : undefined, options);
   if (words.length > 0 || options.image !== undefined)
     throw new FarsideError('EINVAL', 'trying to access image using both name and id.');
   return { ...resolveImageSpec(imageId, options), byId: true };
@@ -43,13 +43,20 @@ function takeImage(words: Words, options: SpecOptions, own: Readonly<Record<stri
 export const imageArgument: Argument<ImageSpec> = {
   placeholder: 'image-spec',
   help: 'image specification: [<pool-name>/[<namespace>/]]<image-name>',
-  take: (words, options, own) => refuseSnap(takeImage(words, options, own)),
+  take: (words, options, own) => refuseOddNames(refuseSnap(takeImage(words, options, own))),
+};
+
+/** An image that is to be made. */
+export const newImageArgument: Argument<ImageSpec> = {
+  ...imageArgument,
+  take: (words, options) =>
+    refuseSnap(resolveImageSpec(options.image === undefined ? words.shift() : undefined, options)),
 };
 
 export const imageOrSnapArgument: Argument<ImageSpec> = {
   placeholder: 'image-or-snap-spec',
   help: 'image or snapshot specification: [<pool-name>/[<namespace>/]]<image-name>[@<snap-name>]',
-  take: takeImage,
+  take: (words, options, own) => refuseOddNames(takeImage(words, options, own)),
 };
 
 /** At least one: all the words that are left. */
@@ -59,21 +66,34 @@ export const imageOrSnapsArgument: Argument<ImageSpec[]> = {
   take: (words, options) => {
     const specs = [takeImage(words, options)];
     while (options.image === undefined && words.length > 0) specs.push(takeImage(words, options));
-    return specs;
+    return specs.map(refuseOddNames);
   },
 };
 
 export const snapArgument: Argument<SnapSpec> = {
   placeholder: 'snap-spec',
   help: 'snapshot specification: [<pool-name>/[<namespace>/]]<image-name>@<snap-name>',
-  take: (words, options, own) => requireSnap(takeImage(words, options, own)),
+  take: (words, options, own) => refuseOddNames(requireSnap(takeImage(words, options, own))),
+};
+
+/** A snapshot that is to be made. */
+export const newSnapArgument: Argument<SnapSpec> = {
+  ...snapArgument,
+  take: (words, options) => {
+    const spec = requireSnap(takeImage(words, options));
+    if (/[/@]/.test(spec.snap)) throw new FarsideError('EINVAL', `invalid spec '${spec.image}@${spec.snap}'`);
+    return refuseOddNames(spec);
+  },
 };
 
 /** An image if one is named, else undefined: for verbs that take a whole pool too. */
 export const optionalImageOrSnapArgument: Argument<ImageSpec | undefined> = {
   placeholder: '[image-or-snap-spec]',
   help: imageOrSnapArgument.help,
-  take: (words, options) => (words.length === 0 && options.image === undefined ? undefined : takeImage(words, options)),
+  take: (words, options) => {
+    if (words[0] === '') words.shift();
+    return words.length === 0 && !options.image ? undefined : refuseOddNames(takeImage(words, options));
+  },
 };
 
 /** An image in the trash: `[pool/[namespace/]]id`; undefined when `--image-id` says it. */
@@ -102,23 +122,6 @@ function trashSpecOf(text: string, options: SpecOptions): TrashSpec {
   return { ...spec, id: image };
 }
 
-/** The new name: a spec whose missing parts are the source's. It may be said by options instead (`destinationOptions`). */
-export const destinationArgument = (what: 'image' | 'snap'): Argument<SpecParts> => ({
-  placeholder: `dest-${what}-spec`,
-  help: `destination ${what === 'image' ? 'image' : 'snapshot'} specification`,
-  take: (words, _, own) => {
-    const named = own as { [K in keyof typeof destinationOptions]?: string };
-    const isNamed = (what === 'image' ? named.dest : named.destSnap) !== undefined;
-    const word = named.dest ?? (isNamed ? undefined : words.shift());
-    const { destPool: pool, destNamespace: namespace, destSnap: snap } = named;
-    const parts = { ...definedParts({ pool, namespace, snap }), ...(word === undefined ? {} : parseImageSpec(word)) };
-    if ((what === 'image' ? parts.image : (parts.snap ?? parts.image)) === undefined)
-      throw new FarsideError('EINVAL', `destination ${what === 'image' ? 'image' : 'snapshot'} name was not specified`);
-    if (what === 'image') refuseSnap({ pool: '', namespace: '', image: '', ...parts });
-    return parts;
-  },
-});
-
 /** Another image, named in full, if any. */
 export const optionalImageArgument: Argument<ImageSpec | undefined> = {
   placeholder: '[dest-image-spec]',
@@ -141,7 +144,10 @@ export const namespaceArgument: Argument<PoolSpec> = {
   help: 'pool specification: <pool-name>/<namespace> (default pool: rbd)',
   take: (words, options) => {
     const isNamed = options.namespace !== undefined;
-    const spec = resolvePoolSpec(isNamed && options.pool !== undefined ? undefined : words.shift(), options);
+    const word = isNamed && options.pool !== undefined ? undefined : words.shift();
+    const invalid = /^(.*\/[^/]*)\//.exec(word ?? '')?.[1];
+    if (invalid !== undefined) throw new FarsideError('EINVAL', `invalid pool '${invalid}'`);
+    const spec = resolvePoolSpec(word, options);
     if (spec.namespace === '') throw new FarsideError('EINVAL', 'namespace name was not specified');
     return spec;
   },
@@ -237,12 +243,6 @@ export const pathArgument = (help: string, what: 'path' | 'token path' = 'path')
   },
 });
 
-export const optionalPathArgument = (help: string): Argument<string | undefined> => ({
-  placeholder: '[path-name]',
-  help,
-  take: (words, _, own) => (typeof own['path'] === 'string' ? own['path'] : words.shift()),
-});
-
 /** All the words that are left. */
 export const featuresArgument: Argument<string[]> = {
   placeholder: 'features...',
@@ -276,14 +276,6 @@ export const textOption = (flags: string, help: string): Option<string | undefin
 });
 
 export const pathOption = textOption('--path <path>', 'file, instead of the argument');
-
-/** As rbd's: what else than a spec may name a destination. */
-export const destinationOptions = {
-  destPool: textOption('--dest-pool <pool>', 'destination pool name'),
-  destNamespace: textOption('--dest-namespace <namespace>', 'destination namespace name'),
-  dest: textOption('--dest <image>', 'destination image name'),
-  destSnap: textOption('--dest-snap <snap>', 'destination snapshot name'),
-};
 
 export const imageIdOption = textOption('--image-id <image-id>', 'image id');
 /** Instead of a spec. */
@@ -352,7 +344,7 @@ export const integerOption = (
 ): Option<number | undefined> =>
   parsedOption(flags, help, (text) => {
     const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-    if (!(value >= range.min && value <= range.max)) throw invalidOption(longFlag(flags));
+    if (!(value >= range.min && value <= range.max)) throw invalidNumber(longFlag(flags), text);
     return value;
   });
 

@@ -6,10 +6,11 @@ import type { Context } from '../sites/context.ts';
 import { askedCreation, creationOptions, mirrorNew } from '../parse/creation.ts';
 import { poolDefault, type SpecParts } from '../parse/grammar.ts';
 import { imageDeps } from '../sites/open-bucket.ts';
-import { destinationArgument, destinationOptions, imageOrSnapArgument, sparseSizeOption } from '../parse/parameters.ts';
+import { destinationArgument, destinationOptions } from '../parse/destinations.ts';
+import { imageOrSnapArgument, sparseSizeOption } from '../parse/parameters.ts';
 import { startProgress } from '../output/progress.ts';
 import { copyAnew, copyAtSite, type CopyRequest } from './copy.ts';
-import { framed } from '../output/wording.ts';
+import { framed, snapshotContextFrame } from '../output/wording.ts';
 
 export const copyArguments = { source: imageOrSnapArgument, target: destinationArgument('image') };
 export const copyOptions = {
@@ -31,8 +32,9 @@ export async function runCopy({ source, target, deep, options }: Given, context:
   const { terminal, general } = context;
   const [text, title] = deep ? ['deep copy failed', 'Image deep copy'] : ['copy failed', 'Image copy'];
   const client = await context.client();
+  const found = await framed(snapshotContextFrame(text), () => client.imageInfo(source));
   await framed({ text, errno: true }, async () => {
-    const { size: totalBytes, object_size: objectBytes } = await client.imageInfo(source);
+    const { size: totalBytes, object_size: objectBytes } = found;
     const creation = askedCreation(options);
     const asked: CopyRequest = { source, target: targetOf(target), deep, creation };
     const progress = startProgress(terminal, general, { title, totalBytes });

@@ -24,7 +24,10 @@ export const journalOptions = {
 export const journalArgument: Argument<ImageSpec> = {
   ...imageArgument,
   take(words, options, own) {
-    if (typeof own['journal'] !== 'string') return imageArgument.take(words, options, own);
+    if (typeof own['journal'] !== 'string') {
+      if (!words[0] && !options.image) throw new FarsideError('EINVAL', 'journal was not specified');
+      return imageArgument.take(words, options, own);
+    }
     if (options.image !== undefined)
       throw new FarsideError('EINVAL', 'specify either the image or the journal, not both');
     return { ...refuseSnap(resolveImageSpec(own['journal'], options)), byId: true };

@@ -24,7 +24,8 @@ import type { Callout, PoolStatusReport } from './health.ts';
 import { readPeerState } from '../peers/peer-state.ts';
 import type { PeerState, Trouble } from '../peers/peer-state.ts';
 import type { StatusBeyond } from '../peer-protocol.ts';
-import { mirrorOf, notMirroring, readPool, receives } from '../pool.ts';
+import { mirroringPool } from '../namespace.ts';
+import { receives } from '../pool.ts';
 import type { PeerRecord, Pool } from '../pool.ts';
 import { mirroringNotEnabled } from '../roles/role-changes.ts';
 import { promotionState, stopStatus } from '../roles/roles.ts';
@@ -83,12 +84,6 @@ const calloutOf: Record<Trouble, Callout> = {
 async function givenUp(deps: MirrorDeps, pool: string): Promise<string[]> {
   const count = (await listFailures(deps)).filter((failure) => failure.pool === pool).length;
   return count === 0 ? [] : [`messages given up: ${count} ('farside queue ls' shows them)`];
-}
-
-async function mirroringPool(deps: MirrorDeps, pool: string, namespace: string): Promise<Pool> {
-  const { value } = await readPool(deps, pool);
-  if (!mirrorOf(value, namespace)) throw notMirroring();
-  return value;
 }
 
 async function inputOf(

@@ -1,5 +1,6 @@
 // Owns `mirror pool info`: rbd's JSON about a pool or one of its namespaces.
 
+import { assertPlace } from '../../image/names.ts';
 import type { MirrorDeps } from '../deps.ts';
 import { mirrorOf, readPool } from '../pool.ts';
 import type { Direction, MirrorMode, PeerRecord } from '../pool.ts';
@@ -28,6 +29,7 @@ export type InfoOptions = {
   showKeys?: boolean | undefined;
 };
 
+/** ENOENT: no such pool, or no such namespace. */
 export async function poolInfo(
   deps: MirrorDeps,
   pool: string,
@@ -35,7 +37,10 @@ export async function poolInfo(
 ): Promise<PoolInfo> {
   const { value } = await readPool(deps, pool);
   const mirror = mirrorOf(value, namespace);
-  if (!mirror) return { mode: 'disabled' };
+  if (!mirror) {
+    await assertPlace(deps, pool, namespace);
+    return { mode: 'disabled' };
+  }
   const { mode, mirrorUuid, remoteNamespace } = mirror;
   const remote = remoteNamespace === undefined ? {} : { remote_namespace: remoteNamespace };
   if (namespace !== '' || !value.mirror) return { mode, mirror_uuid: mirrorUuid, ...remote };

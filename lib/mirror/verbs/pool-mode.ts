@@ -9,6 +9,7 @@
 import { checkName, keyText } from '../../bucket/keys.ts';
 import { FarsideError } from '../../errors.ts';
 import { readHeader } from '../../image/access.ts';
+import { assertPlace } from '../../image/names.ts';
 import { beginWalk, stopAllByFeature } from './by-feature-walk.ts';
 import { readCatalog } from '../peers/catalog.ts';
 import type { MirrorDeps } from '../deps.ts';
@@ -124,7 +125,10 @@ export async function disablePool(
   { namespace = '' }: { namespace?: string | undefined } = {},
 ): Promise<'disabled' | 'unchanged'> {
   const { value } = await readPool(deps, pool);
-  if (!mirrorOf(value, namespace)) return 'unchanged';
+  if (!mirrorOf(value, namespace)) {
+    await assertPlace(deps, pool, namespace);
+    return 'unchanged';
+  }
   const disable = (now: Pool): Pool => {
     if (namespace !== '') return withNamespace(now, namespace, undefined);
     checkPeers(now);

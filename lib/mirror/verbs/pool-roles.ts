@@ -14,7 +14,7 @@ import { readCatalog } from '../peers/catalog.ts';
 import type { MirrorDeps } from '../deps.ts';
 import { demoteImage } from './images.ts';
 import { promoteImage } from './promote.ts';
-import { mirrorOf, notMirroring, readPool } from '../pool.ts';
+import { mirroringPool } from '../namespace.ts';
 import { promotionState } from '../roles/roles.ts';
 
 /** `rbd_concurrent_management_ops` */
@@ -60,7 +60,7 @@ async function changeRoles(
   { namespace = '', after }: PoolRoleOptions,
   { isDue, change }: Verb,
 ): Promise<PoolRoles> {
-  if (!mirrorOf((await readPool(deps, pool)).value, namespace)) throw notMirroring();
+  await mirroringPool(deps, pool, namespace);
   const due = (await mirroredImages(deps, pool, namespace)).filter(
     (header) => isDue(header) && (after === undefined || header.name > after),
   );
