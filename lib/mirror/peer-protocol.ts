@@ -29,6 +29,11 @@ const globalId = z.string().regex(/^[0-9a-f-]{1,64}$/);
 /** Names are checked again where they are used as keys. */
 const name = z.string().max(255);
 
+const lineBreakers = /[\p{Cc}\p{Zl}\p{Zp}]+/gu;
+/** What another site says may be printed, on a terminal or into a log: without what would break the line, or more. */
+export const oneLine = (text: string): string => text.replaceAll(lineBreakers, ' ');
+const siteName = name.refine((text) => oneLine(text) === text, 'must be one line');
+
 /** A mirror snapshot with its image state: all that a replica copies besides data. */
 export const peerSnapshotSchema = snapshotSchema.extend({ namespace: mirrorNamespaceSchema });
 
@@ -195,7 +200,7 @@ export type Heartbeat = z.infer<typeof heartbeatSchema>;
  */
 export const registerSchema = z.object({
   fsid: id,
-  siteName: name.min(1),
+  siteName: siteName.min(1),
   mirrorUuid: id,
   url: z.string().refine((url) => siteUrlFault(url) === undefined, 'must be https, or http on this machine'),
   direction: z.enum(['rx-only', 'rx-tx']),
@@ -207,7 +212,7 @@ export type RegisterRequest = z.infer<typeof registerSchema>;
 /** `key`: how the importer calls from now on. `peerUuid`: the receiver's record of the importer. */
 export const registerAnswerSchema = z.object({
   fsid: id,
-  siteName: name,
+  siteName,
   mirrorUuid: id,
   mode: z.enum(['image', 'pool', 'init-only']),
   peerUuid: id,

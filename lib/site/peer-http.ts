@@ -13,6 +13,7 @@ import { parseJson } from '../json.ts';
 import {
   deltaAnswerSchema,
   feedPageSchema,
+  oneLine,
   peerCatalogSchema,
   peerImageSchema,
   registerAnswerSchema,
@@ -315,8 +316,7 @@ function toldFailure(body: Uint8Array): { code: ErrorCode; message: string } | u
   if (typeof error !== 'object' || error === null || !('code' in error) || !('message' in error)) return undefined;
   const { code, message } = error;
   if (typeof code !== 'string' || !Object.hasOwn(errnoOf, code) || typeof message !== 'string') return undefined;
-  // One line: it may be logged.
-  return { code: code as ErrorCode, message: message.slice(0, 500).replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ') };
+  return { code: code as ErrorCode, message: oneLine(message.slice(0, 500)) };
 }
 
 const hostOf = (url: string): string => URL.parse(url)?.host ?? 'with a malformed address';

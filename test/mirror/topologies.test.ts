@@ -78,7 +78,7 @@ describe('one to many', () => {
   });
 });
 
-test('a replica whose clock was ahead is believed again when it is right', async () => {
+test('a replica whose clock was ahead is believed again when it is right, and says nothing to a terminal', async () => {
   const world = new World();
   await world.join(world.a, world.b);
   await mirrored(world);
@@ -91,6 +91,7 @@ test('a replica whose clock was ahead is believed again when it is right', async
     return (await imageStatus(world.a.deps, disk)).peer_sites?.[0]?.description;
   };
   expect(await told('ahead', 8e15)).toBe('ahead');
+  expect(await told('\u001b[31mred\nline', 8e15)).toBe(' [31mred line');
   world.clock.advance(60_000);
   expect(await told('right again', world.clock.nowMs())).toBe('right again');
 });

@@ -13,7 +13,8 @@ import type { Header } from '../../image/header.ts';
 import { findImage, hasSeen } from '../peers/catalog.ts';
 import { deleteDelta } from './delta.ts';
 import type { MirrorDeps } from '../deps.ts';
-import { peerStatusSchema } from '../peer-protocol.ts';
+import type { StoredStatus } from '../copy-status.ts';
+import { oneLine, peerStatusSchema } from '../peer-protocol.ts';
 import type { Ack, PeerStatus } from '../peer-protocol.ts';
 import { recall, remember } from '../recent.ts';
 import { pruned, unlinkPeer, withPeerSets } from '../roles/retention.ts';
@@ -40,11 +41,13 @@ export async function acknowledge(
 
 /** A peer whose clock is ahead, or was once, would have said what is newer than all that it says later. */
 function heardAt({ beyond, ...status }: PeerStatus, nowMs: number): PeerStatus {
-  const timed = <T extends { updatedAtMs: number }>(one: T): T => ({
+  const heard = <T extends StoredStatus>(one: T): T => ({
     ...one,
+    description: oneLine(one.description),
     updatedAtMs: Math.min(Math.max(0, one.updatedAtMs), nowMs),
   });
-  return { ...timed(status), ...(beyond && { beyond: beyond.map(timed) }) };
+  const told = beyond?.map((one) => ({ ...heard(one), siteName: oneLine(one.siteName) }));
+  return { ...heard(status), ...(told && { beyond: told }) };
 }
 
 async function forgetOlder(
