@@ -95,6 +95,9 @@ export class JournalWriter {
   #changed: (() => void)[] = [];
   #failure: FarsideError | undefined;
   #isStopped = false;
+  /** When the bucket last took something, or it was asked to hurry since. */
+  #takenAtMs = -Infinity;
+  #isHurried = false;
   /** Since when the bucket says that this writer may not write. */
   #refusal: { sinceMs: number; toldMs: number } | undefined;
 
@@ -128,6 +131,11 @@ export class JournalWriter {
 
   get pendingBytes(): number {
     return this.#sealedBytes + this.#open.weightBytes;
+  }
+
+  /** When the bucket last took something. */
+  get takenAtMs(): number {
+    return this.#takenAtMs;
   }
 
   /** The end of the journal as far as it was numbered. */
@@ -201,6 +209,12 @@ export class JournalWriter {
     this.#wake();
   }
 
+  /** The image is being given back: from now on nobody waits for longer than `endPatienceMs` for a bucket that takes nothing. */
+  hurry(): void {
+    this.#isHurried = true;
+    this.#takenAtMs = this.#deps.clock.nowMs();
+  }
+
   /** Nothing is put any more; what was not durable is lost, and whoever waits is told. */
   stop(failure = new FarsideError('ESHUTDOWN', 'the image was detached')): void {
     this.#isStopped = true;
@@ -209,10 +223,6 @@ export class JournalWriter {
 
   assertUsable(): void {
     if (this.#failure) throw this.#failure;
-  }
-
-  get #patienceMs(): number {
-    return this.#options.limits.flushPatienceMs;
   }
 
   get #durable(): number {
@@ -236,15 +246,22 @@ export class JournalWriter {
 
   /** Whoever waits is woken by every change, failed attempt and look (`maintain`). */
   async #until(isReached: () => boolean): Promise<void> {
-    const endMs = this.#deps.clock.nowMs() + this.#patienceMs;
+    const beganAtMs = this.#deps.clock.nowMs();
     while (!isReached()) {
       this.assertUsable();
-      if (this.#deps.clock.nowMs() >= endMs)
-        throw new FarsideError('EIO', `the bucket did not take what was written within ${this.#patienceMs / 1000} s`, {
-          retry: 'later',
-        });
+      this.#assertPatience(beganAtMs);
       await this.#change();
     }
+  }
+
+  #assertPatience(beganAtMs: number): void {
+    const { flushPatienceMs, endPatienceMs } = this.#options.limits;
+    const nowMs = this.#deps.clock.nowMs();
+    const isTooLate = nowMs - beganAtMs >= flushPatienceMs;
+    if (!isTooLate && !(this.#isHurried && nowMs - this.#takenAtMs >= endPatienceMs)) return;
+    const waitedMs = isTooLate ? flushPatienceMs : endPatienceMs;
+    const why = `the bucket did not take what was written within ${waitedMs / 1000} s`;
+    throw new FarsideError('EIO', why, { retry: 'later' });
   }
 
   #start(): void {
@@ -326,6 +343,7 @@ export class JournalWriter {
       if (this.#deps.bucket.freesBody) sealed.free();
       this.#encodeNext();
       this.#stored = waiting.upTo;
+      this.#takenAtMs = this.#deps.clock.nowMs();
       this.#wake();
       await this.#options.wal?.release(waiting.seq + 1).catch(() => {}); // replayed in vain, if ever
     } catch (error) {

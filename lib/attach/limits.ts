@@ -11,6 +11,8 @@ export type AttachLimits = {
   pendingBytesMax: number;
   /** A flush that the bucket does not let through fails after so long; what it was to keep is kept, and tried on. */
   flushPatienceMs: number;
+  /** Of an image that is being given back: what is not in the bucket is given up when the bucket has taken nothing for so long. */
+  endPatienceMs: number;
   /** So long a bucket that refuses what was written is tried on: credentials that expired are renewed. Then the image fails with EIO. */
   refusalPatienceMs: number;
   /** Segments, the changes in them, and their age, at which they are folded into the map: bounds what opening has to replay. */
@@ -31,6 +33,7 @@ export const attachLimitsDefault: AttachLimits = {
   segmentAgeMs: 2000,
   pendingBytesMax: 32 * mebibyte,
   flushPatienceMs: 120_000,
+  endPatienceMs: 60_000,
   refusalPatienceMs: 15 * 60 * 1000,
   foldSegmentsMax: 128,
   foldChangesMax: 65_536,

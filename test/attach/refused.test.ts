@@ -5,7 +5,7 @@ import { AttachedImage } from '../../lib/attach/attached-image.ts';
 import { attachLimitsDefault } from '../../lib/attach/limits.ts';
 import { FarsideError } from '../../lib/errors.ts';
 import { createImage } from '../../lib/image/images.ts';
-import { memorySite, readImage, spec } from '../image/model.ts';
+import { memorySite, readImage, spec, type MemorySite } from '../image/model.ts';
 import { interposed } from './interposed.ts';
 
 const owner = { lockId: 'auto 1', locker: 'client.1', address: 'here:0/1', sinceMs: 0 };
@@ -48,5 +48,40 @@ describe('a writer whose bucket refuses what it writes', () => {
     expect(deps.clock.nowMs() - beganMs).toBeGreaterThanOrEqual(limits.refusalPatienceMs);
     expect(deps.clock.nowMs() - beganMs).toBeLessThan(limits.refusalPatienceMs + 60_000);
     expect(image.failure).toMatchObject({ code: 'EIO' });
+  });
+});
+
+describe('an image that is being given back', () => {
+  const slots = 4;
+
+  /** `happens` to each of some segments, of which nothing is in the bucket yet. */
+  async function ending(happens: (deps: MemorySite) => Promise<unknown>) {
+    const deps = await memorySite();
+    await createImage(deps, spec('vm'), { sizeBytes: 64 * 1024, objectBytes: 16 * 1024 });
+    const site = interposed(deps, isSlot, () => happens(deps), 1000);
+    const small = { ...limits, segmentBytesMax: 4096 };
+    const image = await AttachedImage.open(site, spec('vm'), { owner, limits: small });
+    for (let at = 0; at < slots; at++) await image.write(at * 4096, Buffer.alloc(4096, at + 1));
+    image.hurry();
+    return { deps, image, beganMs: deps.clock.nowMs() };
+  }
+
+  test('waits for a bucket that is slow, as long as it takes something', async () => {
+    const { deps, image, beganMs } = await ending(({ clock }) => clock.sleep(50_000));
+    await image.close();
+    expect(deps.clock.nowMs() - beganMs).toBeGreaterThanOrEqual(slots * 50_000);
+    expect((await readImage(deps, 'vm'))[(slots - 1) * 4096]).toBe(slots);
+  });
+
+  test('is given up a minute after the bucket took nothing any more, though a flush would wait for longer', async () => {
+    const { deps, image, beganMs } = await ending(async () => {
+      throw new FarsideError('ETIMEDOUT', 'no answer', { retry: 'later' });
+    });
+    await expect(image.flush()).rejects.toMatchObject({ code: 'EIO', message: expect.stringContaining('within 60 s') });
+    await expect(image.close()).rejects.toMatchObject({ code: 'EIO' });
+    const { endPatienceMs } = attachLimitsDefault;
+    expect(deps.clock.nowMs() - beganMs).toBeGreaterThanOrEqual(endPatienceMs);
+    expect(deps.clock.nowMs() - beganMs).toBeLessThan(2 * endPatienceMs);
+    expect(image.pending.bytes).toBeGreaterThan(0);
   });
 });

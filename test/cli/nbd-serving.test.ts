@@ -4,7 +4,7 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { AttachedImage } from '../../lib/attach/attached-image.ts';
-import { attachLimitsDefault } from '../../lib/attach/limits.ts';
+import { attachLimitsDefault, type AttachLimits } from '../../lib/attach/limits.ts';
 import { Bucket } from '../../lib/bucket/bucket.ts';
 import { createDocument } from '../../lib/bucket/document.ts';
 import { keyText } from '../../lib/bucket/keys.ts';
@@ -34,46 +34,56 @@ class HangingDriver extends MemoryDriver {
   }
 }
 
-async function attached(): Promise<{ deps: ImageDeps; driver: HangingDriver; image: AttachedImage }> {
+type Attached = { deps: ImageDeps; driver: HangingDriver; image: AttachedImage };
+
+async function attached(patience: Partial<AttachLimits>): Promise<Attached> {
   const parts = { clock: systemClock, random: systemRandom };
   const driver = new HangingDriver(systemClock);
   const deps = { ...parts, bucket: new Bucket(driver, parts), settings: settingsDefault };
   await createDocument(deps.bucket, keyText({ kind: 'pool', pool: 'rbd' }), {}, deps.random);
   await createImage(deps, spec('vm'), { sizeBytes: mebibyte });
-  const limits = { ...attachLimitsDefault, flushPatienceMs: patienceMs };
+  const limits = { ...attachLimitsDefault, ...patience };
   return { deps, driver, image: await AttachedImage.open(deps, spec('vm'), { owner, limits }) };
 }
 
-test('a server whose bucket hangs ends all the same, says that an image was not detached, and what was flushed is there', async () => {
-  const { deps, driver, image } = await attached();
-  const { directory, remove } = makeDirectory();
-  const ended = Promise.withResolvers<void>();
-  const announced = Promise.withResolvers<void>();
-  const address = { path: join(directory, 'nbd.sock') };
-  const exports = [{ name: 'rbd/vm', description: 'a disk', device: writableDevice(image), image }];
-  const serving = serveExports({ exports, address, tls: undefined, note: () => {}, ended: ended.promise }, () =>
-    announced.resolve(),
-  );
-  await announced.promise;
-  const client = await RawClient.connect(address);
-  await client.go('rbd/vm');
-  expect(await client.ask(cmd.write, { data: Buffer.alloc(4096, 1) })).toBe(0);
-  expect(await client.ask(cmd.flush)).toBe(0);
-  driver.isHanging = true;
-  expect(await client.ask(cmd.write, { offset: 8192, data: Buffer.alloc(4096, 2) })).toBe(0);
-  const beganAtMs = systemClock.nowMs();
-  ended.resolve();
-  await expect(serving).rejects.toMatchObject({
-    code: 'EIO',
-    message: expect.stringMatching(
-      /^rbd\/vm was not detached: the bucket did not take what was written within 0\.5 s\nwhat was flushed is in its journal/,
-    ),
-  });
-  expect(systemClock.nowMs() - beganAtMs).toBeLessThan(endMsMax);
-  await client.closed;
-  driver.isHanging = false;
-  const next = await AttachedImage.open(deps, spec('vm'), { owner, limits: attachLimitsDefault, force: true });
-  expect(Buffer.from(await next.read(0, 4096))).toEqual(Buffer.alloc(4096, 1));
-  await next.close();
-  remove();
-});
+const patiences: [string, Partial<AttachLimits>][] = [
+  ['with every flush', { flushPatienceMs: patienceMs }],
+  ['at its end, though not with a flush', { endPatienceMs: patienceMs }],
+];
+
+test.each(patiences)(
+  'a server whose bucket hangs, and which is impatient %s, ends all the same, says that an image was not detached, and what was flushed is there',
+  async (_, patience) => {
+    const { deps, driver, image } = await attached(patience);
+    const { directory, remove } = makeDirectory();
+    const ended = Promise.withResolvers<void>();
+    const announced = Promise.withResolvers<void>();
+    const address = { path: join(directory, 'nbd.sock') };
+    const exports = [{ name: 'rbd/vm', description: 'a disk', device: writableDevice(image), image }];
+    const serving = serveExports({ exports, address, tls: undefined, note: () => {}, ended: ended.promise }, () =>
+      announced.resolve(),
+    );
+    await announced.promise;
+    const client = await RawClient.connect(address);
+    await client.go('rbd/vm');
+    expect(await client.ask(cmd.write, { data: Buffer.alloc(4096, 1) })).toBe(0);
+    expect(await client.ask(cmd.flush)).toBe(0);
+    driver.isHanging = true;
+    expect(await client.ask(cmd.write, { offset: 8192, data: Buffer.alloc(4096, 2) })).toBe(0);
+    const beganAtMs = systemClock.nowMs();
+    ended.resolve();
+    await expect(serving).rejects.toMatchObject({
+      code: 'EIO',
+      message: expect.stringMatching(
+        /^rbd\/vm was not detached: the bucket did not take what was written within 0\.5 s\nwhat was flushed is in its journal/,
+      ),
+    });
+    expect(systemClock.nowMs() - beganAtMs).toBeLessThan(endMsMax);
+    await client.closed;
+    driver.isHanging = false;
+    const next = await AttachedImage.open(deps, spec('vm'), { owner, limits: attachLimitsDefault, force: true });
+    expect(Buffer.from(await next.read(0, 4096))).toEqual(Buffer.alloc(4096, 1));
+    await next.close();
+    remove();
+  },
+);

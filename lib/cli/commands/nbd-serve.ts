@@ -12,13 +12,13 @@ import type { Context } from '../sites/context.ts';
 import { registerServer } from '../nbd/devices.ts';
 import { formatBytes } from '../parse/grammar.ts';
 import { attachHint } from '../nbd/hints.ts';
-import { openExports } from '../nbd/exports.ts';
-import { serveExports, type Announced } from '../nbd/serving.ts';
+import { openExports, type ImageExport } from '../nbd/exports.ts';
+import { lastWords, serveExports, type Announced } from '../nbd/serving.ts';
 import { tlsOf } from '../nbd/tls.ts';
 import type { Output } from '../output/output.ts';
 import { imageDeps } from '../sites/open-bucket.ts';
 import { bytesOption, imageOrSnapsArgument, integerOption, switchOption, textOption } from '../parse/parameters.ts';
-import { nextSignal } from '../signals.ts';
+import { nextSignals } from '../signals.ts';
 
 const { cacheBytes, readAheadBytes, pendingBytesMax } = attachLimitsDefault;
 const cacheDirBytesDefault = 4 * 1024 ** 3;
@@ -88,7 +88,8 @@ A flush returns when the bucket has what was written. Whoever can connect can re
       output.note(`farside: whoever reaches ${address.host} can connect: --tls-ca lets in only whom it has signed`);
     const deps = imageDeps(await context.registration(), terminal);
     const disk = await diskOf(options, context);
-    const ended = nextSignal();
+    let opened: readonly ImageExport[] = [];
+    const ended = nextSignals(() => lastWords(opened));
     const exports = await openExports(deps, images, {
       owner: attachOwner(terminal),
       limits: limitsOf(options),
@@ -100,6 +101,7 @@ A flush returns when the bucket has what was written. Whoever can connect can re
       note: (line) => output.note(line),
       journal: (await context.client()).journal,
     });
+    opened = exports;
     const { name } = await context.registration();
     let unregister = async (): Promise<void> => {};
     const announce = async (served: readonly Announced[], { addresses }: NbdServer): Promise<void> => {

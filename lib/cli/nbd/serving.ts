@@ -5,11 +5,16 @@ import { FarsideError } from '../../errors.ts';
 import { addressUri, type Address } from '../../nbd/listen.ts';
 import { startNbdServer, type NbdServer, type TlsSettings } from '../../nbd/server.ts';
 import { describeFailure } from '../output/failure.ts';
+import { formatBytes } from '../parse/grammar.ts';
 import { closeExport, exportSource, type ImageExport } from './exports.ts';
 
 const lookEveryMs = 1000;
-/** More than a flush may take, and a hook: whoever is not done by then never will be. */
-const closeWaitMs = 240_000;
+/** Longer than a bucket that takes nothing is waited for, and a hook: whoever is not done so long after the bucket last took something never will be. */
+const closeWaitMs = 90_000;
+/** Clients that asked for something get their answer within that time, or none. */
+const deviceStopMs = 75_000;
+/** An end that takes longer says what it is waiting for. */
+const tellAfterMs = 5000;
 
 export type Serving = {
   exports: readonly ImageExport[];
@@ -42,6 +47,7 @@ export async function serveExports(
       exports: exportSource(exports),
       addresses: [address],
       ...(tls && { tls }),
+      limits: { deviceStopMs },
       report: (error) => note(describeFailure(error).text.trimEnd()),
     });
     await announce(exports.map(announcedBy(server, tls)), server);
@@ -49,6 +55,11 @@ export async function serveExports(
   } finally {
     // An image that is being given back is not one that was taken away.
     looking.stop();
+    for (const { image } of exports) image?.hurry();
+    const telling = setTimeout(
+      () => note(`farside: still detaching: ${leftBehind(exports)}; a second signal ends it at once`),
+      tellAfterMs,
+    );
     // Or a bucket that does not answer would not be noticed to have taken too long.
     const waking = setInterval(() => exports.forEach(({ image }) => void image?.maintain()), lookEveryMs);
     try {
@@ -57,6 +68,7 @@ export async function serveExports(
       await closeAll(exports, lost, serving.closeWaitMs ?? closeWaitMs);
     } finally {
       clearInterval(waking);
+      clearTimeout(telling);
     }
   }
 }
@@ -100,7 +112,7 @@ async function closeAll(
 ): Promise<void> {
   const closed = await Promise.allSettled(exports.map((one) => closeInTime(one, waitMs)));
   const failures = closed.flatMap((one, index) =>
-    one.status === 'rejected' ? [notGivenBack(exports[index]!.name, one.reason)] : [],
+    one.status === 'rejected' ? [notGivenBack(exports[index]!, one.reason)] : [],
   );
   for (const failure of [...failures, ...lost.values()]) throw failure;
 }
@@ -108,16 +120,43 @@ async function closeAll(
 async function closeInTime(one: ImageExport, waitMs: number): Promise<void> {
   const late = Promise.withResolvers<never>();
   const why = `a request to its bucket has not come back within ${waitMs / 1000} s`;
-  const timer = setTimeout(() => late.reject(new FarsideError('ETIMEDOUT', why)), waitMs);
+  let takenAtMs = one.image?.pending.takenAtMs;
+  const give = (): void => late.reject(new FarsideError('ETIMEDOUT', why));
+  let timer = setTimeout(look, waitMs);
+  // Again, if the bucket took something meanwhile.
+  function look(): void {
+    if (takenAtMs === one.image?.pending.takenAtMs) return give();
+    takenAtMs = one.image?.pending.takenAtMs;
+    timer = setTimeout(look, waitMs);
+  }
   await Promise.race([closeExport(one), late.promise]).finally(() => clearTimeout(timer));
 }
 
-function notGivenBack(name: string, cause: unknown): FarsideError {
+function notGivenBack({ name, log }: ImageExport, cause: unknown): FarsideError {
   const why = cause instanceof Error ? cause.message : String(cause);
   const code = cause instanceof FarsideError ? cause.code : 'EIO';
   return new FarsideError(
     code,
-    `${name} was not detached: ${why}\nwhat was flushed is in its journal, what was written after the last flush may be lost: attach it again, or 'farside lock ls' and 'farside lock rm' it`,
+    `${name} was not detached: ${why}\n${flushedText(log !== undefined)}, what was written after the last flush may be lost: attach it again, or 'farside lock ls' and 'farside lock rm' it`,
     { cause },
   );
 }
+
+/** Where what a client was told is durable is found again. */
+const flushedText = (isLogged: boolean): string =>
+  isLogged
+    ? "what was flushed is in its journal and in the write-ahead log, which the next 'nbd serve' here with the same --wal brings there"
+    : 'what was flushed is in its journal';
+
+/** What a server that ends now leaves behind. Nothing that was promised is lost. */
+function leftBehind(exports: readonly ImageExport[]): string {
+  const pendingBytes = exports.reduce((sum, { image }) => sum + (image?.pending.bytes ?? 0), 0);
+  const pending = formatBytes(pendingBytes);
+  return exports.some(({ log }) => log !== undefined)
+    ? `what was flushed is in the bucket or in the write-ahead log, which the next 'nbd serve' here with the same --wal brings there (${pending} is not in the bucket yet)`
+    : `what was flushed is in the bucket (${pending} that was not flushed is not)`;
+}
+
+/** For whoever ends the process at once. */
+export const lastWords = (exports: readonly ImageExport[]): string =>
+  `farside: ended at once, as by a crash: ${leftBehind(exports)}; the next server on this machine takes the images over`;
