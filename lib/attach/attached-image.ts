@@ -218,14 +218,9 @@ export class AttachedImage {
     this.#journal.assertUsable();
   }
 
-  /** To be called when it is about to be given back: a bucket that takes nothing is not waited for as long as else (`endPatienceMs`). */
-  hurry(): void {
-    this.#journal.hurry();
-  }
-
-  /** Bytes of what was written that are not in the bucket, and when it last took some. */
-  get pending(): { bytes: number; takenAtMs: number } {
-    return { bytes: this.#journal.pendingBytes, takenAtMs: this.#journal.takenAtMs };
+  /** How much of what was written is not in the bucket yet, and how long that is waited for: to be hurried before `close`. */
+  get writing(): Pick<JournalWriter, 'pendingBytes' | 'patience'> {
+    return this.#journal;
   }
 
   /** Flushes, folds and gives the image back. A failure leaves what is durable in the journal, for whoever opens it next. */

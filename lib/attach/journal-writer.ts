@@ -28,6 +28,7 @@ import type { EncodedSegment, SegmentMeta } from '../image/journal/segment.ts';
 import { fillSlot, holdsBytes } from '../image/journal/slots.ts';
 import { Layer } from './layer.ts';
 import type { AttachLimits } from './limits.ts';
+import { Patience } from './patience.ts';
 import { sealLayer, type Sealing } from './seal.ts';
 import { Pieces, SegmentMemory } from './segment-memory.ts';
 
@@ -73,6 +74,7 @@ type Waiting = {
 };
 
 export class JournalWriter {
+  readonly patience: Patience;
   readonly #deps: ImageDeps;
   readonly #options: JournalWriterOptions;
   readonly #sealing: Sealing;
@@ -95,9 +97,6 @@ export class JournalWriter {
   #changed: (() => void)[] = [];
   #failure: FarsideError | undefined;
   #isStopped = false;
-  /** When the bucket last took something, or it was asked to hurry since. */
-  #takenAtMs = -Infinity;
-  #isHurried = false;
   /** Since when the bucket says that this writer may not write. */
   #refusal: { sinceMs: number; toldMs: number } | undefined;
 
@@ -108,6 +107,7 @@ export class JournalWriter {
       segmentBytesMax % sectorBytes === 0 && segmentBytesMax <= packBytesMax / 4,
       `a segment cannot hold ${segmentBytesMax} bytes`,
     );
+    this.patience = new Patience(deps.clock, options.limits);
     this.#deps = deps;
     this.#options = options;
     const codec = deps.codec ?? inlineCodec;
@@ -131,11 +131,6 @@ export class JournalWriter {
 
   get pendingBytes(): number {
     return this.#sealedBytes + this.#open.weightBytes;
-  }
-
-  /** When the bucket last took something. */
-  get takenAtMs(): number {
-    return this.#takenAtMs;
   }
 
   /** The end of the journal as far as it was numbered. */
@@ -209,12 +204,6 @@ export class JournalWriter {
     this.#wake();
   }
 
-  /** The image is being given back: from now on nobody waits for longer than `endPatienceMs` for a bucket that takes nothing. */
-  hurry(): void {
-    this.#isHurried = true;
-    this.#takenAtMs = this.#deps.clock.nowMs();
-  }
-
   /** Nothing is put any more; what was not durable is lost, and whoever waits is told. */
   stop(failure = new FarsideError('ESHUTDOWN', 'the image was detached')): void {
     this.#isStopped = true;
@@ -249,19 +238,9 @@ export class JournalWriter {
     const beganAtMs = this.#deps.clock.nowMs();
     while (!isReached()) {
       this.assertUsable();
-      this.#assertPatience(beganAtMs);
+      this.patience.check(beganAtMs);
       await this.#change();
     }
-  }
-
-  #assertPatience(beganAtMs: number): void {
-    const { flushPatienceMs, endPatienceMs } = this.#options.limits;
-    const nowMs = this.#deps.clock.nowMs();
-    const isTooLate = nowMs - beganAtMs >= flushPatienceMs;
-    if (!isTooLate && !(this.#isHurried && nowMs - this.#takenAtMs >= endPatienceMs)) return;
-    const waitedMs = isTooLate ? flushPatienceMs : endPatienceMs;
-    const why = `the bucket did not take what was written within ${waitedMs / 1000} s`;
-    throw new FarsideError('EIO', why, { retry: 'later' });
   }
 
   #start(): void {
@@ -343,7 +322,7 @@ export class JournalWriter {
       if (this.#deps.bucket.freesBody) sealed.free();
       this.#encodeNext();
       this.#stored = waiting.upTo;
-      this.#takenAtMs = this.#deps.clock.nowMs();
+      this.patience.noteTaken();
       this.#wake();
       await this.#options.wal?.release(waiting.seq + 1).catch(() => {}); // replayed in vain, if ever
     } catch (error) {

@@ -62,7 +62,7 @@ describe('an image that is being given back', () => {
     const small = { ...limits, segmentBytesMax: 4096 };
     const image = await AttachedImage.open(site, spec('vm'), { owner, limits: small });
     for (let at = 0; at < slots; at++) await image.write(at * 4096, Buffer.alloc(4096, at + 1));
-    image.hurry();
+    image.writing.patience.hurry();
     return { deps, image, beganMs: deps.clock.nowMs() };
   }
 
@@ -82,6 +82,6 @@ describe('an image that is being given back', () => {
     const { endPatienceMs } = attachLimitsDefault;
     expect(deps.clock.nowMs() - beganMs).toBeGreaterThanOrEqual(endPatienceMs);
     expect(deps.clock.nowMs() - beganMs).toBeLessThan(2 * endPatienceMs);
-    expect(image.pending.bytes).toBeGreaterThan(0);
+    expect(image.writing.pendingBytes).toBeGreaterThan(0);
   });
 });

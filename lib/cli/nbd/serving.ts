@@ -55,7 +55,7 @@ export async function serveExports(
   } finally {
     // An image that is being given back is not one that was taken away.
     looking.stop();
-    for (const { image } of exports) image?.hurry();
+    for (const { image } of exports) image?.writing.patience.hurry();
     const telling = setTimeout(
       () => note(`farside: still detaching: ${leftBehind(exports)}; a second signal ends it at once`),
       tellAfterMs,
@@ -120,13 +120,13 @@ async function closeAll(
 async function closeInTime(one: ImageExport, waitMs: number): Promise<void> {
   const late = Promise.withResolvers<never>();
   const why = `a request to its bucket has not come back within ${waitMs / 1000} s`;
-  let takenAtMs = one.image?.pending.takenAtMs;
+  let takenAtMs = one.image?.writing.patience.takenAtMs;
   const give = (): void => late.reject(new FarsideError('ETIMEDOUT', why));
   let timer = setTimeout(look, waitMs);
   // Again, if the bucket took something meanwhile.
   function look(): void {
-    if (takenAtMs === one.image?.pending.takenAtMs) return give();
-    takenAtMs = one.image?.pending.takenAtMs;
+    if (takenAtMs === one.image?.writing.patience.takenAtMs) return give();
+    takenAtMs = one.image?.writing.patience.takenAtMs;
     timer = setTimeout(look, waitMs);
   }
   await Promise.race([closeExport(one), late.promise]).finally(() => clearTimeout(timer));
@@ -150,7 +150,7 @@ const flushedText = (isLogged: boolean): string =>
 
 /** What a server that ends now leaves behind. Nothing that was promised is lost. */
 function leftBehind(exports: readonly ImageExport[]): string {
-  const pendingBytes = exports.reduce((sum, { image }) => sum + (image?.pending.bytes ?? 0), 0);
+  const pendingBytes = exports.reduce((sum, { image }) => sum + (image?.writing.pendingBytes ?? 0), 0);
   const pending = formatBytes(pendingBytes);
   return exports.some(({ log }) => log !== undefined)
     ? `what was flushed is in the bucket or in the write-ahead log, which the next 'nbd serve' here with the same --wal brings there (${pending} is not in the bucket yet)`
