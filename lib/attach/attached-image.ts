@@ -26,7 +26,7 @@ import type { ByteSpan } from '../image/map/read.ts';
 import type { Segment } from '../image/journal/segment.ts';
 import { areSectors, type Extent } from './extents.ts';
 import { HeadReader, type View } from './head-reader.ts';
-import { fenced, JournalWriter, type WriteAheadLog } from './journal-writer.ts';
+import { fenced, JournalWriter, type Write, type WriteAheadLog } from './journal-writer.ts';
 import { Layer, layered } from './layer.ts';
 import type { AttachLimits } from './limits.ts';
 import { holdOf, Quiescence, type Hold, type QuiesceHook } from './quiescence.ts';
@@ -53,6 +53,8 @@ export type AttachOptions = OpenOptions & {
 const looksMax = 5;
 /** Written by one request at once; with what a segment may hold already (a quarter of a pack), it fits. */
 const takenBytesMax = packBytesMax / 2;
+/** Places that one request zeroes at once; where more hold data, a crash may leave it done in part. */
+const zeroedSpansMax = 4096;
 
 export class AttachedImage {
   readonly #deps: ImageDeps;
@@ -165,13 +167,14 @@ export class AttachedImage {
   async zero(offset: number, length: number): Promise<void> {
     this.#checkSpan(offset, length, 'ENOSPC');
     if (areSectors(offset, length)) return this.#zeroWhole(offset, length);
+    const end = offset + length;
     await this.#inOrder(async () => {
       const first = Math.ceil(offset / sectorBytes) * sectorBytes;
-      const last = this.#endSector(offset + length);
-      if (first > offset) await this.#zeroPart(offset, Math.min(first, offset + length) - offset);
-      if (last > first) await this.#zeroSectors(first, last - first);
-      const rest = Math.max(last, first);
-      if (offset + length > rest) await this.#zeroPart(rest, offset + length - rest);
+      const last = Math.max(this.#endSector(end), first);
+      const edges: Write[] = [];
+      if (first > offset) edges.push(await this.#zeroedPart(offset, Math.min(first, end) - offset));
+      if (end > last) edges.push(await this.#zeroedPart(last, end - last));
+      this.#journal.takeAll(await this.#spansToZero(first, last - first), edges);
     });
   }
 
@@ -289,23 +292,26 @@ export class AttachedImage {
 
   async #zeroWhole(offset: number, length: number): Promise<void> {
     if (length < this.#objectBytes && this.#canTakeNow) return this.#journal.take((open) => open.zero(offset, length));
-    await this.#inOrder(() => this.#zeroSectors(offset, length));
+    await this.#inOrder(async () => this.#journal.takeAll(await this.#spansToZero(offset, length)));
   }
 
   /** Of a range that is no smaller than an object, only what holds data: discarding an empty disk costs nothing. */
-  async #zeroSectors(offset: number, length: number): Promise<void> {
-    if (length < this.#objectBytes) return this.#journal.take((open) => open.zero(offset, length));
+  async #spansToZero(offset: number, length: number): Promise<ByteSpan[]> {
+    if (length < this.#objectBytes) return length === 0 ? [] : [{ offset, length }];
+    const spans: ByteSpan[] = [];
     for (let at = offset; at < offset + length;) {
       for (const extent of await this.#newest(() => this.#reader.extents(at, offset + length))) {
-        const from = at;
-        if (!extent.hole) this.#journal.take((open) => open.zero(from, extent.length));
+        if (!extent.hole) spans.push({ offset: at, length: extent.length });
         at += extent.length;
       }
+      if (spans.length >= zeroedSpansMax) this.#journal.takeAll(spans.splice(0));
     }
+    return spans;
   }
 
-  #zeroPart(offset: number, length: number): Promise<void> {
-    return this.#writePadded(offset, length, (sectors, at) => sectors.fill(0, at, at + length));
+  async #zeroedPart(offset: number, length: number): Promise<Write> {
+    const { sectors, from } = await this.#sectorsAround(offset, length);
+    return { offset: from, data: sectors.fill(0, offset - from, offset - from + length) };
   }
 
   /** What lies over the map in a range, and the map below: taken together at one moment. */

@@ -24,6 +24,7 @@ import type { EpochId } from '../image/ids.ts';
 import { sectorBytes } from '../image/format/node.ts';
 import { Rooms } from '../image/packs/open-pack.ts';
 import { packBytesMax } from '../image/format/pack.ts';
+import type { ByteSpan } from '../image/map/read.ts';
 import type { EncodedSegment, SegmentMeta } from '../image/journal/segment.ts';
 import { fillSlot, holdsBytes } from '../image/journal/slots.ts';
 import { Layer } from './layer.ts';
@@ -38,6 +39,9 @@ export interface WriteAheadLog {
   /** Everything before `seq` is in the bucket. */
   release(seq: number): Promise<void>;
 }
+
+/** Whole sectors. */
+export type Write = { offset: number; data: Uint8Array };
 
 export type JournalWriterOptions = {
   imageId: string;
@@ -155,6 +159,16 @@ export class JournalWriter {
   write(offset: number, data: Uint8Array): void {
     const memory = this.#openMemory;
     this.take((open) => memory.keep(data, (part, at) => open.write(offset + at, part)));
+  }
+
+  /** Takes one request that zeroes and writes in several places: a crash leaves all of it or nothing. */
+  takeAll(zeros: readonly ByteSpan[], writes: readonly Write[] = []): void {
+    if (zeros.length + writes.length === 0) return;
+    const memory = this.#openMemory;
+    this.take((open) => {
+      for (const { offset, length } of zeros) open.zero(offset, length);
+      for (const { offset, data } of writes) memory.keep(data, (part, at) => open.write(offset + at, part));
+    });
   }
 
   /** Takes one request at once: whole sectors. */

@@ -5,13 +5,15 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { AttachedImage } from '../../lib/attach/attached-image.ts';
 import { attachLimitsDefault, type AttachLimits } from '../../lib/attach/limits.ts';
+import { Bucket } from '../../lib/bucket/bucket.ts';
+import type { Driver } from '../../lib/bucket/driver.ts';
 import { openHeader } from '../../lib/image/access.ts';
 import { foldTail } from '../../lib/image/journal/fold.ts';
 import { createImage, resizeImage } from '../../lib/image/images.ts';
 import { openStore } from '../../lib/image/packs/pack-store.ts';
 import { readRange } from '../../lib/image/map/read.ts';
 import { createSnapshot, removeSnapshot } from '../../lib/image/snapshots.ts';
-import { collect, memorySite, readImage, spec, type MemorySite } from '../image/model.ts';
+import { collect, importBytes, memorySite, readImage, spec, type MemorySite } from '../image/model.ts';
 
 const objectBytes = 16 * 1024;
 const sizeBytes = 10 * objectBytes - 300;
@@ -72,6 +74,21 @@ async function send(image: AttachedImage, one: Request): Promise<void> {
   if (one.type === 'write') await image.write(one.offset, Buffer.alloc(one.length, one.byte));
   else if (one.type === 'zero') await image.zero(one.offset, one.length);
   else await image.discard(one.offset, one.length);
+}
+
+/** The bucket of a process in which something happens at every read of a pack. */
+function reading({ driver }: MemorySite, happens: () => Promise<void>): Driver {
+  return {
+    kind: 'memory',
+    get: async (key, options) => {
+      if (key.includes('/packs/')) await happens();
+      return await driver.get(key, options);
+    },
+    head: (key) => driver.head(key),
+    put: (key, body, condition) => driver.put(key, body, condition),
+    delete: (keys) => driver.delete(keys),
+    list: (options) => driver.list(options),
+  };
 }
 
 /** Outside `expect`, since what is checked depends on what was drawn. */
@@ -253,6 +270,31 @@ describe('an attached image', () => {
     await image.settle();
     expect(deps.bucket.counts().bytesOut - before).toBeLessThan(sizeBytes / 20);
     await image.close();
+  });
+
+  test('a crash leaves all of a zeroing or nothing, wherever it begins and ends', async () => {
+    const deps = await memorySite();
+    const before = Buffer.from(deps.random.bytes(sizeBytes));
+    await importBytes(deps, 'vm', before, { objectBytes });
+    // While it reads what it keeps of the sectors at its ends, what was taken grows old.
+    const aged = {
+      ...deps,
+      bucket: new Bucket(
+        reading(deps, () => grownOld()),
+        deps,
+      ),
+    };
+    const image = await attach(aged);
+    const grownOld = async (): Promise<void> => {
+      deps.clock.advance(limits.segmentAgeMs);
+      await image.maintain();
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    await image.zero(700, 3 * objectBytes);
+    image.abandon();
+    const next = await attach(deps, { force: true });
+    expect(before.equals(await everything(next))).toBe(true);
+    await next.close();
   });
 
   test('discarding a whole empty disk writes nothing', async () => {
