@@ -27,7 +27,7 @@ import { packBytesMax } from '../image/format/pack.ts';
 import type { ByteSpan } from '../image/map/read.ts';
 import type { EncodedSegment, SegmentMeta } from '../image/journal/segment.ts';
 import { fillSlot, holdsBytes } from '../image/journal/slots.ts';
-import { Layer } from './layer.ts';
+import { Layer, type Write } from './layer.ts';
 import type { AttachLimits } from './limits.ts';
 import { Patience } from './patience.ts';
 import { sealLayer, type Sealing } from './seal.ts';
@@ -39,9 +39,6 @@ export interface WriteAheadLog {
   /** Everything before `seq` is in the bucket. */
   release(seq: number): Promise<void>;
 }
-
-/** Whole sectors. */
-export type Write = { offset: number; data: Uint8Array };
 
 export type JournalWriterOptions = {
   imageId: string;
@@ -157,8 +154,7 @@ export class JournalWriter {
 
   /** Takes a copy of the data at once: whole sectors. */
   write(offset: number, data: Uint8Array): void {
-    const memory = this.#openMemory;
-    this.take((open) => memory.keep(data, (part, at) => open.write(offset + at, part)));
+    this.takeAll([], [{ offset, data }]);
   }
 
   /** Takes one request that zeroes and writes in several places: a crash leaves all of it or nothing. */

@@ -13,6 +13,9 @@ type LayerExtent = Extent<Source>;
 /** A part of a range: bytes in memory, a part of a stored block, or a hole. */
 export type Covered = { offset: number; length: number; source: Source; entry: number; skipBytes: number };
 
+/** Whole sectors that are to be put somewhere. */
+export type Write = { offset: number; data: Uint8Array };
+
 /** An extent, and what it refers to. */
 const extentWeightBytes = 256;
 

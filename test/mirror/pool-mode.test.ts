@@ -12,7 +12,7 @@ import { createSnapshot } from '../../lib/image/snapshots.ts';
 import { stopAllByFeature, walkAll } from '../../lib/mirror/verbs/by-feature-walk.ts';
 import { readCatalog } from '../../lib/mirror/peers/catalog.ts';
 import { disablePool, enablePool } from '../../lib/mirror/verbs/pool-mode.ts';
-import { mirrorBorn } from '../../lib/mirror/verbs/by-feature.ts';
+import { mirrorBorn, updateMirroredFeatures } from '../../lib/mirror/verbs/by-feature.ts';
 import { mirrorOf, readPool, recentPool } from '../../lib/mirror/pool.ts';
 import { headerOf, spec, World } from './two-sites.ts';
 
@@ -91,6 +91,22 @@ test('an image that another process makes, which remembers the pool as it was be
   await setMode('pool');
   await world.run(createImage(deps, spec('one'), { sizeBytes, features }));
   expect(await modeOf('one')).toBe('journal');
+});
+
+test('an image that loses the feature while its pool goes into mode pool is not mirrored', async () => {
+  await make('one');
+  const { driver, deps } = world.a;
+  const store = driver.put.bind(driver);
+  driver.put = async (key, body, condition) => {
+    if (key.endsWith('/header.json')) {
+      driver.put = store;
+      await updateMirroredFeatures(deps, spec('one'), ['journaling'], 'disable');
+    }
+    return await store(key, body, condition);
+  };
+  await setMode('pool');
+  const { mirror, features: left } = await headerOf(world.a, 'one');
+  expect([mirror, left, await mirroredCount()]).toEqual([undefined, ['layering', 'exclusive-lock'], 0]);
 });
 
 describe('a pool with many images', () => {

@@ -79,7 +79,9 @@ export async function enableImage(
     checkPool(pool, namespace, poolMode);
     const now = await drawn(deps, pool, opened.value);
     const enabled = await swapWhole(deps, pool, { stored: opened, globalId }, (header) =>
-      enabledHeader(deps, header, { mode, globalId }, pool, now),
+      byFeature && !header.features.includes('journaling')
+        ? undefined // it lost the feature since it was opened
+        : enabledHeader(deps, header, { mode, globalId }, pool, now),
     );
     if (enabled.mirror?.globalId === globalId) await confirmEnabled(deps, pool, enabled);
     else await removeFromCatalog(deps, spec.pool, globalId, imageId);
