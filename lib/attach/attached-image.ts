@@ -156,11 +156,7 @@ export class AttachedImage {
     this.#checkSpan(offset, data.length, 'ENOSPC');
     const isWhole = areSectors(offset, data.length);
     if (isWhole && this.#canTakeNow) return this.#take(offset, data);
-    await this.#inOrder(() =>
-      isWhole
-        ? this.#take(offset, data)
-        : this.#writePadded(offset, data.length, (sectors, at) => sectors.set(data, at)),
-    );
+    await this.#inOrder(() => (isWhole ? this.#take(offset, data) : this.#writePadded(offset, data)));
   }
 
   /** Reads as zeros from now on, and takes no space. ENOSPC: beyond the end. */
@@ -284,9 +280,9 @@ export class AttachedImage {
   }
 
   /** The sectors around a range, read and changed. Only the first and the last matter, but they are rarely far apart. */
-  async #writePadded(offset: number, length: number, change: (sectors: Uint8Array, at: number) => void): Promise<void> {
-    const { sectors, from } = await this.#sectorsAround(offset, length);
-    change(sectors, offset - from);
+  async #writePadded(offset: number, data: Uint8Array): Promise<void> {
+    const { sectors, from } = await this.#sectorsAround(offset, data.length);
+    sectors.set(data, offset - from);
     this.#take(from, sectors);
   }
 

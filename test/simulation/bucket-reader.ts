@@ -190,7 +190,12 @@ export class BucketReader {
     for (const extent of node.extents) {
       const block = this.#entry(context, nameOf(extent.pack), extent.entry);
       const offset = firstLeaf * objectBytes + extent.sector * sectorBytes;
-      tree.placed.push({ offset, length: extent.sectors * sectorBytes, block, skipBytes: extent.skip * sectorBytes });
+      tree.placed.push({
+        offset,
+        length: extent.sectors * sectorBytes,
+        block,
+        skipBytes: extent.skip * sectorBytes,
+      });
     }
     const span = level === 0 ? 0 : 256 ** (level - 1);
     for (const child of node.children)

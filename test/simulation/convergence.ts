@@ -2,6 +2,7 @@
 // stand, by the true history.
 
 import { mirrorSnapshots, sameRoot } from '../../lib/image/header.ts';
+import { mirrorOf } from '../../lib/mirror/pool.ts';
 import { childrenOf } from '../../lib/image/clones/lineage.ts';
 import { covers, sameReach } from './truth/journal-truth.ts';
 import type { GroundTruth } from './truth/ground-truth.ts';
@@ -39,6 +40,17 @@ export function checkConverged(truth: GroundTruth, directions: readonly Directio
       if (isGivenUp) return `${copy.title} outlives its primary`;
     }
   }
+  return undefined;
+}
+
+/** In mode `pool` an image with the journaling feature is mirrored, a clone only if its parent is. */
+export function checkByFeature({ sites }: GroundTruth): string | undefined {
+  for (const { images, place } of sites)
+    for (const { role, header, title, isAcknowledged } of images.values()) {
+      const mode = place.pool && mirrorOf(place.pool, header.namespace)?.mode;
+      const isMeant = isAcknowledged && header.features.includes('journaling') && !header.parent;
+      if (mode === 'pool' && role === 'plain' && isMeant) return `${title} is not mirrored for its features`;
+    }
   return undefined;
 }
 

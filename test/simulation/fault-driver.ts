@@ -12,7 +12,10 @@ import type { Weather } from './weather.ts';
 export type Landing = { key: string; body: Buffer; before: Buffer | undefined; origin: Origin };
 export type Deletion = { keys: readonly string[]; origin: Origin };
 
-export type StoreObserver = { onLanding(landing: Landing): void; onDeletion(deletion: Deletion): void };
+export type StoreObserver = {
+  onLanding(landing: Landing): void;
+  onDeletion(deletion: Deletion): void;
+};
 
 type Fate = 'fine' | 'throttled' | 'lost before' | 'lost after' | 'lands late' | 'race';
 
@@ -119,7 +122,13 @@ export class FaultDriver implements Driver {
   #fate(isPut: boolean, isDelete: boolean): Fate {
     if (!this.#dice.chance(this.#weather.bucketFaults)) return 'fine';
     if (isPut)
-      return this.#dice.weighted<Fate>({ throttled: 3, 'lost before': 2, 'lost after': 3, 'lands late': 2, race: 2 });
+      return this.#dice.weighted<Fate>({
+        throttled: 3,
+        'lost before': 2,
+        'lost after': 3,
+        'lands late': 2,
+        race: 2,
+      });
     return this.#dice.weighted<Fate>(
       isDelete ? { throttled: 2, 'lost before': 1, 'lost after': 2 } : { throttled: 2, 'lost before': 2 },
     );

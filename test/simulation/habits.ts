@@ -1,10 +1,13 @@
-// Owns what operators and clients are in the habit of doing in a simulation: how often, by what an image is, and in which order
-// when they have a plan for it.
+// Owns what operators and clients are in the habit of doing in a simulation: how often, by what an image is (plans: stories.ts).
 
+import { featureStories, journalStories, stillStories, stories, takeoverStories, type Stories } from './stories.ts';
 import type { ImageTruth } from './truth/image-truth.ts';
 
-/** What runs are about: a little of everything, images in use, images mirrored by their journals, or such taken over by force. */
-export type Focus = 'everything' | 'writers' | 'journals' | 'takeovers';
+/**
+ * What runs are about: a little of everything, images in use, images mirrored by their journals, such taken over by force, primaries lost in use, snapshots
+ * of images whose writers hold still for them, or pools that mirror images for their features.
+ */
+export type Focus = 'everything' | 'writers' | 'journals' | 'takeovers' | 'losses' | 'stillness' | 'features';
 
 /**
  * Shares: of images that are mirrored by their journals, of commands that begin a story, of runs at whose end every writer's epoch
@@ -12,28 +15,58 @@ export type Focus = 'everything' | 'writers' | 'journals' | 'takeovers';
  */
 export type Habits = {
   journalShare: number;
+  /** Pools go into mode `pool` and out of it. */
+  areModesSwitched: boolean;
   storyShare: number;
+  /** How often the next command is the story's, while one is told. */
+  storyFaith: number;
   endedShare: number;
   writtenOnceMoreShare: number;
   writerFactor: number;
+  /** They write more, and longer. */
+  areWritersPatient: boolean;
+  /** Of writers, who have a hook. */
+  hookShare: number;
   takeoverFactor: number;
+  /** Between two commands, at most; one is drawn for a run. */
+  pausesMaxMs: readonly number[];
+  stories: Stories;
+  /** Of images that are mirrored by their journals, and how often they are told one of these. */
+  journalStories: Stories;
+  journalStoryShare: number;
 };
 
 const usual: Habits = {
   journalShare: 0.25,
+  areModesSwitched: false,
   storyShare: 0.12,
+  storyFaith: 0.6,
   endedShare: 0.6,
   writtenOnceMoreShare: 0.5,
   writerFactor: 1,
+  areWritersPatient: false,
+  hookShare: 0,
   takeoverFactor: 1,
+  pausesMaxMs: [3000, 20_000, 90_000],
+  stories,
+  journalStories,
+  journalStoryShare: 0.7,
 };
 const inJournals: Habits = {
   journalShare: 1,
+  areModesSwitched: false,
   storyShare: 0.25,
+  storyFaith: 0.6,
   endedShare: 0,
   writtenOnceMoreShare: 0,
   writerFactor: 6,
+  areWritersPatient: false,
+  hookShare: 0,
   takeoverFactor: 1,
+  pausesMaxMs: [3000, 20_000, 90_000],
+  stories,
+  journalStories,
+  journalStoryShare: 0.7,
 };
 
 export const habitsOf: Record<Focus, Habits> = {
@@ -41,6 +74,32 @@ export const habitsOf: Record<Focus, Habits> = {
   writers: { ...usual, storyShare: 0.05, writerFactor: 5 },
   journals: inJournals,
   takeovers: { ...inJournals, takeoverFactor: 4 },
+  losses: {
+    ...inJournals,
+    areWritersPatient: true,
+    writerFactor: 1,
+    takeoverFactor: 4,
+    storyShare: 0.8,
+    storyFaith: 0.9,
+    pausesMaxMs: [20_000, 60_000],
+    journalStories: takeoverStories,
+    journalStoryShare: 1,
+  },
+  features: {
+    ...usual,
+    journalShare: 0.6,
+    areModesSwitched: true,
+    stories: { ...stories, ...featureStories },
+  },
+  stillness: {
+    ...usual,
+    storyShare: 0.8,
+    storyFaith: 0.8,
+    areWritersPatient: true,
+    hookShare: 1,
+    stories: stillStories,
+    journalStories: stillStories,
+  },
 };
 
 export type Kind =
@@ -79,7 +138,11 @@ export type Kind =
   | 'attach'
   | 'journal disconnect'
   | 'journal reset'
-  | 'collect';
+  | 'collect'
+  | 'pool mode'
+  | 'journaling'
+  | 'test failover'
+  | 'test clean-up';
 
 /** How often, by what the image is. What makes no sense is tried now and then as well. */
 export const weights: Record<
@@ -207,131 +270,10 @@ export const weights: Record<
   },
 };
 
-/** `of`: a clone of the image instead of itself. */
-export type Step = { site: 'here' | 'there'; kind: Kind; of?: 'clone' };
-
-/** What operators do about a whole image: plans for a failover, with things going on meanwhile. */
-export const stories: Record<string, readonly Step[]> = {
-  failover: [
-    { site: 'here', kind: 'demote' },
-    { site: 'there', kind: 'promote' },
-    { site: 'there', kind: 'update' },
-    { site: 'there', kind: 'mirror snapshot' },
-  ],
-  'there and back': [
-    { site: 'here', kind: 'demote' },
-    { site: 'there', kind: 'promote' },
-    { site: 'there', kind: 'update' },
-    { site: 'there', kind: 'demote' },
-    { site: 'here', kind: 'promote' },
-  ],
-  disaster: [
-    { site: 'there', kind: 'promote force' },
-    { site: 'there', kind: 'update' },
-    { site: 'here', kind: 'update' },
-    { site: 'there', kind: 'mirror snapshot' },
-    { site: 'here', kind: 'demote' },
-    { site: 'here', kind: 'resync' },
-  ],
-  'wrong side wins': [
-    { site: 'there', kind: 'promote force' },
-    { site: 'there', kind: 'update' },
-    { site: 'there', kind: 'snap create' },
-    { site: 'here', kind: 'update' },
-    { site: 'here', kind: 'mirror snapshot' },
-    { site: 'there', kind: 'demote' },
-    { site: 'there', kind: 'resync' },
-  ],
-  'a clone, from its making to its independence': [
-    { site: 'here', kind: 'snap create' },
-    { site: 'here', kind: 'mirror snapshot' },
-    { site: 'here', kind: 'clone' },
-    { site: 'here', kind: 'enable', of: 'clone' },
-    { site: 'here', kind: 'update', of: 'clone' },
-    { site: 'here', kind: 'snap rm' },
-    { site: 'here', kind: 'mirror snapshot', of: 'clone' },
-    { site: 'here', kind: 'collect' },
-    { site: 'here', kind: 'flatten', of: 'clone' },
-    { site: 'here', kind: 'mirror snapshot', of: 'clone' },
-    { site: 'there', kind: 'collect' },
-    { site: 'there', kind: 'collect', of: 'clone' },
-  ],
-  'a clone fails over, and is flattened there': [
-    { site: 'here', kind: 'snap create' },
-    { site: 'here', kind: 'mirror snapshot' },
-    { site: 'here', kind: 'clone' },
-    { site: 'here', kind: 'enable', of: 'clone' },
-    { site: 'there', kind: 'promote force', of: 'clone' },
-    { site: 'there', kind: 'update', of: 'clone' },
-    { site: 'there', kind: 'flatten', of: 'clone' },
-    { site: 'here', kind: 'demote', of: 'clone' },
-    { site: 'here', kind: 'resync', of: 'clone' },
-    { site: 'there', kind: 'mirror snapshot', of: 'clone' },
-  ],
-  'a writer, over which others fight': [
-    { site: 'here', kind: 'attach' },
-    { site: 'here', kind: 'mirror snapshot' },
-    { site: 'here', kind: 'attach' },
-    { site: 'there', kind: 'promote force' },
-    { site: 'there', kind: 'attach' },
-    { site: 'here', kind: 'demote' },
-    { site: 'here', kind: 'collect' },
-  ],
-  'a snapshot that is protected for a while': [
-    { site: 'here', kind: 'snap create' },
-    { site: 'here', kind: 'snap protect' },
-    { site: 'here', kind: 'mirror snapshot' },
-    { site: 'here', kind: 'snap unprotect' },
-    { site: 'here', kind: 'snap rm' },
-  ],
-  'two primaries': [
-    { site: 'there', kind: 'promote force' },
-    { site: 'here', kind: 'update' },
-    { site: 'there', kind: 'update' },
-    { site: 'here', kind: 'demote' },
-  ],
-};
-
-/** The same for an image that is mirrored by its journal. */
-export const journalStories: Record<string, readonly Step[]> = {
-  'failover and failback': [
-    { site: 'here', kind: 'attach' },
-    { site: 'here', kind: 'demote' },
-    { site: 'there', kind: 'promote' },
-    { site: 'there', kind: 'attach' },
-    { site: 'there', kind: 'demote' },
-    { site: 'here', kind: 'promote' },
-    { site: 'here', kind: 'attach' },
-  ],
-  disaster: [
-    { site: 'here', kind: 'attach' },
-    { site: 'there', kind: 'promote force' },
-    { site: 'there', kind: 'attach' },
-    { site: 'here', kind: 'demote' },
-    { site: 'here', kind: 'resync' },
-  ],
-  'a false alarm': [
-    { site: 'here', kind: 'attach' },
-    { site: 'there', kind: 'promote force' },
-    { site: 'here', kind: 'attach' },
-    { site: 'there', kind: 'demote' },
-    { site: 'there', kind: 'resync' },
-    { site: 'here', kind: 'attach' },
-  ],
-  'events among the writes': [
-    { site: 'here', kind: 'attach' },
-    { site: 'here', kind: 'snap create' },
-    { site: 'here', kind: 'resize' },
-    { site: 'here', kind: 'meta set' },
-    { site: 'here', kind: 'attach' },
-    { site: 'here', kind: 'collect' },
-    { site: 'there', kind: 'collect' },
-  ],
-  'a replica that is cut off': [
-    { site: 'here', kind: 'attach' },
-    { site: 'here', kind: 'journal disconnect' },
-    { site: 'here', kind: 'attach' },
-    { site: 'there', kind: 'resync' },
-    { site: 'here', kind: 'attach' },
-  ],
+/** What is done more where a pool goes into mode `pool` and out of it. */
+export const featureWeights: Partial<Record<Kind, number>> = { 'pool mode': 2.5, journaling: 5 };
+/** And of replicas there. */
+export const testWeights: Partial<Record<Kind, number>> = {
+  'test failover': 1.5,
+  'test clean-up': 0.5,
 };

@@ -13,7 +13,9 @@ export type Effect =
   /** Out of the trash, under another name if one is given. */
   | { type: 'restore'; name: string | undefined }
   | { type: 'write'; change: Change }
-  | { type: 'enable' | 'snapshot' | 'promote' | 'demote' | 'disable' | 'resync' | 'remove' | 'trash' }
+  | {
+      type: 'enable' | 'snapshot' | 'promote' | 'demote' | 'disable' | 'resync' | 'remove' | 'trash';
+    }
   /** The enabling of a clone whose parent was disabled meanwhile. */
   | { type: 'take back' };
 
@@ -29,6 +31,8 @@ export type OperationOptions = {
   mayRefuseLate?: boolean;
   /** Of one that attaches the image. */
   writer?: WriterLog;
+  /** Of one that takes a snapshot: it demands that the writer holds still. */
+  isQuiescing?: boolean;
 };
 
 export class Operation {
@@ -48,15 +52,28 @@ export class Operation {
   /** Header versions that it wrote, those without visible change included. */
   touchedCount = 0;
   landedCount = 0;
+  readonly isQuiescing: boolean;
+  /** Of the images that it may be about: epochs of writers that had a hook when it began. */
+  readonly quiescing = new Set<string>();
 
   constructor(options: OperationOptions) {
-    const { what, siteName, imageName, effects, mustLand = false, mayRefuseLate = false, writer } = options;
+    const {
+      what,
+      siteName,
+      imageName,
+      effects,
+      mustLand = false,
+      mayRefuseLate = false,
+      writer,
+      isQuiescing = false,
+    } = options;
     this.what = what;
     this.siteName = siteName;
     this.imageName = imageName;
     this.mustLand = mustLand;
     this.mayRefuseLate = mayRefuseLate;
     this.writer = writer;
+    this.isQuiescing = isQuiescing;
     this.#left = [...effects];
     this.created = effects.find((effect) => effect.type === 'create')?.view;
     this.copied = effects.find((effect) => effect.type === 'copy');

@@ -19,7 +19,11 @@ import type { SimulatedSite } from './simulated-site.ts';
 import type { InvariantName } from './violation.ts';
 import { pool, specOf } from './workload.ts';
 
-export type PlantedBug = { name: string; invariant: InvariantName; plant: Omit<SimulationOptions, 'seed'> };
+export type PlantedBug = {
+  name: string;
+  invariant: InvariantName;
+  plant: Omit<SimulationOptions, 'seed'>;
+};
 
 const minuteMs = 60_000;
 
@@ -46,6 +50,30 @@ function forgetFences(world: Simulation): void {
   for (const { driver } of world.sites)
     driver.sabotagePut = (key, body) =>
       kindOf(key) === 'slot' && body.length === fenceBytes ? { status: 'stored', etag: 'never stored' } : undefined;
+}
+
+/** Who wants a writer to hold still is told that it does. */
+function answerAtOnce(world: Simulation): void {
+  for (const { driver } of world.sites)
+    driver.sabotageBody = (key, body) => {
+      if (kindOf(key) !== 'header') return undefined;
+      const document = JSON.parse(Buffer.from(body).toString());
+      const { journal }: Header = document.value;
+      if (journal?.quiesce?.state !== 'asked') return undefined;
+      journal.quiesce = { ...journal.quiesce, state: 'quiesced', seq: journal.folded.seq };
+      return Buffer.from(JSON.stringify(document));
+    };
+}
+
+/** A pool that goes into mode `pool` looks at none of the images that it has. */
+function lookAtNone(world: Simulation): void {
+  for (const { driver } of world.sites)
+    driver.sabotageBody = (key, body) => {
+      if (kindOf(key) !== 'pool') return undefined;
+      const document = JSON.parse(Buffer.from(body).toString());
+      for (const one of [document.value.mirror, ...(document.value.namespaces ?? [])]) delete one?.walkAfter;
+      return Buffer.from(JSON.stringify(document));
+    };
 }
 
 /** A collection that takes one pack more. */
@@ -135,7 +163,10 @@ async function takeSlotsAgain(site: SimulatedSite): Promise<void> {
     if (!header || slotMs === undefined || promotionState(mirrorSnapshots(header)) !== 'primary') continue;
     const now = await drawn(deps, value, header);
     const take = (current: Header): Header =>
-      changed(deps, current, primarySnapshot(mirrorSnapshots(current), peers), value, { ...now, slotMs });
+      changed(deps, current, primarySnapshot(mirrorSnapshots(current), peers), value, {
+        ...now,
+        slotMs,
+      });
     await updateHeader(deps, header.imageId, take, { byMirroring: true });
   }
 }
@@ -155,7 +186,10 @@ function writeAnyway(world: Simulation): void {
             imageName: view.name,
             effects,
           });
-          const write = (header: Header): Header => ({ ...header, meta: { ...header.meta, rogue: 'yes' } });
+          const write = (header: Header): Header => ({
+            ...header,
+            meta: { ...header.meta, rogue: 'yes' },
+          });
           world.start({
             operation,
             where: 'client',
@@ -197,8 +231,17 @@ const plantedElsewhere: readonly PlantedBug[] = [
     invariant: 'I2',
     plant: { seams: { peer: misreport(tear) } },
   },
-  { name: 'a schedule takes a slot again', invariant: 'I3', plant: { seams: { tick: takeSlotsAgain } } },
+  {
+    name: 'a schedule takes a slot again',
+    invariant: 'I3',
+    plant: { seams: { tick: takeSlotsAgain } },
+  },
   { name: 'ticks do not poll', invariant: 'I4', plant: { seams: { tick: async () => {} } } },
+  {
+    name: 'a pool that goes into mode pool leaves out the images that it has',
+    invariant: 'I4',
+    plant: { focus: 'features', isSilentAfter: true, sabotage: lookAtNone },
+  },
   {
     name: 'a bucket acknowledges swaps of headers that it forgets',
     invariant: 'I5',
@@ -210,19 +253,40 @@ const plantedElsewhere: readonly PlantedBug[] = [
     plant: { focus: 'writers', sabotage: forgetPuts('slot', 3) },
   },
   {
+    name: 'a snapshot is taken before the writer holds still',
+    invariant: 'I5',
+    plant: { focus: 'stillness', sabotage: answerAtOnce },
+  },
+  {
     name: 'a writer is not shut out by the next',
     invariant: 'I6',
     plant: { focus: 'writers', sabotage: forgetFences },
   },
-  { name: 'a collection takes a pack that is in use', invariant: 'I7', plant: { sabotage: collectTooMuch } },
-  { name: 'an image forgets its clones', invariant: 'I7', plant: { seams: { tick: forgetClones } } },
-  { name: 'a writer does not ask whether the image is primary', invariant: 'I8', plant: { sabotage: writeAnyway } },
+  {
+    name: 'a collection takes a pack that is in use',
+    invariant: 'I7',
+    plant: { sabotage: collectTooMuch },
+  },
+  {
+    name: 'an image forgets its clones',
+    invariant: 'I7',
+    plant: { seams: { tick: forgetClones } },
+  },
+  {
+    name: 'a writer does not ask whether the image is primary',
+    invariant: 'I8',
+    plant: { sabotage: writeAnyway },
+  },
   {
     name: 'a site denies that histories have diverged',
     invariant: 'I9',
     plant: { seams: { peer: misreport(hideDivergence) } },
   },
-  { name: 'a tick that costs more than it should', invariant: 'I11', plant: { seams: { tick: tickDearly } } },
+  {
+    name: 'a tick that costs more than it should',
+    invariant: 'I11',
+    plant: { seams: { tick: tickDearly } },
+  },
 ];
 
 const numberOf = ({ invariant }: PlantedBug): number => Number(invariant.slice(1));

@@ -28,7 +28,11 @@ function altered(peer: Peer, changes: (real: Peer) => Partial<Peer>): Peer {
 
 type Found = Extract<PackAnswer, { status: 'found' }>;
 const isSegment = (answer: PackAnswer): answer is Found => answer.status === 'found' && answer.body.length > fenceBytes;
-const withBody = (answer: Found, body: Buffer): Found => ({ ...answer, body, objectBytes: body.length });
+const withBody = (answer: Found, body: Buffer): Found => ({
+  ...answer,
+  body,
+  objectBytes: body.length,
+});
 
 /** What the segment of one slot does, as a segment of another. */
 function moved({ body }: Found, from: Slot, to: Slot, isEmpty = false): Buffer {
@@ -36,7 +40,11 @@ function moved({ body }: Found, from: Slot, to: Slot, isEmpty = false): Buffer {
   const index = parsePackIndex(body, pack.packId);
   const kept = changes.map(({ offset, length, entry }): NewChange => {
     if (entry === undefined) return { offset, length };
-    return { offset, length, block: { entry: index.entry(entry), encoded: index.encoded(body, entry) } };
+    return {
+      offset,
+      length,
+      block: { entry: index.entry(entry), encoded: index.encoded(body, entry) },
+    };
   });
   return encodeSegment({ slot: to, sealedAtMs, firstEntry, entryCount }, isEmpty ? [] : kept).bytes;
 }
@@ -75,7 +83,10 @@ const forgetSlotsOfPoints = (peer: Peer): Peer =>
 
 /** No slot is there any more for replicas, and no point is taken for who needs one. */
 const letGoOfSlots = (peer: Peer): Peer =>
-  altered(peer, () => ({ segment: async () => ({ status: 'absent' }), requestPoint: async () => {} }));
+  altered(peer, () => ({
+    segment: async () => ({ status: 'absent' }),
+    requestPoint: async () => {},
+  }));
 
 /** What writers tried to put into slots, by site. */
 const tried = new WeakMap<FaultDriver, Map<string, Buffer>>();
@@ -129,18 +140,26 @@ function forgetTails(world: Simulation): void {
       const document = JSON.parse(Buffer.from(body).toString());
       const [was, is]: Header[] = [JSON.parse(before.toString()).value, document.value];
       const point = mirrorSnapshots(was!).at(-1);
-      if (was!.journal?.state !== 'following' || !point?.namespace.position) return undefined;
+      if (was!.journal?.state !== 'following' || !is!.journal || !point?.namespace.position) return undefined;
       if (mirrorSnapshots(is!).at(-1)?.namespace.state !== 'primary') return undefined;
       is!.root = point.root;
-      is!.journal!.folded = point.namespace.position;
+      is!.journal.folded = point.namespace.position;
       return Buffer.from(JSON.stringify(document));
     };
 }
 
 export const plantedJournalBugs: readonly PlantedBug[] = [
-  { name: 'a point comes without its slots', invariant: 'I1', plant: { focus, seams: { peer: forgetSlotsOfPoints } } },
+  {
+    name: 'a point comes without its slots',
+    invariant: 'I1',
+    plant: { focus, seams: { peer: forgetSlotsOfPoints } },
+  },
   { name: 'a replica skips slots', invariant: 'I2', plant: { focus, seams: { peer: skipSlots } } },
-  { name: 'a replica takes slots out of order', invariant: 'I2', plant: { focus, seams: { peer: swapSlots } } },
+  {
+    name: 'a replica takes slots out of order',
+    invariant: 'I2',
+    plant: { focus, seams: { peer: swapSlots } },
+  },
   {
     name: 'a primary lets go of slots that a replica needs, and takes no point for it',
     invariant: 'I4',
@@ -149,7 +168,7 @@ export const plantedJournalBugs: readonly PlantedBug[] = [
   {
     name: 'a promotion leaves out what was followed',
     invariant: 'I5',
-    plant: { focus: 'takeovers', sabotage: forgetTails },
+    plant: { focus: 'losses', sabotage: forgetTails },
   },
   {
     name: 'a replica takes a slot of a writer that was shut out',

@@ -9,6 +9,7 @@ import type { ImageSpec, JournalPoints, Settings } from '../../lib/image/deps.ts
 import type { Header } from '../../lib/image/header.ts';
 import { advanceJournal } from '../../lib/mirror/primary/advance.ts';
 import type { MirrorDeps } from '../../lib/mirror/deps.ts';
+import { hasJournaling, mirrorBorn, mirrorByFeature } from '../../lib/mirror/verbs/by-feature.ts';
 import type { Limits } from '../../lib/mirror/limits.ts';
 import { PeerEndpoint } from '../../lib/mirror/primary/endpoint.ts';
 import type { Message, Outcome } from '../../lib/mirror/messages.ts';
@@ -77,7 +78,10 @@ export class SimulatedSite {
       weather,
       dice: new Dice(options.seed, `queue of ${options.name}`),
       isDurable: options.isQueueDurable,
-      consumer: { current: () => this.#process, handle: (message, attempts) => handle(this.deps, message, attempts) },
+      consumer: {
+        current: () => this.#process,
+        handle: (message, attempts) => handle(this.deps, message, attempts),
+      },
     });
     this.start();
   }
@@ -113,12 +117,25 @@ export class SimulatedSite {
     process.kill();
   }
 
+  /** Whoever runs this dies: nothing that it waits for ever happens. */
+  killCaller(): Promise<never> {
+    this.#options.scheduler.origin.process.kill();
+    return new Promise(() => {});
+  }
+
   /** As another process has them: a client on the same bucket, or a new incarnation. */
   freshDeps(who: string): MirrorDeps {
     const parts = this.#partsOf(who);
     const isClient = who !== this.#process?.name;
-    return { ...parts, points: isClient ? this.#clientPoints(parts) : journalPoints(parts) };
+    const deps = { ...parts, points: isClient ? this.#clientPoints(parts) : journalPoints(parts) };
+    return { ...deps, born: isClient ? this.#tellOfBirth : mirrorBorn(deps) };
   }
+
+  /** As lib/cli/client/journal.ts does it. */
+  readonly #tellOfBirth = async (header: Header): Promise<void> => {
+    if (!hasJournaling(header)) return;
+    await this.api('by feature', (deps) => mirrorByFeature(deps, imageOf(header))).catch(() => undefined);
+  };
 
   /** As lib/cli/client/journal.ts does it. */
   #clientPoints(parts: MirrorDeps): JournalPoints {
@@ -152,7 +169,16 @@ export class SimulatedSite {
       seal: async (text: string) => text,
       unseal: async (text: string) => text,
     };
-    return { bucket, clock: scheduler.clock, random, settings, limits, queue: this.queue, site, peers: this.#connect };
+    return {
+      bucket,
+      clock: scheduler.clock,
+      random,
+      settings,
+      limits,
+      queue: this.queue,
+      site,
+      peers: this.#connect,
+    };
   }
 
   /** Makes site.json. */
@@ -232,7 +258,11 @@ export class SimulatedSite {
   };
 }
 
-const imageOf = ({ pool, namespace, name }: Header): ImageSpec => ({ pool, namespace, image: name });
+const imageOf = ({ pool, namespace, name }: Header): ImageSpec => ({
+  pool,
+  namespace,
+  image: name,
+});
 
 /** As lib/site/peer-http.ts tells failures. */
 function asTold(error: FarsideError, name: string): FarsideError {

@@ -19,7 +19,7 @@ import { addSchedule, removeSchedule } from '../../lib/mirror/schedules/schedule
 import { poolRegistry } from '../../lib/site/site-document.ts';
 import { BucketReader } from './bucket-reader.ts';
 import { Dice } from './dice.ts';
-import { checkConverged, waitsForParent, type Direction } from './convergence.ts';
+import { checkByFeature, checkConverged, waitsForParent, type Direction } from './convergence.ts';
 import { habitsOf, type Focus, type Habits } from './habits.ts';
 import { GroundTruth } from './truth/ground-truth.ts';
 import { SiteTruth } from './truth/site-truth.ts';
@@ -101,12 +101,14 @@ export class Simulation {
       shape,
       habits: this.#habits,
       namespaces: this.#namespaces,
+      areModesSwitched: this.#habits.areModesSwitched,
     });
     this.#makeSites(isFat);
   }
 
   #makeSites(isFat: boolean): void {
     const dice = this.#dice;
+    const areModesSwitched = this.#habits.areModesSwitched;
     const settings = {
       ...settingsDefault,
       packBytes: isFat ? 196_608 : dice.pick([8192, 16_384]),
@@ -133,10 +135,16 @@ export class Simulation {
       pollPendingMax: dice.pick([1, 64]),
       pollInlineMax: dice.pick([1, 8]),
       compareEveryMs: dice.pick([2, 6]) * minuteMs,
+      featureImagesMax: areModesSwitched ? 1 : limitsDefault.featureImagesMax,
+      featureImagesHereMax: areModesSwitched ? 1 : limitsDefault.featureImagesHereMax,
       mirrorSnapshotsMax: dice.pick([3, 5]),
       replicaKeptMs: 3 * minuteMs,
     };
-    const collectLimits = { nodesMax: dice.pick([3, 20, 4096]), packsMax: dice.pick([3, 8000]), shrinksMax: 4 };
+    const collectLimits = {
+      nodesMax: dice.pick([3, 20, 4096]),
+      packsMax: dice.pick([3, 8000]),
+      shrinksMax: 4,
+    };
     const reader = new BucketReader();
     const siteCount = dice.chance(0.25) ? 3 : 2;
     for (const name of ['alpha', 'beta', 'gamma'].slice(0, siteCount)) {
@@ -171,7 +179,12 @@ export class Simulation {
 
   statistics(): Statistics {
     const requests = this.sites.reduce((sum, site) => sum + site.driver.requestCount, 0);
-    return { events: this.scheduler.eventCount, requests, commands: this.commands, points: this.truth.pointCount };
+    return {
+      events: this.scheduler.eventCount,
+      requests,
+      commands: this.commands,
+      points: this.truth.pointCount,
+    };
   }
 
   /** Runs `work` to its end, on nobody's behalf. */
@@ -205,7 +218,10 @@ export class Simulation {
       const namespace = this.#namespaceOf(site);
       if (namespace !== '') {
         await createNamespace(site.deps, pool, namespace);
-        await enablePool(site.deps, pool, 'image', { namespace, remoteNamespace: remotes.get(site.name) });
+        await enablePool(site.deps, pool, 'image', {
+          namespace,
+          remoteNamespace: remotes.get(site.name),
+        });
       }
       if (this.#dice.chance(0.3)) await setPoolRetention(site.deps, pool, this.#dice.pick(['3h', '1h,1d']));
       if (this.#dice.chance(0.4)) await addSchedule(site.deps, { pool }, this.#dice.pick(['1m', '3m']));
@@ -234,7 +250,7 @@ export class Simulation {
   async #work(): Promise<void> {
     const dice = this.#dice;
     const commandCount = dice.integer(8, 30);
-    const pauseMaxMs = dice.pick([3000, 20_000, 90_000]);
+    const pauseMaxMs = dice.pick(this.#habits.pausesMaxMs);
     let isOver = false;
     const world = this.scheduler.world;
     const again = (delayMs: number, what: () => void): void =>
@@ -249,8 +265,10 @@ export class Simulation {
         return;
       }
       const site = dice.chance(0.6) ? this.sites[0]! : dice.pick(this.sites);
-      this.start(this.#workload.next(site.name, this.truth.census()));
-      again(dice.chance(0.3) ? dice.integer(0, 300) : dice.integer(0, pauseMaxMs), nextCommand);
+      const command = this.#workload.next(site.name, this.truth.census());
+      this.start(command);
+      const pauseMs = dice.chance(0.3) ? dice.integer(0, 300) : dice.integer(0, pauseMaxMs);
+      again(command.thenMs ?? pauseMs, nextCommand);
     };
     again(0, nextCommand);
     for (const site of this.sites) {
@@ -282,7 +300,13 @@ export class Simulation {
     const { weather } = this;
     const storm = (): void => {
       const { from: a, to: b } = dice.pick(this.directions);
-      const kind = dice.weighted({ partition: 4, 'no messages': 3, 'bad bucket': 2, 'bad network': 2, slow: 1 });
+      const kind = dice.weighted({
+        partition: 4,
+        'no messages': 3,
+        'bad bucket': 2,
+        'bad network': 2,
+        slow: 1,
+      });
       this.scheduler.trace(`storm: ${kind}`);
       if (kind === 'partition') weather.partition(a, b, true);
       if (kind === 'no messages') weather.loseEverything = true;
@@ -334,6 +358,7 @@ export class Simulation {
       scheduler.trace(`${operation.title}: ${outcome}`);
       this.truth.guard(check);
     };
+    this.truth.began(operation);
     scheduler.as({ process, operation, label: operation.what }, () => {
       run(deps, site).then(
         () => ended('done', () => this.truth.succeeded(operation)),
@@ -365,9 +390,11 @@ export class Simulation {
     weather.calm();
     for (const site of this.sites) if (!site.isUp) site.start();
     await scheduler.runUntil(() => this.#active === 0, eventsMax);
+    if (this.#active > 0) throw new Violation('model', `${this.#active} commands never end`);
     await this.#do('schedules end', async () => {
       for (const site of this.sites) await removeSchedule(site.deps, { pool });
     });
+    if (this.#habits.areModesSwitched) await this.#do('modes again', () => this.#setModesAgain());
     // A writer that died leaves its epoch open; what it flushed is followed all the same.
     if (this.#dice.chance(this.#habits.endedShare)) await this.#endEpochs();
     // A peer that has not called since it registered is sent nothing.
@@ -378,7 +405,7 @@ export class Simulation {
     let problem: string | undefined;
     for (let round = 0; round < settleRoundsMax; round++) {
       await this.#tickAll();
-      problem = checkConverged(this.truth, this.directions);
+      problem = checkConverged(this.truth, this.directions) ?? checkByFeature(this.truth);
       if (!problem && round >= 1) break;
     }
     if (problem)
@@ -391,6 +418,15 @@ export class Simulation {
       return [...source.images.values()].some((image) => image.globalId && waitsForParent(image, source, target));
     });
     if (this.#dice.chance(idleShare) && !areWaiting) await this.#checkIdle();
+  }
+
+  /** Makes up for images that were made while their site was away; so does the daily round. */
+  async #setModesAgain(): Promise<void> {
+    for (const site of this.sites) {
+      const namespace = this.#namespaceOf(site);
+      const mode = mirrorOf((await readPool(site.deps, pool)).value, namespace)?.mode;
+      if (mode === 'pool') await enablePool(site.deps, pool, mode, { namespace });
+    }
   }
 
   async #endEpochs(): Promise<void> {
@@ -482,7 +518,10 @@ export class Simulation {
         if (opened.value.imageId !== truth.imageId) continue; // another image took the name
         const { value } = await foldTail(deps, opened);
         const store = openStore(deps, value);
-        const bytes = await readRange(store, value.root, value.objectBytes, { offset: 0, length: value.sizeBytes });
+        const bytes = await readRange(store, value.root, value.objectBytes, {
+          offset: 0,
+          length: value.sizeBytes,
+        });
         if (truth.view.content.bytes.compare(bytes) !== 0)
           throw new Violation('I1', `${truth.title} reads differently from what its map says`);
       }

@@ -37,6 +37,7 @@ import {
   trashImage,
 } from '../../lib/mirror/verbs/images.ts';
 import { disconnectClients } from '../../lib/mirror/primary/disconnect.ts';
+import type { QuiesceMode } from '../../lib/image/journal/quiesce.ts';
 import { resetJournal } from '../../lib/mirror/primary/journal-report.ts';
 import { promoteImage } from '../../lib/mirror/verbs/promote.ts';
 import type { Dice } from './dice.ts';
@@ -44,7 +45,9 @@ import type { ImageTruth } from './truth/image-truth.ts';
 import { changes, emptyView } from './image-view.ts';
 import { Operation, type Effect } from './operation.ts';
 import type { SimulatedSite } from './simulated-site.ts';
-import { journalStories, stories, weights, type Habits, type Kind } from './habits.ts';
+import { featureWeights, testWeights, weights, type Habits, type Kind } from './habits.ts';
+import type { Step } from './stories.ts';
+import { endTests, featuresOfNew, switchJournaling, switchMode, tryFailover } from './pool-work.ts';
 import { Violation } from './violation.ts';
 import { WriterLog } from './writer-log.ts';
 import { drawWriting, writeThrough } from './writing.ts';
@@ -65,6 +68,8 @@ export type Command = {
   operation: Operation;
   where: 'client' | 'site';
   run: (deps: MirrorDeps, site: SimulatedSite) => Promise<unknown>;
+  /** Until the next one begins. */
+  thenMs?: number | undefined;
 };
 
 const snapshotNames = ['s1', 's2', 's3'];
@@ -74,16 +79,27 @@ type MakeCommand = (
   where: Command['where'],
   effects: Effect[],
   run: Command['run'],
-  options?: { what?: string; mustLand?: boolean; mayRefuseLate?: boolean },
+  options?: { what?: string; mustLand?: boolean; mayRefuseLate?: boolean; isQuiescing?: boolean },
 ) => Command;
 
 /** Images of every site. */
 export type Census = readonly { site: string; images: readonly ImageTruth[] }[];
 
-export type WorkloadOptions = { shape: Shape; habits: Habits; namespaces: ReadonlyMap<string, string> };
+/** `areModesSwitched`: pools go into mode `pool` and out of it. */
+export type WorkloadOptions = {
+  shape: Shape;
+  habits: Habits;
+  namespaces: ReadonlyMap<string, string>;
+  areModesSwitched: boolean;
+};
 
 export class Workload {
-  readonly #story: { siteName: string; kind: Kind; globalId: string; of: 'clone' | undefined }[] = [];
+  /** `imageId`: at the site where it is told first. */
+  readonly #story: (Omit<Step, 'site'> & {
+    siteName: string;
+    globalId: string;
+    imageId: string;
+  })[] = [];
   readonly #dice: Dice;
   readonly #shape: Shape;
   readonly #habits: Habits;
@@ -91,7 +107,10 @@ export class Workload {
   /** Of a site's images, by site. */
   readonly #namespaces: ReadonlyMap<string, string>;
 
-  constructor(dice: Dice, { shape, habits, namespaces }: WorkloadOptions) {
+  readonly #areModesSwitched: boolean;
+
+  constructor(dice: Dice, { shape, habits, namespaces, areModesSwitched }: WorkloadOptions) {
+    this.#areModesSwitched = areModesSwitched;
     this.#namespaces = namespaces;
     this.#dice = dice;
     this.#shape = shape;
@@ -104,11 +123,18 @@ export class Workload {
   /** What somebody does next: as a story goes on, or anything at this site. */
   next(siteName: string, census: Census): Command {
     if (this.#story.length === 0 && this.#dice.chance(this.#habits.storyShare)) this.#beginStory(census);
-    const step = this.#dice.chance(0.6) ? this.#story.shift() : undefined;
+    const step = this.#dice.chance(this.#habits.storyFaith) ? this.#story.shift() : undefined;
     const images = step && census.find(({ site }) => site === step.siteName)?.images;
-    const named = images?.find(({ globalId }) => globalId === step?.globalId);
+    const globalId = step && (this.#areModesSwitched ? currentGlobalId(census, step) : step.globalId);
+    const named =
+      images?.find((image) => image.globalId === globalId) ??
+      (this.#areModesSwitched ? images?.find(({ imageId }) => imageId === step?.imageId) : undefined);
     const truth = step?.of ? images?.findLast(({ header }) => header.parent?.imageId === named?.imageId) : named;
-    if (step && truth) return this.make(step.kind, step.siteName, truth.view.name, truth);
+    if (step && truth)
+      return {
+        ...this.make(step.kind, step.siteName, truth.view.name, truth),
+        thenMs: step.thenMs,
+      };
     return this.#anything(siteName, census.find(({ site }) => site === siteName)?.images ?? []);
   }
 
@@ -116,15 +142,24 @@ export class Workload {
     const primaries = census.flatMap(({ images }) => images.filter(({ role }) => role === 'primary'));
     if (primaries.length === 0) return;
     const primary = this.#dice.pick(primaries);
-    const { site: here, globalId } = primary;
+    const { site: here, globalId, imageId } = primary;
     const there = census.find(
       ({ site, images }) => site !== here && images.some((image) => image.globalId === globalId),
     )?.site;
     if (there === undefined || globalId === undefined) return;
-    const told = isJournaled(primary) && this.#dice.chance(0.7) ? journalStories : stories;
+    const told =
+      isJournaled(primary) && this.#dice.chance(this.#habits.journalStoryShare)
+        ? this.#habits.journalStories
+        : this.#habits.stories;
     const steps = told[this.#dice.pick(Object.keys(told))]!;
-    const story = steps.map(({ site, kind, of }) => ({ siteName: site === 'here' ? here : there, kind, globalId, of }));
-    this.#story.push(...story);
+    this.#story.push(
+      ...steps.map(({ site, ...step }) => ({
+        ...step,
+        siteName: site === 'here' ? here : there,
+        globalId,
+        imageId,
+      })),
+    );
   }
 
   #anything(siteName: string, images: readonly ImageTruth[]): Command {
@@ -141,6 +176,8 @@ export class Workload {
       attach: (usual.attach ?? 0) * writerFactor,
       'promote force': (usual['promote force'] ?? 0) * takeoverFactor,
       ...(truth?.header.parent && { flatten: 8 }),
+      ...(this.#areModesSwitched && truth && truth.role !== 'trashed' && featureWeights),
+      ...(this.#areModesSwitched && truth?.role === 'replica' && testWeights),
     });
     const lacksSnapshots =
       (drawn.startsWith('snap ') || drawn === 'clone') &&
@@ -158,7 +195,7 @@ export class Workload {
     const spec = specOf(image, namespace);
     const trashed = { pool, namespace, imageId: truth?.imageId ?? noImageId };
     const command: MakeCommand = (where, effects, run, options = {}) => {
-      const { what = '', mustLand = true, mayRefuseLate = false } = options;
+      const { what = '', mustLand = true, mayRefuseLate = false, isQuiescing = false } = options;
       return {
         operation: new Operation({
           what: `${kind} ${image}${what && ` ${what}`}`,
@@ -167,6 +204,7 @@ export class Workload {
           effects,
           mustLand,
           mayRefuseLate,
+          isQuiescing,
         }),
         where,
         run,
@@ -175,6 +213,9 @@ export class Workload {
     const write = (change: ReturnType<(typeof changes)['content']>): Effect[] => [{ type: 'write', change }];
     const side = dice.chance(0.5) ? 'client' : 'site';
     const snap = this.#snapshotFor(kind, truth);
+    const quiesce = this.#quiesceMode();
+    const isQuiescing = quiesce === 'required';
+    const said = isQuiescing ? '' : ` (quiesce: ${quiesce})`;
     switch (kind) {
       case 'create': {
         const sizeBytes = this.#sizeBytes();
@@ -182,7 +223,7 @@ export class Workload {
         return command(
           side,
           [{ type: 'create', view: emptyView(image, Buffer.alloc(sizeBytes)) }],
-          (deps) => createImage(deps, spec, { sizeBytes, objectBytes }),
+          (deps) => createImage(deps, spec, { sizeBytes, objectBytes, features: this.#newFeatures() }),
           { mayRefuseLate: true },
         );
       }
@@ -193,6 +234,7 @@ export class Workload {
           importContent(deps, spec, content, {
             update: false,
             objectBytes,
+            features: this.#newFeatures(),
             compression: dice.chance(0.5) ? 'auto' : 'none',
           });
         return command('client', [{ type: 'create', view: emptyView(image, content) }], run, {
@@ -203,8 +245,13 @@ export class Workload {
       case 'update': {
         const content = this.#content(truth?.view.content.bytes);
         const run = (deps: MirrorDeps) =>
-          importContent(deps, spec, content, { update: true, compression: dice.chance(0.5) ? 'auto' : 'none' });
-        return command('client', write(changes.content(content)), run, { what: `${content.length} bytes` });
+          importContent(deps, spec, content, {
+            update: true,
+            compression: dice.chance(0.5) ? 'auto' : 'none',
+          });
+        return command('client', write(changes.content(content)), run, {
+          what: `${content.length} bytes`,
+        });
       }
       case 'resize': {
         const sizeBytes = this.#sizeBytes();
@@ -217,9 +264,12 @@ export class Workload {
         );
       }
       case 'snap create':
-        return command(side, write(changes.createSnapshot(snap)), (deps) => createSnapshot(deps, spec, snap), {
-          what: snap,
-        });
+        return command(
+          side,
+          write(changes.createSnapshot(snap)),
+          (deps) => createSnapshot(deps, spec, snap, { quiesce }),
+          { what: `${snap}${said}`, isQuiescing },
+        );
       case 'snap rm':
         return command(side, write(changes.removeSnapshot(snap)), (deps) => removeSnapshot(deps, spec, snap), {
           what: snap,
@@ -251,7 +301,9 @@ export class Workload {
       case 'snap purge': {
         // In the trash only its id finds it.
         const target = truth?.role === 'trashed' ? { ...spec, image: truth.imageId, byId: true } : spec;
-        return command(side, write(changes.purge), (deps) => purgeSnapshots(deps, target), { mustLand: false });
+        return command(side, write(changes.purge), (deps) => purgeSnapshots(deps, target), {
+          mustLand: false,
+        });
       }
       case 'meta set': {
         const [key, value] = [dice.pick(metaKeys), String(dice.integer(1, 5))];
@@ -277,7 +329,7 @@ export class Workload {
           mayRefuseLate: true,
         });
       case 'enable':
-        return this.#enabling(command, spec);
+        return this.#enabling(command, spec, truth);
       case 'disable':
       case 'disable force':
         return command(
@@ -287,7 +339,10 @@ export class Workload {
           { mustLand: false },
         );
       case 'mirror snapshot':
-        return command('site', [{ type: 'snapshot' }], (deps) => createMirrorSnapshot(deps, spec));
+        return command('site', [{ type: 'snapshot' }], (deps) => createMirrorSnapshot(deps, spec, { quiesce }), {
+          what: said,
+          isQuiescing,
+        });
       case 'promote':
       case 'promote force':
         return command('site', [{ type: 'promote' }], (deps) =>
@@ -296,7 +351,9 @@ export class Workload {
       case 'demote':
         return command('site', [{ type: 'demote' }], (deps) => demoteImage(deps, spec));
       case 'resync':
-        return command('site', [{ type: 'resync' }], (deps) => resyncImage(deps, spec), { mustLand: false });
+        return command('site', [{ type: 'resync' }], (deps) => resyncImage(deps, spec), {
+          mustLand: false,
+        });
       case 'export':
         return command('client', [], (deps) => exportContent(deps, spec, dice.chance(0.5) ? snap : undefined, truth), {
           mustLand: false,
@@ -318,14 +375,22 @@ export class Workload {
         };
       }
       case 'flatten': {
-        const limits = { copyBytesMax: dice.pick([1, 100_000]), nodesMax: 100, windowBytes: dice.pick([1, 65_536]) };
+        const limits = {
+          copyBytesMax: dice.pick([1, 100_000]),
+          nodesMax: 100,
+          windowBytes: dice.pick([1, 65_536]),
+        };
         return command('site', [], (deps) => flattenWhole(deps, spec, limits), { mustLand: false });
       }
       case 'cp':
       case 'deep cp': {
         const name = dice.pick([...this.#shape.imageNames, 'u', 'v', 'w', 'x', 'y']);
         const deep = kind === 'deep cp';
-        const limits = { copyBytesMax: dice.pick([1, 100_000]), nodesMax: 100, windowBytes: dice.pick([1, 65_536]) };
+        const limits = {
+          copyBytesMax: dice.pick([1, 100_000]),
+          nodesMax: 100,
+          windowBytes: dice.pick([1, 65_536]),
+        };
         const operation = new Operation({
           what: `${kind} ${image} as ${name}`,
           siteName,
@@ -354,7 +419,9 @@ export class Workload {
       case 'trash mv': {
         const delaySeconds = dice.pick([0, 3600]);
         const run = (deps: MirrorDeps) => trashImage(deps, spec, { delaySeconds });
-        return command('site', [{ type: 'disable' }, { type: 'trash' }], run, { mayRefuseLate: true });
+        return command('site', [{ type: 'disable' }, { type: 'trash' }], run, {
+          mayRefuseLate: true,
+        });
       }
       case 'trash restore': {
         const newName = dice.chance(0.5) ? dice.pick(this.#shape.imageNames) : undefined;
@@ -377,10 +444,18 @@ export class Workload {
       case 'attach': {
         const isTaken = truth?.header.journal?.state === 'open';
         const force = dice.chance(isTaken ? 0.7 : 0.2);
-        const plan = drawWriting(dice, { force, isFollowed: isJournaled(truth), units: this.#units });
+        const { hookShare, areWritersPatient: isPatient } = this.#habits;
+        const isHooked = hookShare > 0 && dice.chance(hookShare);
+        const plan = drawWriting(dice, {
+          force,
+          isFollowed: isJournaled(truth),
+          isHooked,
+          isPatient,
+          units: this.#units,
+        });
         const writer = new WriterLog();
         const operation = new Operation({
-          what: `attach ${image}${plan.force ? ' by force' : ''}`,
+          what: `attach ${image}${plan.force ? ' by force' : ''}${isHooked ? ' with a hook' : ''}`,
           siteName,
           imageName: image,
           effects: [],
@@ -389,13 +464,28 @@ export class Workload {
         return {
           operation,
           where: 'client',
-          run: (deps, site) => writeThrough(deps, { spec, plan, writer, advance: (to) => site.advance(spec, to) }),
+          run: (deps, site) =>
+            writeThrough(deps, {
+              spec,
+              plan,
+              writer,
+              advance: (to) => site.advance(spec, to),
+              die: () => site.killCaller(),
+            }),
         };
       }
       case 'journal disconnect':
         return command('site', [], (deps) => disconnectClients(deps, spec), { mustLand: false });
       case 'journal reset':
         return command('site', [], (deps) => resetJournal(deps, spec), { mustLand: false });
+      case 'pool mode':
+        return switchMode(dice, { siteName, spec });
+      case 'journaling':
+        return switchJournaling(dice, { siteName, spec }, truth);
+      case 'test failover':
+        return tryFailover({ siteName, spec }, dice.pick(['u', 'v', 'w', 'x', 'y']));
+      case 'test clean-up':
+        return endTests({ siteName, spec });
       case 'collect': {
         const run = async (deps: MirrorDeps): Promise<void> => {
           if (truth)
@@ -406,10 +496,16 @@ export class Workload {
     }
   }
 
-  #enabling(command: MakeCommand, spec: ImageSpec): Command {
-    const mode = this.#dice.chance(this.#habits.journalShare) ? 'journal' : 'snapshot';
+  /** Of one that was mirrored a moment ago, mostly in the other mode. */
+  #enabling(command: MakeCommand, spec: ImageSpec, truth: ImageTruth | undefined): Command {
+    const wasInSnapshots = truth?.header.formerly && truth.lastMode === 'snapshot';
+    const share = this.#areModesSwitched && wasInSnapshots ? 0.7 : this.#habits.journalShare;
+    const mode = this.#dice.chance(share) ? 'journal' : 'snapshot';
     const effects: Effect[] = [{ type: 'enable' }, { type: 'take back' }];
-    return command('site', effects, (deps) => enableImage(deps, spec, mode), { what: mode, mustLand: false });
+    return command('site', effects, (deps) => enableImage(deps, spec, mode), {
+      what: mode,
+      mustLand: false,
+    });
   }
 
   /** Mostly one that there is, and to unprotect mostly one that is protected. */
@@ -417,6 +513,16 @@ export class Workload {
     const fitting = truth?.view.snapshots.filter(({ isProtected }) => kind !== 'snap unprotect' || isProtected) ?? [];
     const isNew = kind === 'snap create' || fitting.length === 0 || this.#dice.chance(0.1);
     return isNew ? this.#dice.pick(snapshotNames) : this.#dice.pick(fitting).name;
+  }
+
+  /** Nobody is asked where no writer has a hook. */
+  #quiesceMode(): QuiesceMode {
+    if (this.#habits.hookShare === 0) return 'required';
+    return this.#dice.weighted<QuiesceMode>({ required: 6, 'ignore-error': 1, skip: 1 });
+  }
+
+  #newFeatures(): string[] {
+    return featuresOfNew(this.#areModesSwitched && this.#dice.chance(0.5));
   }
 
   #sizeBytes(): number {
@@ -444,6 +550,10 @@ export class Workload {
     return content;
   }
 }
+
+/** Mirroring that was given up and begun again has another one. */
+const currentGlobalId = (census: Census, step: { imageId: string; globalId: string }): string =>
+  census.flatMap(({ images }) => images).find(({ imageId }) => imageId === step.imageId)?.globalId ?? step.globalId;
 
 /** A primary whose replicas follow its journal. */
 const isJournaled = (truth: ImageTruth | undefined): boolean =>
@@ -473,7 +583,12 @@ export async function importContent(
   deps: MirrorDeps,
   spec: ImageSpec,
   content: Buffer,
-  options: { update: boolean; objectBytes?: number; compression: 'auto' | 'none' },
+  options: {
+    update: boolean;
+    objectBytes?: number;
+    features?: string[];
+    compression: 'auto' | 'none';
+  },
 ): Promise<void> {
   const running = await startImport(deps, spec, options);
   for (let at = 0; at < content.length; at += running.chunkBytes)
@@ -494,7 +609,10 @@ async function exportContent(
   const expected = snap === undefined ? shown?.content : shown?.snapshots.find(({ name }) => name === snap)?.content;
   const store = openStore(deps, header);
   try {
-    const bytes = await readRange(store, root, header.objectBytes, { offset: 0, length: sizeBytes });
+    const bytes = await readRange(store, root, header.objectBytes, {
+      offset: 0,
+      length: sizeBytes,
+    });
     const isWhole = snap !== undefined || !hasTail(header);
     if (isWhole && expected && expected.bytes.compare(bytes) !== 0)
       throw new Violation('I1', `an export of '${spec.image}' differs from what it showed`);

@@ -11,6 +11,7 @@ export class WriterLog {
   #requests: { offset: number; data: Buffer }[] = [];
   readonly #replayed = new Map<string, Content>();
   #landed = 0;
+  #stillCount: number | undefined;
   #truth: ImageTruth | undefined;
   #epoch = '';
 
@@ -21,6 +22,7 @@ export class WriterLog {
     this.#contents = [content];
     this.#requests = [];
     this.#landed = 0;
+    this.#stillCount = undefined;
   }
 
   get epoch(): string {
@@ -72,6 +74,20 @@ export class WriterLog {
   /** The image was given another size meanwhile. */
   resize(change: (content: Content) => Content): void {
     this.#contents = this.#contents.map(change);
+  }
+
+  /** Its hook says that a snapshot may hold every request so far, and none that comes later. */
+  standsStill(): void {
+    this.#stillCount = this.requestCount;
+  }
+
+  /** When its hook said so last, in this epoch: that many requests. */
+  get stillCount(): number | undefined {
+    return this.#stillCount;
+  }
+
+  contentAfter(requestCount: number): Content {
+    return this.#contents[requestCount]!;
   }
 
   get requestCount(): number {

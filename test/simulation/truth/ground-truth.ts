@@ -2,6 +2,7 @@
 // It sees each change of a bucket as it takes effect (site-truth.ts), which is explained by the command or the handler that made
 // it; a `Violation` is thrown when nothing explains it.
 
+import { wantsQuiesce } from '../../../lib/image/journal/quiesce.ts';
 import { JournalTruth } from './journal-truth.ts';
 import type { ImageView } from '../image-view.ts';
 import type { Operation } from '../operation.ts';
@@ -55,6 +56,15 @@ export class GroundTruth implements World {
 
   point(mirrorUuid: string, globalId: string, snapId: number): Point | undefined {
     return this.#points.get(pointKey(mirrorUuid, globalId, snapId));
+  }
+
+  /** A command begins. */
+  began(operation: Operation): void {
+    if (!operation.isQuiescing) return;
+    for (const { names, header } of this.site(operation.siteName)?.images.values() ?? []) {
+      if (names.has(operation.imageName) && header.journal && wantsQuiesce(header))
+        operation.quiescing.add(header.journal.folded.epoch);
+    }
   }
 
   /** A command has answered. */

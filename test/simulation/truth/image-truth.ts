@@ -40,8 +40,12 @@ export class ImageTruth {
   /** A command that makes the image has said that it succeeded. */
   isAcknowledged = false;
   isResyncAsked = false;
+  /** How it is mirrored, or was before that was given up. */
+  lastMode: 'snapshot' | 'journal' | undefined;
   /** Who has, or had, it attached. */
   writer: WriterLog | undefined;
+  /** The newest answer of a writer to who wanted it to hold still: after so many of its requests. */
+  quiet: { id: string; writer: WriterLog; requestCount: number | undefined } | undefined;
   /** Every name it has had: a command that opened it under an old one may still be at work. */
   readonly names: Set<string>;
   /** Everything that it has shown: what a copy may be. */

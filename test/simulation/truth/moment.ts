@@ -1,6 +1,7 @@
 // Owns what all explanations of a change share: where it happened, what it changed, and who made it.
 
 import type { Header } from '../../../lib/image/header.ts';
+import type { Pool } from '../../../lib/mirror/pool.ts';
 import type { BucketReader } from '../bucket-reader.ts';
 import { viewOf, viewText, type ImageView } from '../image-view.ts';
 import type { JournalTruth } from './journal-truth.ts';
@@ -28,6 +29,9 @@ export type Place = {
   readonly images: Map<string, ImageTruth>;
   readonly removedImages: Set<ImageTruth>;
   readonly slots: Map<string, number>;
+  /** The pool's document, and which of its namespaces have ever mirrored images for their features. */
+  pool: Pool | undefined;
+  readonly haveMirroredByFeature: Set<string>;
 };
 
 /** A header that changes. */
@@ -48,6 +52,11 @@ export const rootView = ({ reader, objects }: Place, header: Header): ImageView 
 /** Anybody may fold, also on the way to something else. */
 export const isFold = (before: Header, { journal }: Header): boolean =>
   journal !== undefined && JSON.stringify(journal.folded) !== JSON.stringify(before.journal?.folded);
+
+/** Somebody wants its writer to hold still, is answered, or wants it no more; and nothing else. */
+export const isAsking = (before: Header, header: Header): boolean =>
+  JSON.stringify(before.journal?.quiesce) !== JSON.stringify(header.journal?.quiesce) &&
+  before.nextSnapshotId === header.nextSnapshotId;
 
 export const bears = (operation: Operation, truth: ImageTruth): boolean => truth.names.has(operation.imageName);
 

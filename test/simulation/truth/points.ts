@@ -46,7 +46,8 @@ function ownPoint(moment: Moment, snapshot: MirrorSnapshot): void {
         : truth.role === 'primary'
           ? 'snapshot'
           : 'promote';
-  if (operation ? !operation.take(kind) : kind !== 'snapshot' || slotMs === undefined)
+  const isAsked = operation ? operation.take(kind) !== undefined : kind === 'snapshot' && slotMs !== undefined;
+  if (!isAsked && !(kind === 'enable' && isByFeature(moment)))
     throw unexplained(truth, `${origin.label} made a point of it (${kind})`);
   if (kind === 'demote' && truth.role !== 'primary')
     throw new Violation('model', `${truth.title} is ${truth.role} and was demoted`);
@@ -84,6 +85,12 @@ function notePoint({ place, truth, header, view }: Moment, snapshot: MirrorSnaps
   moveTo(truth, point, reach);
   truth.isDirty = recorded.content.id !== view.content.id;
 }
+
+/** Whoever is at work there: its pool mirrors it because it has the journaling feature. */
+const isByFeature = ({ place, before, header }: Moment): boolean =>
+  header.mirror?.mode === 'journal' &&
+  before.features.includes('journaling') &&
+  place.haveMirroredByFeature.has(header.namespace);
 
 /** I3: a slot is taken once, however often its message is handled. */
 function takeSlot({ slots }: Place, truth: ImageTruth, globalId: string, slotMs: number): void {

@@ -7,6 +7,7 @@ import { mirrorSnapshots, packSources, reachableRoots, sameRoot } from '../../..
 import type { Header } from '../../../lib/image/header.ts';
 import { hasTail } from '../../../lib/image/journal/fold.ts';
 import { fenceBytes } from '../../../lib/image/format/fence.ts';
+import { mirroredNamespaces, type Pool } from '../../../lib/mirror/pool.ts';
 import { type BucketReader, Unreadable } from '../bucket-reader.ts';
 import type { Deletion, FaultDriver, Landing } from '../fault-driver.ts';
 import { viewOf, viewText } from '../image-view.ts';
@@ -17,8 +18,9 @@ import { created } from './births.ts';
 import { disabled, removed, resyncAsked, trashed, written } from './commands.ts';
 import { appended, followed, isLeftToItself, leaveBehind, noteEpoch } from './head.ts';
 import type { ImageTruth } from './image-truth.ts';
-import { bears, isFold, rootView, type Moment, type Place, type World } from './moment.ts';
+import { bears, isAsking, isFold, rootView, type Moment, type Place, type World } from './moment.ts';
 import { journaled, pointed, takesPoints } from './points.ts';
+import { checkQuiesced, noteQuiet } from './quiet.ts';
 
 const parseHeader = (body: Buffer): Header => JSON.parse(body.toString()).value;
 
@@ -34,7 +36,18 @@ export class SiteTruth {
     const { objects } = driver;
     const images = new Map<string, ImageTruth>();
     const removedImages = new Set<ImageTruth>();
-    this.place = { name, mirrorUuid: '', world, reader, objects, images, removedImages, slots: new Map() };
+    this.place = {
+      name,
+      mirrorUuid: '',
+      world,
+      reader,
+      objects,
+      images,
+      removedImages,
+      slots: new Map(),
+      pool: undefined,
+      haveMirroredByFeature: new Set(),
+    };
     driver.observe({
       onLanding: (landing) => world.guard(() => this.#landed(landing)),
       onDeletion: (deletion) => world.guard(() => this.#deleted(deletion)),
@@ -73,10 +86,17 @@ export class SiteTruth {
     const parsed = parseKey(key);
     if (parsed?.kind === 'header')
       this.#headerLanded(parsed.imageId, before && parseHeader(before), parseHeader(body), origin);
+    else if (parsed?.kind === 'pool') this.#poolLanded(JSON.parse(body.toString()).value);
     else if (parsed?.kind === 'tombstone') this.#tombstones.add(parsed.globalId);
     else if (parsed?.kind === 'slot')
       this.#slotLanded(parsed, body, before !== undefined && before.length !== fenceBytes, origin);
     else if (parsed?.kind === 'pack' && before) this.#recheck(parsed.imageId);
+  }
+
+  #poolLanded(pool: Pool): void {
+    this.place.pool = pool;
+    for (const { name, mode } of mirroredNamespaces(pool))
+      if (mode === 'pool') this.place.haveMirroredByFeature.add(name);
   }
 
   /** The head of an image changes with its next slot. */
@@ -151,13 +171,21 @@ export class SiteTruth {
     }
     if (before.removing) return;
     const moment = { place: this.place, truth, before, header, view, origin, operation };
+    checkQuiesced(moment);
     this.#explain(moment);
     noteEpoch(moment);
-    if (operation && (operation.imageId ?? imageId) === imageId && bears(operation, truth)) {
+    noteQuiet(moment);
+    if (
+      operation &&
+      !isAsking(before, header) &&
+      (operation.imageId ?? imageId) === imageId &&
+      bears(operation, truth)
+    ) {
       operation.touchedCount += 1;
       operation.imageId = imageId;
     }
     truth.header = header;
+    truth.lastMode = header.mirror?.mode ?? truth.lastMode;
     truth.view = view;
     truth.names.add(view.name);
     truth.noteShown();
@@ -183,7 +211,7 @@ export class SiteTruth {
     if (added.length > 0 && takesPoints(before) && takesPoints(header)) return journaled(moment, added, isSame);
     if (added.length > 0) return pointed(moment, added, isSame);
     if (!isSame) written(moment);
-    else if (moment.operation && bears(moment.operation, truth) && !isFold(before, header))
+    else if (moment.operation && bears(moment.operation, truth) && !isFold(before, header) && !isAsking(before, header))
       moment.operation.take('write'); // it wrote what was there
   }
 }
