@@ -320,12 +320,8 @@ export class AttachedImage {
     return this.#segments.size >= foldSegmentsMax || this.#changeCount >= foldChangesMax;
   }
 
-  async #sectorsAround(offset: number, length: number): Promise<{ sectors: Uint8Array; from: number }> {
-    const from = Math.floor(offset / sectorBytes) * sectorBytes;
-    const to = Math.ceil((offset + length) / sectorBytes) * sectorBytes;
-    const sectors = Buffer.allocUnsafeSlow(to - from);
-    await this.#newest(() => this.#reader.fill(from, sectors));
-    return { sectors, from };
+  #sectorsAround(offset: number, length: number): ReturnType<HeadReader['sectorsAround']> {
+    return this.#newest(() => this.#reader.sectorsAround(offset, length));
   }
 
   /** Into the cache. */

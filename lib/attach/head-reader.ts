@@ -50,6 +50,14 @@ export class HeadReader {
     await allDone([this.#cache.load(storedIn(above)), ...gaps.map((gap) => this.#cache.loadRange(root, gap))]);
   }
 
+  /** The whole sectors around a range, and where they begin. */
+  async sectorsAround(offset: number, length: number): Promise<{ sectors: Uint8Array; from: number }> {
+    const from = Math.floor(offset / sectorBytes) * sectorBytes;
+    const sectors = Buffer.allocUnsafeSlow(Math.ceil((offset + length) / sectorBytes) * sectorBytes - from);
+    await this.fill(from, sectors);
+    return { sectors, from };
+  }
+
   /** Which parts of a range hold data; covers a prefix of it, at least one extent. */
   extents(start: number, end: number): Promise<Extent[]> {
     const from = Math.floor(start / sectorBytes) * sectorBytes;
