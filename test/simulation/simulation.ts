@@ -2,6 +2,7 @@
 
 import { isDeepStrictEqual } from 'node:util';
 
+import { parseKey } from '../../lib/bucket/keys.ts';
 import { FarsideError } from '../../lib/errors.ts';
 import { openHeader, readHeader } from '../../lib/image/access.ts';
 import { breakEpoch } from '../../lib/image/journal/epochs.ts';
@@ -417,7 +418,9 @@ export class Simulation {
       const [source, target] = [this.truth.site(from)!, this.truth.site(to)!];
       return [...source.images.values()].some((image) => image.globalId && waitsForParent(image, source, target));
     });
-    if (this.#dice.chance(idleShare) && !areWaiting) await this.#checkIdle();
+    // What mirroring keeps in the trash, or left there when it died, is looked at now and then.
+    const areKept = this.sites.some(({ driver }) => [...driver.objects.keys()].some(isKept));
+    if (this.#dice.chance(idleShare) && !areWaiting && !areKept) await this.#checkIdle();
   }
 
   /** Makes up for images that were made while their site was away; so does the daily round. */
@@ -527,6 +530,11 @@ export class Simulation {
       }
     }
   }
+}
+
+function isKept(key: string): boolean {
+  const parsed = parseKey(key);
+  return parsed?.kind === 'trash' && parsed.source === 'mirroring';
 }
 
 /** What must stand still; heartbeats, reports and cursors may move. */
