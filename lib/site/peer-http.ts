@@ -126,7 +126,11 @@ export class HttpPeer implements Peer {
   }
 
   async register(request: RegisterRequest): Promise<RegisterAnswer> {
-    return this.#ask(registerAnswerSchema, { method: 'POST', path: '/register', body: request });
+    try {
+      return await this.#ask(registerAnswerSchema, { method: 'POST', path: '/register', body: request });
+    } catch (cause) {
+      throw cause instanceof FarsideError && cause.code === 'EACCES' ? this.#tokenRefused(cause) : cause;
+    }
   }
 
   async unregister(only?: 'tx-only'): Promise<void> {
@@ -261,6 +265,15 @@ export class HttpPeer implements Peer {
       retry: 'later',
       cause,
     });
+  }
+
+  #tokenRefused(cause: FarsideError): FarsideError {
+    const why = 'it is of another pool, or of one that was made anew, or was forgotten after many others';
+    return new FarsideError(
+      'EACCES',
+      `peer ${this.#host} does not take this token for the pool: ${why}; create a token of that pool there and import it here`,
+      { cause },
+    );
   }
 
   #failure(response: Response, body: Uint8Array): FarsideError {

@@ -22,21 +22,25 @@ describe('simulation', () => {
     expect((await traceOf(1)).hash).not.toBe((await traceOf(2)).hash);
   });
 
-  test('every command succeeds somewhere and is refused or fails somewhere, and some die', async () => {
-    const outcomes = new Map<string, Set<string>>();
-    const note = (commands: Statistics['commands']): void => {
-      for (const [command, counts] of Object.entries(commands)) {
-        const seen = outcomes.get(command) ?? new Set();
-        for (const outcome of Object.keys(counts)) seen.add(outcome);
-        outcomes.set(command, seen);
-      }
-    };
-    for (let seed = 1; seed <= 150; seed++) note((await new Simulation({ seed }).run()).commands);
-    const neverDone = [...outcomes].filter(([, seen]) => !seen.has('done')).map(([command]) => command);
-    expect(neverDone).toEqual([]);
-    expect(outcomes.size).toBeGreaterThanOrEqual(24);
-    const all = new Set([...outcomes.values()].flatMap((seen) => [...seen]));
-    for (const outcome of ['died', 'site down', 'EROFS', 'ESTALE', 'EEXIST', 'EBUSY', 'ETIMEDOUT'])
-      expect(all).toContain(outcome);
-  });
+  test(
+    'every command succeeds somewhere and is refused or fails somewhere, and some die',
+    { timeout: 240_000 },
+    async () => {
+      const outcomes = new Map<string, Set<string>>();
+      const note = (commands: Statistics['commands']): void => {
+        for (const [command, counts] of Object.entries(commands)) {
+          const seen = outcomes.get(command) ?? new Set();
+          for (const outcome of Object.keys(counts)) seen.add(outcome);
+          outcomes.set(command, seen);
+        }
+      };
+      for (let seed = 1; seed <= 150; seed++) note((await new Simulation({ seed }).run()).commands);
+      const neverDone = [...outcomes].filter(([, seen]) => !seen.has('done')).map(([command]) => command);
+      expect(neverDone).toEqual([]);
+      expect(outcomes.size).toBeGreaterThanOrEqual(24);
+      const all = new Set([...outcomes.values()].flatMap((seen) => [...seen]));
+      for (const outcome of ['died', 'site down', 'EROFS', 'ESTALE', 'EEXIST', 'EBUSY', 'ETIMEDOUT'])
+        expect(all).toContain(outcome);
+    },
+  );
 });

@@ -2,7 +2,6 @@
 
 import { isDeepStrictEqual } from 'node:util';
 
-import { parseKey } from '../../lib/bucket/keys.ts';
 import { FarsideError } from '../../lib/errors.ts';
 import { openHeader, readHeader } from '../../lib/image/access.ts';
 import { breakEpoch } from '../../lib/image/journal/epochs.ts';
@@ -418,9 +417,7 @@ export class Simulation {
       const [source, target] = [this.truth.site(from)!, this.truth.site(to)!];
       return [...source.images.values()].some((image) => image.globalId && waitsForParent(image, source, target));
     });
-    // What mirroring keeps in the trash, or left there when it died, is looked at now and then.
-    const areKept = this.sites.some(({ driver }) => [...driver.objects.keys()].some(isKept));
-    if (this.#dice.chance(idleShare) && !areWaiting && !areKept) await this.#checkIdle();
+    if (this.#dice.chance(idleShare) && !areWaiting) await this.#checkIdle();
   }
 
   /** Makes up for images that were made while their site was away; so does the daily round. */
@@ -486,6 +483,7 @@ export class Simulation {
   async #checkIdle(): Promise<void> {
     this.weather.loseEverything = false;
     for (let round = 0; round < settledRounds; round++) await this.#tickAll();
+    if (await this.#isTrashDue()) return;
     const before = this.sites.map((site) => content(site));
     const requestsBefore = this.sites.map((site) => site.driver.requestCount);
     await this.#tickAll();
@@ -499,6 +497,18 @@ export class Simulation {
       if (requests > idleRequestsMax)
         throw new Violation('I11', `an idle tick of ${site.name} took ${requests} requests`);
     }
+  }
+
+  /** What mirroring keeps in the trash, or left there when it died, is looked at now and then: the next tick may be such a one. */
+  async #isTrashDue(): Promise<boolean> {
+    let isDue = false;
+    await this.#do('the next look at the trash', async () => {
+      for (const { deps } of this.sites) {
+        const { trash } = (await readPool(deps, pool)).value;
+        if (trash && trash.dueAtMs <= deps.clock.nowMs() + 2 * minuteMs) isDue = true;
+      }
+    });
+    return isDue;
   }
 
   /** Every image, by name, by the engine's own way, against the truth. */
@@ -530,11 +540,6 @@ export class Simulation {
       }
     }
   }
-}
-
-function isKept(key: string): boolean {
-  const parsed = parseKey(key);
-  return parsed?.kind === 'trash' && parsed.source === 'mirroring';
 }
 
 /** What must stand still; heartbeats, reports and cursors may move. */

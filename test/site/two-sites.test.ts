@@ -213,6 +213,13 @@ test('two sites: an importer learns what is wrong with its token or its peer', a
   network.down.add('site-a.test');
   await refuse({ token }, 'ECONNREFUSED');
   network.down.clear();
+  for (const site of [a, b]) await site.ok('POST', '/v1/pools', { name: 'other' });
+  await a.ok('PUT', '/v1/pools/other/mirror', { mode: 'image' });
+  const misplaced = await b.call('POST', '/v1/pools/other/mirror/bootstrap/import', { token });
+  expect(misplaced.json.error).toMatchObject({
+    code: 'EACCES',
+    message: expect.stringMatching(/^peer site-a\.test does not take this token for the pool: it is of another pool/),
+  });
   await b.ok('POST', '/v1/pools/rbd/mirror/bootstrap/import', { token, direction: 'rx-only' });
   await refuse({ token }, 'EINVAL');
 });
