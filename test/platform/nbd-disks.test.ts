@@ -25,7 +25,7 @@ import {
 } from './mirror-pair.ts';
 import { NbdProcess, type ServedSite } from './nbd-process.ts';
 import { followedContent, replicaPoints, waitAtPoint, waitFollowed } from './replica-points.ts';
-import type { Site } from './sites.ts';
+import { waitUntil, type Site } from './sites.ts';
 
 const mebibyte = 2 ** 20;
 const command = { write: 1, flush: 3, writeZeroes: 6 };
@@ -356,14 +356,21 @@ describe('a write-ahead log', { timeout: 120_000 }, () => {
     const flushed = (from: number, to: number): Promise<void> => flushPattern(client, 'logged', { from, to });
     await flushed(1, 20);
     await waitFollowed('logged', { from: a, to: b });
+    const state = new Uint32Array(crashSizeBytes / sectorBytes);
+    const prefix = { seed: 'logged', base: state, firstSeq: 1, maxSeq: 40 };
+    const atReplica = async (minSeq: number): Promise<number> =>
+      prefixOf(decode(await followedContent(b, 'logged')), { ...prefix, minSeq });
+    await waitUntil(
+      async () => (await atReplica(0)) === 20,
+      'the replica has what was flushed before the site died',
+      60_000,
+    );
     await a.kill();
     await flushed(21, 30);
     await flushed(31, 40);
     await server.stop('SIGKILL');
     await a.start();
-    const state = new Uint32Array(crashSizeBytes / sectorBytes);
-    const prefix = { seed: 'logged', base: state, firstSeq: 1, maxSeq: 40 };
-    expect(prefixOf(decode(await followedContent(b, 'logged')), { ...prefix, minSeq: 20 })).toBe(20);
+    expect(await atReplica(20)).toBe(20);
     const next = await NbdProcess.start(over, { images: ['logged'], socket: socket('logged'), words });
     expect(next.stderr).toMatch(/rbd\/logged: \d+ segments of the write-ahead log are in the bucket/);
     expect(await next.stop()).toMatchObject({ code: 0 });

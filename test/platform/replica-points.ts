@@ -53,10 +53,10 @@ async function newestPoint(site: Site, image: string): Promise<MirrorSnapshot | 
   }
 }
 
-/** Waits until `to` has the newest slot of the open journal of `from`. */
+/** Waits until `to` has the newest slot of the open journal of `from`; with a write-ahead log that gets its first a little later. */
 export async function waitFollowed(image: string, { from, to }: Ways): Promise<void> {
-  const newest = await newestSlot(from, image);
-  expect(newest).toBeDefined();
+  let newest: string | undefined;
+  await wait(async () => (newest = await newestSlot(from, image)) !== undefined, `${from.name} has a slot of ${image}`);
   await wait(async () => (await newestSlot(to, image)) === newest, `${to.name} has slot ${newest} of ${image}`);
 }
 
