@@ -23,7 +23,7 @@ import {
   waitSynced,
   type Pair,
 } from './mirror-pair.ts';
-import { NbdProcess, type ServedSite } from './nbd-process.ts';
+import { killServed, NbdProcess, type ServedSite } from './nbd-process.ts';
 import { followedContent, replicaPoints, waitAtPoint, waitFollowed } from './replica-points.ts';
 import { waitUntil, type Site } from './sites.ts';
 
@@ -40,6 +40,7 @@ beforeAll(async () => {
   ({ a, b } = pair);
 });
 afterAll(async () => {
+  killServed();
   await pair?.stop();
   rmSync(directory, { recursive: true, force: true });
 });

@@ -1,5 +1,4 @@
-// `farside nbd serve` as a process of its own, for tests: started on a Unix socket, ended by its pid. What a test forgets is ended
-// with the test process.
+// `farside nbd serve` as a process of its own, for tests: started on a Unix socket, ended by its pid.
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,9 +8,11 @@ import { waitUntil } from './sites.ts';
 
 const farside = join(import.meta.dirname, '../../bin/farside');
 const running = new Set<ChildProcess>();
-process.once('exit', () => {
+/** What a test that failed has left. A worker of the test runner may be killed itself, and then sees no exit: call it after the last test. */
+export function killServed(): void {
   for (const child of running) child.kill('SIGKILL');
-});
+}
+process.once('exit', killServed);
 
 /** A site, or another name under which one is registered. */
 export type ServedSite = Pick<Site, 'name' | 'home' | 'environment'>;

@@ -17,7 +17,7 @@ import { requireTool } from '../require.ts';
 import { Certificates } from '../nbd/certificates.ts';
 import { runTool, toolOk } from '../nbd/served.ts';
 import { noise, sha256, sha256OfFile } from './mirror-pair.ts';
-import { NbdProcess } from './nbd-process.ts';
+import { killServed, NbdProcess } from './nbd-process.ts';
 import { startSites, type Site, type Sites } from './sites.ts';
 
 const mebibyte = 2 ** 20;
@@ -32,6 +32,7 @@ beforeAll(async () => {
   await a.farsideOk('pool', 'create', 'rbd');
 });
 afterAll(async () => {
+  killServed();
   await sites?.stop();
   rmSync(directory, { recursive: true, force: true });
 });
