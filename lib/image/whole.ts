@@ -15,14 +15,10 @@ import { FarsideError } from '../errors.ts';
 import { readHeader, updateHeader } from './access.ts';
 import type { ImageDeps } from './deps.ts';
 import { closedJournal } from './journal/epochs.ts';
-import { endFollowing } from './journal/replica-end.ts';
 import type { Header } from './header.ts';
 
-/** How a header becomes one whose journal says everything: `foldTail`, `followedUp`, `breakEpoch`. */
+/** How a header becomes one whose journal says everything: `foldTail`, `endFollowing`, `breakEpoch`. */
 export type Settle = (deps: ImageDeps, stored: Stored<Header>) => Promise<Stored<Header>>;
-
-/** Of a replica that follows a journal: what it has of it is in its root, and it gets no more of it. */
-export const followedUp: Settle = endFollowing;
 
 /** A replica that is left to itself follows nothing any more. Its tail was folded before. */
 export const whole = (header: Header): Header =>

@@ -2,7 +2,7 @@
 
 import { FarsideError } from '../../errors.ts';
 import type { ImageSpec } from '../../image/deps.ts';
-import { prefixed, withErrno, WordedFailure } from '../output/failure.ts';
+import { WordedFailure } from '../output/failure.ts';
 import { defineReport } from '../command.ts';
 import type { Context } from '../sites/context.ts';
 import { resolvePoolSpec, type PoolSpec } from '../parse/grammar.ts';
@@ -10,7 +10,7 @@ import { imageDeps } from '../sites/open-bucket.ts';
 import { optionalImageOrSnapArgument, switchOption, textOption } from '../parse/parameters.ts';
 import { plainUsage } from '../output/plain-image.ts';
 import { imageUsage, mergedUsages, type Usage } from '../usage.ts';
-import { framed } from '../output/wording.ts';
+import { framed, thenFailed } from '../output/wording.ts';
 import { xmlShapes } from '../output/xml-shapes.ts';
 
 const frame = { text: 'du failed', errno: true };
@@ -51,7 +51,7 @@ const sayAbsent =
     const [, what] = /^(error opening image|snapshot) /.exec(cause instanceof FarsideError ? cause.message : '') ?? [];
     if (what === undefined) throw cause;
     const first = what === 'snapshot' ? 'specified snapshot is not found.' : `specified image ${image} is not found.`;
-    throw new WordedFailure('ENOENT', `${first}\n${prefixed(withErrno(frame.text, 'ENOENT')).trimEnd()}`, { cause });
+    throw new WordedFailure('ENOENT', thenFailed(first, frame.text, 'ENOENT'), { cause });
   };
 
 async function imagesOf(context: Context, pool: PoolSpec): Promise<(PoolSpec & { image: string })[]> {

@@ -2,10 +2,9 @@
 
 import { FarsideError } from '../../errors.ts';
 import { defineReport } from '../command.ts';
-import { prefixed, withErrno } from '../output/failure.ts';
 import { poolAndNamespaceArgument, switchOption } from '../parse/parameters.ts';
 import { plainListedImages } from '../output/plain-image.ts';
-import { framed } from '../output/wording.ts';
+import { framed, thenFailed } from '../output/wording.ts';
 import { xmlShapes } from '../output/xml-shapes.ts';
 
 const frame = { text: 'listing images failed', errno: true };
@@ -13,9 +12,7 @@ const frame = { text: 'listing images failed', errno: true };
 /** As rbd, of a pool that is not there. */
 function saidTwice(cause: unknown): never {
   if (!(cause instanceof FarsideError) || !cause.message.startsWith('error opening pool ')) throw cause;
-  throw new FarsideError(cause.code, `${cause.message}\n${prefixed(withErrno(frame.text, cause.code)).trimEnd()}`, {
-    cause,
-  });
+  throw new FarsideError(cause.code, thenFailed(cause.message, frame.text, cause.code), { cause });
 }
 
 export const list = defineReport({

@@ -120,16 +120,13 @@ async function closeAll(
 async function closeInTime(one: ImageExport, waitMs: number): Promise<void> {
   const late = Promise.withResolvers<never>();
   const why = `a request to its bucket has not come back within ${waitMs / 1000} s`;
-  let takenAtMs = one.image?.writing.patience.takenAtMs;
-  const give = (): void => late.reject(new FarsideError('ETIMEDOUT', why));
-  let timer = setTimeout(look, waitMs);
-  // Again, if the bucket took something meanwhile.
-  function look(): void {
-    if (takenAtMs === one.image?.writing.patience.takenAtMs) return give();
-    takenAtMs = one.image?.writing.patience.takenAtMs;
-    timer = setTimeout(look, waitMs);
-  }
-  await Promise.race([closeExport(one), late.promise]).finally(() => clearTimeout(timer));
+  const takenAtMs = (): number | undefined => one.image?.writing.patience.takenAtMs;
+  let before = takenAtMs();
+  const timer = setInterval(() => {
+    if (takenAtMs() === before) late.reject(new FarsideError('ETIMEDOUT', why));
+    before = takenAtMs(); // it took something meanwhile: once more
+  }, waitMs);
+  await Promise.race([closeExport(one), late.promise]).finally(() => clearInterval(timer));
 }
 
 function notGivenBack({ name, log }: ImageExport, cause: unknown): FarsideError {

@@ -61,6 +61,10 @@ export const configGetFrame = (key: string): Frame => ({
 /** For reading a stream, which may be damaged. */
 export const streamFrame = (text: string): Frame => ({ text, errno: true, owns: 'EBADMSG' });
 
+/** As rbd, where it says first what is not there, and then that the command failed. */
+export const thenFailed = (first: string, text: string, code: ErrorCode): string =>
+  `${first}\n${prefixed(withErrno(text, code)).trimEnd()}`;
+
 /** Schedules: rbd passes on what its manager module said, with the module's command in front. */
 export const scheduleFrame = (
   of: 'mirror snapshot' | 'trash purge',

@@ -13,6 +13,8 @@ const seqBytes = 6;
 const passedAt = seqAt + seqBytes;
 /** No segment is as short as a fence, so their sizes alone tell them apart. */
 export const fenceBytes = passedAt + 2 + crcBytes;
+/** Of what lies in a slot, by its size. */
+export const isFenceSized = ({ bytes }: { bytes: number }): boolean => bytes === fenceBytes;
 
 /**
  * What ends an epoch, in its first free slot: no writer of that epoch gets any further.

@@ -14,7 +14,7 @@ import type { Etag } from '../../bucket/driver.ts';
 import type { ImageDeps } from '../deps.ts';
 import type { Slot } from '../format/node.ts';
 import { parseAnyPackIndex } from '../format/pack.ts';
-import { encodeFence, fenceBytes, isFence, passedBy } from '../format/fence.ts';
+import { encodeFence, isFenceSized, isFence, passedBy } from '../format/fence.ts';
 import { parseSegment, segmentHeadBytes, type Segment } from './segment.ts';
 
 type SlotDeps = Pick<ImageDeps, 'bucket'>;
@@ -95,7 +95,7 @@ export async function readSlotBytes(
 ): Promise<Uint8Array | 'free' | 'fence'> {
   const found = await deps.bucket.get(slotKey(imageId, slot));
   if (found.status !== 'found') return 'free';
-  return found.meta.bytes === fenceBytes ? 'fence' : found.body;
+  return isFenceSized(found.meta) ? 'fence' : found.body;
 }
 
 /** False: the slot is taken, by other bytes. Repeating it is harmless. */
@@ -132,7 +132,7 @@ export async function fence(
   for (let seq = fromSeq; ;) {
     const slot = { epoch, seq };
     const meta = await deps.bucket.head(slotKey(imageId, slot));
-    if (meta && meta.bytes !== fenceBytes) seq++;
+    if (meta && !isFenceSized(meta)) seq++;
     // Taken after all: the writer was faster, and its segment is looked at next.
     else if (!meta && (await fillSlot(deps, imageId, slot, encodeFence(slot, passed)))) return seq;
     else if (meta && (passed === 0 || (await renewFence(deps, imageId, slot, passed)))) return seq;

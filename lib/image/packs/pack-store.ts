@@ -19,7 +19,7 @@ import { FarsideError } from '../../errors.ts';
 import { decodeEntry } from '../format/codec.ts';
 import type { ImageDeps, Settings } from '../deps.ts';
 import { NodeCache } from './node-cache.ts';
-import { fenceBytes } from '../format/fence.ts';
+import { isFenceSized } from '../format/fence.ts';
 import { sectorBytes, type Node, type PackRef } from '../format/node.ts';
 import { packSources, type Header, type PacksElsewhere } from '../header.ts';
 import { parseImageId } from '../ids.ts';
@@ -294,7 +294,7 @@ export class PackStore {
         : indexBytes(pack.entryCount);
     const outcome = await this.#bucket.get(key, { range: { offset: 0, length } });
     // A fence in the slot is no copy.
-    const isCopy = outcome.status === 'found' && outcome.meta.bytes !== fenceBytes;
+    const isCopy = outcome.status === 'found' && !isFenceSized(outcome.meta);
     if (!isCopy) return this.#places.noteAbsent(pack, place);
     try {
       const opened = { key, index: parsePackIndex(outcome.body, pack.packId), etag: outcome.meta.etag };

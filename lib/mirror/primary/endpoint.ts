@@ -14,7 +14,7 @@ import type { Header, MirrorSnapshot } from '../../image/header.ts';
 import { parseEpochId, parseImageId, parsePackId, type PackId } from '../../image/ids.ts';
 import { mergeCopies } from '../../image/packs/pack-copy.ts';
 import type { PackSources } from '../../image/packs/pack-places.ts';
-import { fenceBytes } from '../../image/format/fence.ts';
+import { isFenceSized } from '../../image/format/fence.ts';
 import { parsePackIndex } from '../../image/format/pack.ts';
 import { packKeys, type Placed } from '../../image/packs/pack-place.ts';
 import { acknowledge } from './acknowledge.ts';
@@ -157,7 +157,7 @@ export class PeerEndpoint implements Peer {
   async #stored(key: string, { range, ifMatch }: PackOptions): Promise<PackAnswer> {
     const found = await this.#deps.bucket.get(key, { range, ifMatch });
     if (found.status !== 'found') return found;
-    if (found.meta.bytes === fenceBytes) return { status: 'absent' };
+    if (isFenceSized(found.meta)) return { status: 'absent' };
     return { status: 'found', body: found.body, etag: found.meta.etag, objectBytes: found.meta.bytes };
   }
 
@@ -189,7 +189,7 @@ export class PeerEndpoint implements Peer {
 
   async #held(keys: readonly string[]): Promise<string[]> {
     const metas = await Promise.all(keys.map((key) => this.#deps.bucket.head(key)));
-    return keys.filter((_, index) => metas[index] !== undefined && metas[index].bytes !== fenceBytes);
+    return keys.filter((_, index) => metas[index] !== undefined && !isFenceSized(metas[index]));
   }
 
   /** Read whole here, so that the wire carries what is wanted and one request suffices, however scattered it lies. */

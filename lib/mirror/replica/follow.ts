@@ -29,7 +29,7 @@ import type { Header, JournalPosition, MirrorSnapshot } from '../../image/header
 import { parseEpochId, type EpochId } from '../../image/ids.ts';
 import { parsePackIndex } from '../../image/format/pack.ts';
 import { passFence } from '../../image/journal/replica-end.ts';
-import { fenceBytes, isFence } from '../../image/format/fence.ts';
+import { isFenceSized, isFence } from '../../image/format/fence.ts';
 import { parseSegment, type Segment } from '../../image/journal/segment.ts';
 import { fillSlot, holdsBytes, readSlot } from '../../image/journal/slots.ts';
 import { firstFree } from '../roles/dense.ts';
@@ -119,7 +119,7 @@ async function endHere(deps: MirrorDeps, { imageId, journal }: Tailed, epoch: Ep
   const from = Math.max(journal.folded.seq, typeof known === 'number' ? known : 0);
   return firstFree(from, async (seq) => {
     const meta = await deps.bucket.head(keyText({ kind: 'slot', imageId, epoch, seq }));
-    return meta !== undefined && meta.bytes !== fenceBytes;
+    return meta !== undefined && !isFenceSized(meta);
   });
 }
 

@@ -22,7 +22,8 @@ import { overridden } from '../../image/options.ts';
 import type { OptionLevels } from '../../image/options.ts';
 import { takeQuiesced, type QuiesceMode } from '../../image/journal/quiesce.ts';
 import { moveToTrash, type ToTrash } from '../../image/trash.ts';
-import { followedUp, updateWhole, whole, type Settle } from '../../image/whole.ts';
+import { endFollowing } from '../../image/journal/replica-end.ts';
+import { updateWhole, whole, type Settle } from '../../image/whole.ts';
 import { announce, lookAtPeers } from '../peers/announce.ts';
 import { addToCatalog, removeFromCatalog } from '../peers/catalog.ts';
 import { assertNoMirroredChildren, assertParentMirrored, confirmParentMirrored } from './clones.ts';
@@ -233,7 +234,7 @@ async function stopOnce(
   const untilMs = deps.clock.nowMs() + deps.limits.replicaKeptMs;
   let looked = stored;
   const settle: Settle = async (imageDeps, from) => {
-    const settled = await followedUp(imageDeps, from);
+    const settled = await endFollowing(imageDeps, from);
     if (settled !== stored) await assertNoMirroredChildren(deps, settled.value);
     return (looked = settled);
   };

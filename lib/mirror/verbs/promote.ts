@@ -4,7 +4,8 @@ import type { Stored } from '../../bucket/document.ts';
 import type { ImageSpec } from '../../image/deps.ts';
 import { mirrorSnapshots } from '../../image/header.ts';
 import type { Header } from '../../image/header.ts';
-import { followedUp, whole } from '../../image/whole.ts';
+import { endFollowing } from '../../image/journal/replica-end.ts';
+import { whole } from '../../image/whole.ts';
 import { lookAtPeers } from '../peers/announce.ts';
 import type { MirrorDeps } from '../deps.ts';
 import { announceNewest, changed, drawn, openImage, refuse, senders, stateOf, swapWhole } from './images.ts';
@@ -51,7 +52,7 @@ async function promoted(
   how: { force: boolean; remotePrimary: boolean },
 ): Promise<Header> {
   const now = await drawn(deps, pool, stored.value);
-  return swapWhole(deps, pool, { stored, settle: followedUp }, (header) => {
+  return swapWhole(deps, pool, { stored, settle: endFollowing }, (header) => {
     refuse(canAsk(header.mirror));
     refuse(canPromote(stateOf(header), how));
     const promotedAt = header.journal?.state === 'following' ? header.journal.folded : undefined;

@@ -24,7 +24,8 @@ import { freeName } from '../../image/names.ts';
 import { optionDefault, optionOf, overridden } from '../../image/options.ts';
 import { dropEntry, isHeldByClones, isStaleEntry, newTrash, putEntry, removeFromTrash } from '../../image/trash.ts';
 import type { ToTrash, TrashEntry } from '../../image/trash.ts';
-import { followedUp, updateWhole, whole } from '../../image/whole.ts';
+import { endFollowing } from '../../image/journal/replica-end.ts';
+import { updateWhole, whole } from '../../image/whole.ts';
 import { noteKept, removeFromCatalog } from '../peers/catalog.ts';
 import { recentLevels } from '../config.ts';
 import type { MirrorDeps } from '../deps.ts';
@@ -93,7 +94,7 @@ export async function trashReplica(
     const left = whole(unmirrored(now));
     return { ...(stays ? withFormer(left, now, trash.deferredUntilMs) : left), trash };
   };
-  const { value } = await updateWhole(deps, stored, followedUp, move);
+  const { value } = await updateWhole(deps, stored, endFollowing, move);
   if (value.trash?.id !== trash.id) return dropEntry(deps, stored.value, trash);
   await letGo(deps, value, globalId);
 }
